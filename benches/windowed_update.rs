@@ -1,0 +1,2 @@
+//! Placeholder until the operators exist.
+fn main() {}

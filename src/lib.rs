@@ -1,0 +1,16 @@
+//! Kafka Streams for Rust, with event-time watermarks per partition, in one static binary.
+
+mod clock;
+mod error;
+mod record;
+pub mod serdes;
+mod window;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{BoxError, Error, ErrorKind, OnError, Place, SerdeError, StoreError, TopologyError, TopologyProblem};
+pub use record::{Change, Data, Headers, RawRecord, Record, TaskId, Timestamp, TopicPartition};
+pub use serdes::{DefaultSerde, Role, Serde, Slot};
+pub use window::{
+    Buffer, EmitStrategy, SessionWindow, SessionWindows, SlidingWindows, Suppressed, TimeWindow, TimeWindows, UnlimitedWindows, Watermark,
+    Windowed,
+};
