@@ -1,0 +1,41 @@
+# One command for each thing a person does here. `make help` lists them.
+#
+# The target folder lives outside the clone, so that a fresh clone on a warm machine does not pay for a build again.
+
+CARGO ?= cargo
+CARGO_TARGET_DIR ?= $(HOME)/.cache/highwater/target
+export CARGO_TARGET_DIR
+
+# Pure Rust, no C: what a newcomer builds first.
+LIGHT := --no-default-features --features cli
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test verify fix conformance bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a live windowed count on the terminal, 20 seconds, nothing needed but a Rust toolchain
+	$(CARGO) run --locked $(LIGHT) -- demo $(ARGS)
+
+test: ## every test that a fresh clone can run: unit, integration, house rules, conformance, doc examples
+	$(CARGO) test --locked
+
+verify: ## what a change must pass; changes nothing: format, lints as errors, tests, each feature set, documentation
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) check --locked --lib --no-default-features
+	$(CARGO) test --locked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --lib --no-deps --document-private-items
+
+fix: ## format, and apply the lints that can be applied
+	$(CARGO) fmt
+	$(CARGO) clippy --fix --allow-dirty --allow-staged --all-targets
+
+conformance: ## run a folder of conformance cases: make conformance CASES=path/to/cases
+	@test -n "$(CASES)" || { echo "say which folder: make conformance CASES=path/to/cases" >&2; exit 2; }
+	@test -d "$(CASES)" || { echo "there is no folder $(CASES)" >&2; exit 2; }
+	CASES="$(abspath $(CASES))" $(CARGO) test --locked --test conformance -- "$(abspath $(CASES))"
+
+bench: ## the figures of docs/benchmarks.md
+	$(CARGO) bench --locked
