@@ -2,6 +2,7 @@
 
 mod clock;
 mod error;
+pub mod kafka;
 mod record;
 pub mod serdes;
 mod window;

@@ -1,0 +1,145 @@
+//! What a log refuses, and what the caller can do about it.
+
+use std::sync::Arc;
+
+use super::MemberToken;
+use crate::error::{BoxError, ErrorKind};
+use crate::record::{Timestamp, TopicPartition};
+
+/// A request that the log refused or lost.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// No topic of that name, or no longer.
+    #[error("the topic `{0}` does not exist: create it, or correct the name")]
+    UnknownTopic(Arc<str>),
+    /// The topic has fewer partitions.
+    #[error("`{partition}` does not exist: the topic has {count} partitions")]
+    UnknownPartition {
+        /// What was asked for.
+        partition: TopicPartition,
+        /// How many there are.
+        count: i32,
+    },
+    /// The topic is there already.
+    #[error("the topic `{0}` exists already")]
+    TopicExists(String),
+    /// A name that Kafka would refuse.
+    #[error("`{0}` is not a legal topic name: use ASCII letters, digits, `.`, `_` and `-`, at most 249 of them")]
+    IllegalName(String),
+    /// A topic cannot have that many partitions.
+    #[error("the topic `{topic}` cannot have {partitions} partitions: ask for at least one")]
+    InvalidPartitions {
+        /// The topic.
+        topic: String,
+        /// How many were asked for.
+        partitions: i32,
+    },
+    /// A setting of a topic that does not exist or cannot have that value.
+    #[error("the topic `{topic}` cannot have `{key}` = `{value}`: {reason}")]
+    InvalidConfig {
+        /// The topic.
+        topic: String,
+        /// The setting.
+        key: String,
+        /// The value asked for.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The offset is not in the partition: records were deleted, or never written. The reset policy of the caller chooses among the two ends.
+    #[error("offset {offset} of `{partition}` is out of range: it holds {begin} to {end}")]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// What was asked for.
+        offset: i64,
+        /// The first offset it holds.
+        begin: i64,
+        /// The offset after the last one.
+        end: i64,
+    },
+    /// One record is larger than its topic takes.
+    #[error(
+        "record {index} of the batch for `{partition}` has {bytes} bytes, the topic takes {limit}: raise `max.message.bytes`, or send less"
+    )]
+    RecordTooLarge {
+        /// Where it was to go.
+        partition: TopicPartition,
+        /// Its place in the slice.
+        index: usize,
+        /// Its size as Kafka counts it.
+        bytes: usize,
+        /// The topic's `max.message.bytes`.
+        limit: usize,
+    },
+    /// One record has a time that the topic does not take.
+    #[error("record {index} of the batch for `{partition}` has the timestamp {timestamp}: {reason}")]
+    InvalidTimestamp {
+        /// Where it was to go.
+        partition: TopicPartition,
+        /// Its place in the slice.
+        index: usize,
+        /// Its timestamp.
+        timestamp: Timestamp,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A consumer was asked about a partition that it was not told to read.
+    #[error("`{0}` is not assigned to this consumer")]
+    NotAssigned(TopicPartition),
+    /// The member has lost its place, or the token is older than the group.
+    #[error("the group `{group}` refused {token}: others may own its tasks now")]
+    Fenced {
+        /// The group.
+        group: String,
+        /// What was shown.
+        token: MemberToken,
+    },
+    /// A call that only members can make.
+    #[error("not a member of the group `{0}`: join it first")]
+    NotAMember(String),
+    /// Members of one group disagree about its tasks.
+    #[error("the group `{0}` runs other tasks: all of its members must run the same topology over the same partitions")]
+    InconsistentTasks(String),
+    /// The metadata of a commit is longer than a broker takes.
+    #[error("the metadata committed for `{partition}` has {bytes} bytes, a broker takes {limit}")]
+    MetadataTooLarge {
+        /// The partition.
+        partition: TopicPartition,
+        /// Its length.
+        bytes: usize,
+        /// The longest one possible.
+        limit: usize,
+    },
+    /// What a client library said.
+    #[error("{source}")]
+    Client {
+        /// What to do about it.
+        kind: ErrorKind,
+        /// Its own words.
+        source: Arc<BoxError>,
+    },
+}
+
+impl LogError {
+    /// What the caller should do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            LogError::Fenced { .. } => ErrorKind::Fenced,
+            LogError::Client { kind, .. } => *kind,
+            LogError::NotAssigned(_) | LogError::NotAMember(_) => ErrorKind::Internal,
+            LogError::TopicExists(_)
+            | LogError::IllegalName(_)
+            | LogError::InvalidPartitions { .. }
+            | LogError::InvalidConfig { .. }
+            | LogError::InconsistentTasks(_)
+            | LogError::MetadataTooLarge { .. } => ErrorKind::InvalidConfig,
+            LogError::UnknownTopic(_)
+            | LogError::UnknownPartition { .. }
+            | LogError::OffsetOutOfRange { .. }
+            | LogError::RecordTooLarge { .. }
+            | LogError::InvalidTimestamp { .. } => ErrorKind::Log,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The membership port: who owns which task, and where its inputs stand.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Consumer, LogError};
+use crate::record::{TaskId, TopicPartition};
+
+/// A task and the partitions it reads: what is moved between members as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskInputs {
+    /// The task.
+    pub task: TaskId,
+    /// Its input partitions.
+    pub partitions: Vec<TopicPartition>,
+}
+
+/// What the group asks of a member or tells it. Tasks come in the order of their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// These tasks are the member's now. Their inputs are not: it looks up the committed positions and assigns them itself.
+    Assigned(Vec<TaskId>),
+    /// Another member shall have these tasks. They remain this member's, and its commits hold, until it calls [`Group::release`].
+    RevocationRequested(Vec<TaskId>),
+    /// These tasks are gone already, and with them the membership. Nothing of them can be committed any more; joining again is possible.
+    Lost(Vec<TaskId>),
+}
+
+/// Proof of membership at one moment. Taken when a commit begins and shown when it ends, so that a commit cannot outlive the ownership
+/// that it was made under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberToken {
+    /// The member, unique within its group.
+    pub member: Arc<str>,
+    /// The generation it has seen.
+    pub generation: i32,
+}
+
+impl fmt::Display for MemberToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of generation {}", self.member, self.generation)
+    }
+}
+
+/// A committed position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The offset to go on from.
+    pub offset: i64,
+    /// What was written beside it.
+    pub metadata: String,
+}
+
+/// A consumer that is a member of a group.
+///
+/// The group assigns tasks and tells about them; it never touches what the consumer reads. **A revocation is a request**: the member commits
+/// first and releases then, because a group checks who is a member, not who owns what: a commit after the release would be accepted
+/// although the next owner has begun from the older offset.
+pub trait Group: Consumer {
+    /// Enters the group. All members bring the same list of tasks. What the member gets comes as events.
+    fn join(&mut self, tasks: &[TaskInputs]) -> Result<(), LogError>;
+
+    /// The next event, oldest first; none if there is no other now. Never waits: [`Consumer::poll`] does, and ends when an event is due.
+    /// Taking events is what moves the member to the group's generation: tokens from before are stale then.
+    fn next_event(&mut self) -> Option<GroupEvent>;
+
+    /// The token to commit with.
+    fn token(&self) -> MemberToken;
+
+    /// Gives up tasks, asked to or not. The next owner starts at once, so everything of them must be committed. Makes older tokens stale.
+    fn release(&mut self, tasks: &[TaskId]) -> Result<(), LogError>;
+
+    /// Writes down positions. [`LogError::Fenced`] if the token is no longer valid; then nothing was written.
+    fn commit(&mut self, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> Result<(), LogError>;
+
+    /// The positions last committed by anyone in the group; none where there is none. May wait for an open transaction of an earlier owner.
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, LogError>;
+
+    /// Leaves the group and gives up every task; uncommitted work is the next owner's. Dropping the member does the same.
+    fn leave(&mut self);
+}

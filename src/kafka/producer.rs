@@ -1,0 +1,41 @@
+//! The writing port.
+
+use std::time::Duration;
+
+use super::LogError;
+use crate::record::{Headers, Timestamp, TopicPartition};
+
+/// A record to be sent. Borrowed: the port has copied it when `send` returns.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Key bytes; none for a null key.
+    pub key: Option<&'a [u8]>,
+    /// Value bytes; none for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Event time, zero included. Negative ones are refused, as by Kafka's own producer.
+    pub timestamp: Timestamp,
+    /// Headers in order.
+    pub headers: &'a Headers,
+}
+
+/// What became of everything sent since the last flush.
+#[derive(Clone, Debug, Default)]
+pub struct Flushed {
+    /// Highest acknowledged offset of each partition, in the order of topic and partition.
+    pub acked: Vec<(TopicPartition, i64)>,
+    /// Partitions that lost records, with the first error of each. Later records of such a partition may have been acknowledged.
+    pub failed: Vec<(TopicPartition, LogError)>,
+}
+
+/// Writes to partitions. One per thread.
+pub trait Producer: Send {
+    /// Hands over records for one partition, in order. An error says that *none* of them was taken; where a single record is to blame, the
+    /// error carries its index. What goes wrong later is told by `flush`.
+    fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError>;
+
+    /// Waits until everything sent is acknowledged or failed. What is still open after `timeout` counts as failed.
+    fn flush(&mut self, timeout: Duration) -> Flushed;
+
+    /// How many partitions a topic has.
+    fn partition_count(&mut self, topic: &str) -> Result<i32, LogError>;
+}
