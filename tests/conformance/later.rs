@@ -1,0 +1,139 @@
+//! What is not there yet, by name and with a reason: the only way for a case to be skipped.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::format::{Op, Scenario, StoreField};
+
+/// The list in `later.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Later {
+    #[serde(rename = "operator")]
+    operators: Vec<LaterOperator>,
+    #[serde(rename = "setting")]
+    settings: Vec<LaterSetting>,
+    #[serde(rename = "value")]
+    values: Vec<LaterValue>,
+}
+
+/// An operator, or an operator on inputs of one kind.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LaterOperator {
+    name: String,
+    /// `table`: only where the input is a table.
+    input: Option<String>,
+    reason: String,
+}
+
+/// A setting with any value but these.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LaterSetting {
+    key: String,
+    #[serde(default)]
+    except: Vec<String>,
+    reason: String,
+}
+
+/// A field of the scenario or of an operation that has this value.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LaterValue {
+    field: String,
+    value: String,
+    reason: String,
+}
+
+impl Later {
+    /// Reads the list.
+    pub(crate) fn read(text: &str) -> Later {
+        toml::from_str(text).unwrap_or_else(|problem| panic!("later.toml: {problem}"))
+    }
+
+    /// Why this scenario has to wait, if it has to.
+    pub(crate) fn reason(&self, scenario: &Scenario) -> Option<String> {
+        self.value(scenario).or_else(|| self.setting(scenario)).or_else(|| self.operator(scenario))
+    }
+
+    fn setting(&self, scenario: &Scenario) -> Option<String> {
+        let waits = |later: &&LaterSetting| scenario.config.get(&later.key).is_some_and(|value| !later.except.contains(value));
+        self.settings.iter().find(waits).map(|later| format!("{}: {}", later.key, later.reason))
+    }
+
+    fn operator(&self, scenario: &Scenario) -> Option<String> {
+        let tables = tables(scenario);
+        let waits = |later: &LaterOperator, op: &Op| {
+            op.op == later.name && later.input.as_deref().is_none_or(|kind| kind == "table" && *tables.get(op.input(0)).unwrap_or(&false))
+        };
+        let later = self.operators.iter().find(|later| scenario.topology.iter().any(|op| waits(later, op)))?;
+        let place = later.input.as_deref().map_or(String::new(), |input| format!(" on a {input}"));
+        Some(format!("{}{place}: {}", later.name, later.reason))
+    }
+
+    fn value(&self, scenario: &Scenario) -> Option<String> {
+        let later = self.values.iter().find(|later| {
+            let in_scenario = later.field == "api" && scenario.api.as_deref() == Some(&later.value);
+            in_scenario || scenario.topology.iter().any(|op| field(op, &later.field) == Some(&later.value))
+        })?;
+        Some(format!("{} = {}: {}", later.field, later.value, later.reason))
+    }
+}
+
+fn field<'o>(op: &'o Op, name: &str) -> Option<&'o str> {
+    match name {
+        "supplier.kind" => {
+            let of_store = match &op.store {
+                Some(StoreField::Spec(spec)) => spec.supplier.as_ref(),
+                _ => None,
+            };
+            op.supplier.as_ref().or(of_store).map(|supplier| supplier.kind.as_str())
+        }
+        "kind" => op.kind.as_deref(),
+        "api" => None,
+        other => panic!("later.toml: no field {other}"),
+    }
+}
+
+/// For every id whether it is a table.
+fn tables(scenario: &Scenario) -> HashMap<&str, bool> {
+    let mut tables = HashMap::new();
+    for op in &scenario.topology {
+        let Some(id) = op.id.as_deref() else { continue };
+        let is_table = match op.op.as_str() {
+            "table" | "to_table" | "count" | "reduce" | "aggregate" | "suppress" | "transform_values" | "join_tables" | "join_foreign" => true,
+            "filter" | "filter_not" | "map_values" => *tables.get(op.input(0)).unwrap_or(&false),
+            _ => false,
+        };
+        tables.insert(id, is_table);
+    }
+    tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = r#"
+        operator = [{ name = "group_by", input = "table", reason = "soon" }, { name = "cogroup", reason = "soon" }]
+        setting = [{ key = "topology.optimization", except = ["none"], reason = "soon" }]
+        value = [{ field = "supplier.kind", value = "versioned", reason = "soon" }, { field = "api", value = "processor", reason = "soon" }]"#;
+
+    fn waits(config: &str, topology: &str) -> Option<String> {
+        let text = format!(r#"{{"id":"x","feature":"f","purpose":"p","config":{config},"topology":{topology},"events":[]}}"#);
+        Later::read(LIST).reason(&serde_json::from_str(&text).expect("a scenario"))
+    }
+
+    #[test]
+    fn only_what_is_listed_waits() {
+        let filtered = r#"[{"op":"SOURCE","id":"t"},{"op":"filter","id":"f","in":"t"},{"op":"group_by","in":"f"}]"#;
+        assert_eq!(waits("{}", &filtered.replace("SOURCE", "table")).as_deref(), Some("group_by on a table: soon"));
+        assert_eq!(waits("{}", &filtered.replace("SOURCE", "stream")), None);
+        assert!(waits(r#"{"topology.optimization":"all"}"#, "[]").is_some());
+        assert_eq!(waits(r#"{"topology.optimization":"none"}"#, "[]"), None);
+        assert!(waits("{}", r#"[{"op":"table","store":{"supplier":{"kind":"versioned"}}}]"#).is_some());
+        assert!(waits("{}", r#"[{"op":"add_store","store":"s","supplier":{"kind":"versioned"}}]"#).is_some());
+    }
+}
