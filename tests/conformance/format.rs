@@ -316,14 +316,3 @@ pub(crate) struct Thrown {
     pub(crate) class: String,
     pub(crate) message: Option<String>,
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_typo_in_a_scenario_is_refused() {
-        assert!(serde_json::from_str::<Op>(r#"{"op": "filter", "fn": "all"}"#).is_ok());
-        assert!(serde_json::from_str::<Op>(r#"{"op": "filter", "fnn": "all"}"#).is_err());
-    }
-}

@@ -1,0 +1,91 @@
+//! Runs cases on two threads; a panic inside a case is that case's failure.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::thread;
+
+use super::cases::Line;
+use super::compare::{Changelogs, compare};
+use super::format;
+use super::later::Later;
+use super::outcome::Outcome;
+
+static LATER: LazyLock<Later> = LazyLock::new(|| Later::read(include_str!("later.toml")));
+
+const THREADS: usize = 2;
+
+/// A case that was looked at.
+pub(crate) struct Case {
+    pub(crate) id: String,
+    pub(crate) purpose: String,
+    pub(crate) note: Option<String>,
+    pub(crate) verdict: Verdict,
+}
+
+/// What came of it.
+pub(crate) enum Verdict {
+    Same,
+    /// Each with its place; a multi-line text.
+    Different(Vec<String>),
+    Skipped(String),
+}
+
+/// Runs every line, in order of the file.
+pub(crate) fn all(lines: &[Line]) -> Vec<Case> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(line) = lines.get(next.fetch_add(1, Ordering::Relaxed)).map(|line| line.as_ref()) {
+                    let case = one(line);
+                    done.lock().expect("no panic while holding it").push(case);
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no panic while holding it");
+    done.sort_by(|a, b| a.id.cmp(&b.id));
+    done
+}
+
+fn one(line: Result<&Box<format::Case>, &(String, String)>) -> Case {
+    match line {
+        Err((place, problem)) => {
+            let verdict = Verdict::Different(vec![format!("unreadable: {problem}")]);
+            Case { id: place.clone(), purpose: String::new(), note: None, verdict }
+        }
+        Ok(case) => {
+            let verdict = LATER.reason(&case.scenario).map_or_else(|| play_and_compare(case), Verdict::Skipped);
+            Case { id: case.scenario.id.clone(), purpose: case.scenario.purpose.clone(), note: case.note.clone(), verdict }
+        }
+    }
+}
+
+/// Twice, because changelogs are compared with deduplication off and on (rule 8).
+fn play_and_compare(case: &format::Case) -> Verdict {
+    let mut found = Vec::new();
+    for (changelogs, title) in [(Changelogs::EveryWrite, ""), (Changelogs::LastPerStep, "deduplicated: ")] {
+        match catch_unwind(AssertUnwindSafe(|| play(case, changelogs))) {
+            Err(panic) => found.push(format!("{title}panicked: {}", words_of(panic.as_ref()))),
+            Ok(outcome) => {
+                let differences = compare(case, &outcome, changelogs).into_iter();
+                found.extend(differences.map(|difference| format!("{title}{}: {}", difference.place, difference.detail)));
+            }
+        }
+        if !found.is_empty() {
+            break; // the second run would mostly repeat the first
+        }
+    }
+    if found.is_empty() { Verdict::Same } else { Verdict::Different(found) }
+}
+
+fn play(_case: &format::Case, _changelogs: Changelogs) -> Outcome {
+    Outcome::default()
+}
+
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "without words".to_owned())
+}
