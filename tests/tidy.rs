@@ -120,8 +120,8 @@ fn prose_length(rest: &str, before: Option<char>) -> Option<usize> {
         let close = format!("\"{}", &raw[..fence]);
         return to(raw[fence + 1..].find(&close).map(|at| at + fence + 2), close.len());
     }
-    if rest.starts_with('"') {
-        return to(unescaped(&rest[1..], '"').map(|at| at + 1), 1);
+    if let Some(text) = rest.strip_prefix('"') {
+        return to(unescaped(text, '"').map(|at| at + 1), 1);
     }
     // A quote followed by one character and a quote is a character; anything else is a lifetime.
     let quoted = rest.strip_prefix('\'')?;

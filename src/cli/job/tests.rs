@@ -1,0 +1,184 @@
+//! Job files, good and bad: what is read, and what is said about mistakes.
+
+use std::time::Duration;
+
+use super::parse;
+use crate::topologies::row::Format;
+use crate::topologies::time_format::TimeFormat;
+use crate::topologies::windowed_counts::{BadRecords, Bound, Emit, Idle, Window};
+use crate::topologies::{ALL, WindowedCounts};
+
+const GOOD: &str = r"job: windowed-counts
+application: clicks-per-page
+input:
+  topic: clicks
+  format: json
+  key: user
+  event-time:
+    field: at
+    format: epoch-ms
+  watermark:
+    disorder: 10s
+    idle-after: never
+  bad-records:
+    dead-letter: bad-clicks
+group-by: page
+window:
+  hopping: 5m
+  advance: 1m
+  grace: 250ms
+emit: on-update
+output:
+  topic: counts
+late:
+  topic: late-clicks
+";
+
+fn job(text: &str) -> WindowedCounts {
+    parse("job.yaml", text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What is said about `GOOD` after a change.
+fn said(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "the test changes nothing: {from}");
+    parse("job.yaml", &GOOD.replace(from, to)).expect_err("has a problem").to_string()
+}
+
+#[test]
+fn a_good_file_is_read_whole() {
+    let job = job(GOOD);
+    assert_eq!((&*job.application, &*job.input.topic, &*job.output_topic), ("clicks-per-page", "clicks", "counts"));
+    assert_eq!((job.group_by.as_deref(), job.late_topic.as_deref()), (Some("page"), Some("late-clicks")));
+    assert_eq!((job.input.key.as_deref(), &*job.input.time_field), (Some("user"), "at"));
+    assert_eq!(job.input.time_format, TimeFormat::EpochMs);
+    assert_eq!(job.input.watermark, Some(Bound { disorder: Duration::from_secs(10), idle_after: Idle::Never }));
+    assert_eq!(job.input.bad_records, BadRecords::DeadLetter("bad-clicks".to_owned()));
+    assert_eq!(job.window, Window::Hopping { size: Duration::from_secs(300), advance: Duration::from_secs(60) });
+    assert_eq!((job.grace, job.emit), (Duration::from_millis(250), Emit::OnUpdate));
+    assert!(matches!(job.input.format, Format::Json));
+}
+
+#[test]
+fn the_examples_of_every_prebuilt_job_are_good() {
+    for prebuilt in ALL {
+        job(prebuilt.example);
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/topologies/jobs");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "yaml") {
+            super::read(&path).unwrap_or_else(|error| panic!("{error}"));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "{seen}");
+}
+
+#[test]
+fn unknown_keys_are_errors_with_line_and_fix() {
+    assert_eq!(said("window:", "windw:"), {
+        let missing = "job.yaml:1:1: the job file has no `window`: add `window: {tumbling: 10s}`";
+        format!("{missing}\njob.yaml:16:1: unknown key `windw` in the job file: did you mean `window`?")
+    });
+    assert_eq!(
+        said("    idle-after: never", "    idle_after: never"),
+        "job.yaml:12:5: unknown key `idle_after` in `watermark`: did you mean `idle-after`?"
+    );
+    assert_eq!(said("output:\n", "output:\n  retention: 1d\n"), "job.yaml:22:3: unknown key `retention` in `output`: it knows `topic`");
+}
+
+#[test]
+fn wrong_values_are_errors_with_line_and_fix() {
+    for (from, to, expected) in [
+        ("disorder: 10s", "disorder: 10", "11:15: `disorder` wants a duration such as `10s`, `5m`, `1h` or `250ms`, not `10`"),
+        ("disorder: 10s", "disorder: [10s]", "11:15: `disorder` wants one value, not a list"),
+        ("disorder: 10s", "disorder:", "11:13: `disorder` has no value: write one, or leave the key out"),
+        (
+            "idle-after: never",
+            "idle-after: nevr",
+            "12:17: `idle-after` wants a duration such as `10s`, `5m`, `1h` or `250ms`, not `nevr`, or `never`",
+        ),
+        ("format: json", "format: jsno", "5:11: `format` cannot be `jsno`: did you mean `json`?"),
+        ("format: json", "format: avro", "5:11: `format` cannot be `avro`: it is `json` or `regex`"),
+        (
+            "format: epoch-ms",
+            "format: iso",
+            "9:13: `format` cannot be `iso`: it is `epoch-ms`, `epoch-s`, `rfc3339` or a pattern such as `%Y-%m-%d %H:%M:%S`",
+        ),
+        ("emit: on-update", "emit: on-updates", "20:7: `emit` cannot be `on-updates`: did you mean `on-update`?"),
+        ("topic: counts", "topic: the counts", "22:10: `topic` wants a name of ASCII letters, digits, `.`, `_` and `-`, not `the counts`"),
+        ("job: windowed-counts", "job: windowed-count", "1:6: `job` cannot be `windowed-count`: did you mean `windowed-counts`?"),
+        ("hopping: 5m", "hopping: 0m", "17:12: `hopping` must be longer than zero"),
+        ("    dead-letter: bad-clicks", "    - x", "14:5: `bad-records` wants one value, not a list"),
+        (
+            "input:",
+            "input: x\nrest:",
+            "3:8: `input` must be a group of keys, not `x`\njob.yaml:4:1: unknown key `rest` in the job file: it knows",
+        ),
+    ] {
+        let said = said(from, to);
+        assert!(said.starts_with(&format!("job.yaml:{expected}")), "{said}");
+    }
+}
+
+#[test]
+fn contradictions_are_errors() {
+    for (from, to, expected) in [
+        ("advance: 1m", "advance: 6m", "18:12: `advance` is longer than the window"),
+        ("  advance: 1m\n", "", "17:12: `hopping` needs `advance`"),
+        ("hopping: 5m", "sliding: 5m", "18:12: `advance` belongs to `hopping`"),
+        ("hopping: 5m", "tumbling: 1m\n  hopping: 5m", "18:12: `window` has two kinds: `tumbling` and `hopping`"),
+        ("  hopping: 5m\n  advance: 1m\n", "", "17:3: `window` has no kind: add one of"),
+        ("topic: late-clicks", "topic: counts", "1:1: the output and the late records share the topic `counts`: give each its own"),
+        ("topic: counts", "topic: clicks", "1:1: the input and the output share the topic `clicks`"),
+        ("format: json", "format: json\n  pattern: x", "6:12: `pattern` belongs to `format: regex`"),
+    ] {
+        let said = said(from, to);
+        assert!(said.starts_with(&format!("job.yaml:{expected}")), "{said}");
+    }
+}
+
+#[test]
+fn a_pattern_must_compile_and_name_the_fields() {
+    let with = |pattern: &str| said("format: json", &format!("format: regex\n  pattern: '{pattern}'"));
+    assert_eq!(with("(?<at>"), "job.yaml:6:12: `pattern` is not a regular expression: unclosed group");
+    assert!(with("^x$").contains("6:12: `pattern` has no named group"));
+    assert_eq!(
+        with("(?<at>x)(?<usr>x)"),
+        "job.yaml:7:8: `key` names the field `user`, but the groups of `pattern` are `at` and `usr`\n\
+         job.yaml:16:11: `group-by` names the field `page`, but the groups of `pattern` are `at` and `usr`"
+    );
+    assert!(said("format: json", "format: regex").starts_with("job.yaml:4:3: `format: regex` needs `pattern`"));
+}
+
+#[test]
+fn every_problem_of_a_file_is_said_at_once_from_top_to_bottom() {
+    let text = "job: windowed-counts\ninput: {topic: a b, format: xml, event-time: {field: at}}\nwindow: {tumbling: soon}\nemit: later\n";
+    let said = parse("job.yaml", text).expect_err("many problems").to_string();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 7, "{said}");
+    assert!(lines.is_sorted_by_key(|line| line.split(':').nth(1).unwrap().parse::<usize>().unwrap()), "{said}");
+    for part in ["no `application`", "no `output`", "`a b`", "`xml`", "no `format`", "`soon`", "`later`"] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn grouping_by_the_record_key_needs_no_shuffle() {
+    assert_eq!(job(&GOOD.replace("group-by: page", "group-by: user")).group_by, None);
+}
+
+#[test]
+fn what_may_be_left_out_has_a_default() {
+    let job = job("job: windowed-counts\napplication: a\ninput: {topic: t, format: json, event-time: {field: at, format: epoch-s}}\n\
+                   window: {session: 30m}\noutput: {topic: o}\n");
+    assert_eq!((job.emit, job.grace, job.window), (Emit::OnClose, Duration::ZERO, Window::Session(Duration::from_secs(1800))));
+    assert_eq!((job.input.watermark, job.input.bad_records, job.late_topic), (None, BadRecords::Fail, None));
+}
+
+#[test]
+fn a_file_that_is_not_there_says_so() {
+    let said = super::read("nowhere.yaml".as_ref()).expect_err("is not there").to_string();
+    assert!(said.starts_with("nowhere.yaml:1:1: cannot read the file: "), "{said}");
+}
