@@ -5,6 +5,7 @@ mod error;
 pub mod kafka;
 mod record;
 pub mod serdes;
+mod watermark;
 mod window;
 
 pub use clock::{Clock, ManualClock, SystemClock};
