@@ -63,7 +63,7 @@ impl Announcer {
             return Some(stands);
         }
         // Not changed, or not yet due to say so. A refresh repeats what readers should know, so that a reader who knows it is not disturbed.
-        let refresh = self.sent != Announcement::default() && self.sent_at.is_some() && older_than(self.refresh);
+        let refresh = self.sent != Announcement::default() && older_than(self.refresh);
         refresh.then_some(self.sent)
     }
 }

@@ -190,7 +190,7 @@ impl Survey {
             survey.active = true;
             survey.wake = reading.idle_at.map_or(survey.wake, |at| at.min(survey.wake));
             unseen |= reading.mark.is_none();
-            survey.least = survey.least.map_or(reading.mark, |least| reading.mark.map(|mark| mark.min(least)).or(Some(least)));
+            survey.least = [survey.least, reading.mark].into_iter().flatten().min();
         }
         Survey { least: survey.least.filter(|_| !unseen), ..survey }
     }

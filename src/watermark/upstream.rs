@@ -116,6 +116,8 @@ mod tests {
         assert_eq!(values(&upstreams), [None, None, None]);
         assert_eq!(upstreams.admit(&said(0, 2, 0, 9)), Admission::Outdated);
         assert_eq!(upstreams.admit(&said(0, 3, 1, 9)), Admission::Known);
+        assert_eq!(upstreams.admit(&said(3, 3, 1, 9)), Admission::Outdated, "task 3 is not one of three");
+        assert_eq!(upstreams.admit(&said(-1, 4, 1, 9)), Admission::Outdated);
     }
 
     #[test]

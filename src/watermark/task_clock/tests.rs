@@ -80,6 +80,16 @@ fn all_idle_without_a_clock_in_the_last() {
 }
 
 #[test]
+fn a_value_outweighs_the_clocks_of_those_that_left_earlier_d11() {
+    let mut clock = TaskClock::new(None, Some(at(20)));
+    for (silence, known) in [(100, Some(at(50))), (300, None)] {
+        let source = clock.add_source(SourceClock::new(rule(0, silence), known, at(0)));
+        clock.supply(source, Supply::Exhausted, at(0));
+    }
+    assert_eq!(w(&mut clock, 310), Some(30), "the last to leave has no clock and W has a value: it goes on from there");
+}
+
+#[test]
 fn close_when_idle_closes_what_is_open_once_d14() {
     let mut clock = over(&[rule(0, 100)], Some(50));
     clock.observe(0, at(10), at(0));
@@ -140,6 +150,19 @@ fn an_idle_announcement_counts_before_it_leaves_d13() {
     clock.announced(reader, &said(0, Some(30), true), at(200));
     clock.announced(reader, &said(0, Some(2), true), at(200));
     assert_eq!(w(&mut clock, 207), Some(137), "a refresh does not disturb the silence");
+}
+
+#[test]
+fn a_new_layout_ends_a_silence_and_waits() {
+    let mut clock = TaskClock::new(None, None);
+    let reader = clock.add_repartition(Upstreams::unknown());
+    clock.announced(reader, &said(0, Some(5), true), at(0));
+    clock.announced(reader, &said(1, Some(5), true), at(0));
+    assert_eq!(w(&mut clock, 10), Some(15));
+    clock.announced(reader, &ControlRecord { epoch: 1, tasks: 3, ..said(0, None, false) }, at(10));
+    assert_eq!(w(&mut clock, 50), Some(15), "nobody of the new layout was heard of, so no time passes");
+    clock.announced(reader, &said(1, Some(99), false), at(50));
+    assert_eq!(w(&mut clock, 50), Some(15), "the old layout has no say");
 }
 
 #[test]
