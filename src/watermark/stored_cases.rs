@@ -34,7 +34,6 @@ fn cases() -> Option<Vec<Value>> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "what is skipped must be seen")]
 fn clocks_give_the_stored_answers() {
     let Some(cases) = cases() else {
         eprintln!("SKIPPED: no stored watermark cases; set HIGHWATER_SHARED to the folder that has conformance/watermarks");
