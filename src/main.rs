@@ -4,4 +4,6 @@ mod cli;
 #[path = "../topologies/mod.rs"]
 mod topologies;
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,6 +1,51 @@
 //! The command line: what a person types, and what it prints.
 
+mod args;
+mod failure;
 pub(crate) mod feed;
 pub(crate) mod generator;
-pub(crate) mod job;
+mod job;
+mod list;
 pub(crate) mod output;
+pub(crate) mod terminal;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command};
+
+/// Runs the command of this process and gives its exit status.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    show_engine_events();
+    match run(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&failure::told(&error));
+            failure::exit_code(&error)
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::List(args) => list::run(args),
+        _ => Ok(()),
+    }
+}
+
+/// The engine speaks through `tracing`; whether anybody listens is the program's choice.
+fn show_engine_events() {
+    let filter = EnvFilter::try_from_env("HIGHWATER_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+}
+
+#[allow(clippy::print_stderr, reason = "the one place where the program says that something went wrong")]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,4 +1,6 @@
 //! The integration tests, one binary.
 
+#[cfg(feature = "cli")]
+mod cli;
 #[allow(dead_code, reason = "the conformance runner uses what these tests do not")]
 mod conformance;
