@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::MemberToken;
-use crate::error::{BoxError, ErrorKind};
+use crate::error::{BoxError, Error, ErrorKind, Place};
 use crate::record::{Timestamp, TopicPartition};
 
 /// A request that the log refused or lost.
@@ -141,5 +141,22 @@ impl LogError {
             | LogError::RecordTooLarge { .. }
             | LogError::InvalidTimestamp { .. } => ErrorKind::Log,
         }
+    }
+}
+
+impl From<LogError> for Error {
+    fn from(error: LogError) -> Self {
+        let partition = match &error {
+            LogError::UnknownPartition { partition, .. }
+            | LogError::OffsetOutOfRange { partition, .. }
+            | LogError::RecordTooLarge { partition, .. }
+            | LogError::InvalidTimestamp { partition, .. }
+            | LogError::MetadataTooLarge { partition, .. }
+            | LogError::NotAssigned(partition) => Some(partition),
+            _ => None,
+        };
+        // The text names the offset already, where there is one.
+        let (topic, partition) = (partition.map(|p| p.topic.to_string()), partition.map(|p| p.partition));
+        Error::new(error.kind(), Place { topic, partition, ..Place::default() }, Box::new(error))
     }
 }

@@ -36,6 +36,13 @@ pub struct MemberToken {
     pub generation: i32,
 }
 
+impl MemberToken {
+    /// Stands for no member.
+    pub(crate) fn nobody() -> Self {
+        MemberToken { member: "".into(), generation: -1 }
+    }
+}
+
 impl fmt::Display for MemberToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of generation {}", self.member, self.generation)
@@ -60,14 +67,16 @@ pub trait Group: Consumer {
     /// Enters the group. All members bring the same list of tasks. What the member gets comes as events.
     fn join(&mut self, tasks: &[TaskInputs]) -> Result<(), LogError>;
 
-    /// The next event, oldest first; none if there is no other now. Never waits: [`Consumer::poll`] does, and ends when an event is due.
-    /// Taking events is what moves the member to the group's generation: tokens from before are stale then.
+    /// The next event, requests before assignments; none if there is no other now. Never waits: [`Consumer::poll`] does, and ends when an
+    /// event is due. This is what moves the member to the group's generation: tokens from before are stale then. So nothing comes between
+    /// the cut of a commit and its end unless the member asks.
     fn next_event(&mut self) -> Option<GroupEvent>;
 
-    /// The token to commit with.
+    /// The token to commit with. Before joining it is the token of nobody, which a group accepts only while it has no members.
     fn token(&self) -> MemberToken;
 
-    /// Gives up tasks, asked to or not. The next owner starts at once, so everything of them must be committed. Makes older tokens stale.
+    /// Gives up tasks. The next owner starts at once, so everything of them must be committed. Makes older tokens stale. What was not asked
+    /// for may come back to the same member.
     fn release(&mut self, tasks: &[TaskId]) -> Result<(), LogError>;
 
     /// Writes down positions. [`LogError::Fenced`] if the token is no longer valid; then nothing was written.

@@ -10,10 +10,49 @@
 //!
 //! Nothing asynchronous, no channel and no allocation per record crosses a port, and only [`Consumer::poll`] and
 //! [`Producer::flush`] wait for anything but an answer.
+//!
+//! [`MemoryLog`] lives in this process and needs nothing installed:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use highwater::kafka::{Connect, FetchLimit, Isolation, MemoryLog, NewTopic, Outgoing, Position, TaskInputs};
+//! use highwater::{Headers, SystemClock, TaskId, Timestamp, TopicPartition};
+//!
+//! # fn main() -> Result<(), highwater::kafka::LogError> {
+//! let log = MemoryLog::new(Arc::new(SystemClock));
+//! log.admin()?.create_topics(&[NewTopic::new("orders", 1)])?;
+//! let orders = TopicPartition::new("orders", 0);
+//!
+//! let mut producer = log.producer()?;
+//! let record = Outgoing { key: Some(b"anna"), value: Some(b"3 pears"), timestamp: Timestamp::from_millis(0), headers: &Headers::default() };
+//! producer.send(&orders, &[record])?;
+//! assert_eq!(producer.flush(Duration::from_secs(1)).acked, [(orders.clone(), 0)]);
+//!
+//! let task = TaskId { subtopology: 0, partition: 0 };
+//! let mut member = log.member("shop", "thread-1", Isolation::ReadCommitted)?;
+//! member.join(&[TaskInputs { task, partitions: vec![orders.clone()] }])?;
+//! member.poll(Duration::from_secs(1))?;
+//! assert!(member.next_event().is_some(), "the task is ours");
+//!
+//! member.assign(&[(orders.clone(), 0)])?;
+//! let fetched = member.fetch(&orders, FetchLimit::default(), &mut |record| assert_eq!(record.value, Some(&b"3 pears"[..])))?;
+//! assert_eq!((fetched.next_offset, fetched.end), (1, 1));
+//!
+//! let position = Position { offset: fetched.next_offset, metadata: String::new() };
+//! member.commit(&member.token(), &[(orders.clone(), position.clone())])?;
+//! assert_eq!(member.committed(&[orders])?, [Some(position)]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod admin;
+#[cfg(test)]
+mod conformance;
 mod connect;
 mod consumer;
+mod embedded;
 mod error;
 mod group;
 mod partitioner;
@@ -22,6 +61,7 @@ mod producer;
 pub use admin::{Admin, NewTopic, TopicDescription};
 pub use connect::Connect;
 pub use consumer::{Consumer, FetchLimit, Fetched, Isolation};
+pub use embedded::MemoryLog;
 pub use error::LogError;
 pub use group::{Group, GroupEvent, MemberToken, Position, TaskInputs};
 pub use partitioner::{RoundRobin, partition_of};

@@ -1,0 +1,126 @@
+//! What every log behind the ports must do: checks that know the ports only, so that each implementation runs the same ones.
+//!
+//! A check gets a log that may be shared with others and slow to settle: it uses topics and groups of its own and waits for what it
+//! expects. [`port_conformance!`] makes one test of each check. The numbers B.. are those of the project's broker check list.
+
+mod groups;
+mod reading;
+mod topics;
+mod writing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Admin, Connect, Consumer, FetchLimit, Fetched, Isolation, LogError, NewTopic, Outgoing, Producer};
+use crate::record::{Headers, Timestamp, TopicPartition};
+
+pub(super) use groups::*;
+pub(super) use reading::*;
+pub(super) use topics::*;
+pub(super) use writing::*;
+
+/// Makes a test of every check, each on what `$open` gives: an `Arc<dyn Connect>`.
+macro_rules! port_conformance {
+    ($open:expr) => {
+        $crate::kafka::conformance::port_conformance!($open;
+            topics_are_made_described_and_deleted topics_that_cannot_be_are_refused a_topic_made_again_is_another_one
+            records_are_deleted_up_to_an_offset deletion_beyond_the_end_is_refused
+            records_come_back_as_they_were_sent a_large_record_comes_back an_oversized_record_is_refused_and_nothing_with_it
+            negative_times_are_refused_and_zero_is_kept the_log_may_stamp_the_time sends_to_nowhere_fail
+            a_flush_tells_the_highest_offset_of_each_partition
+            a_fetch_goes_on_where_the_last_one_ended a_fetch_keeps_to_its_limits_but_visits_one a_seek_moves_the_position
+            an_offset_out_of_range_is_an_error_with_both_ends a_paused_partition_is_silent a_poll_without_time_does_not_wait
+            new_data_wakes_a_waiting_poll what_is_not_assigned_is_not_read assignment_to_nowhere_fails offsets_are_found_by_time
+            a_visitor_may_write
+            a_position_is_kept_with_its_metadata the_first_member_gets_everything a_second_member_gets_half_after_a_release
+            who_leaves_gives_back_everything who_is_dropped_has_left a_stale_token_is_refused a_stranger_commits_only_to_an_empty_group
+            metadata_has_a_limit members_must_agree_about_the_tasks);
+    };
+    ($open:expr; $($check:ident)+) => {
+        $(#[test] fn $check() {
+            $crate::kafka::conformance::$check(&$crate::kafka::conformance::Ground::new($open, stringify!($check)));
+        })+
+    };
+}
+pub(in crate::kafka) use port_conformance;
+
+/// Longest wait for anything a check expects.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A log, and the names that one check may use on it.
+pub(super) struct Ground {
+    log: Arc<dyn Connect>,
+    name: &'static str,
+}
+
+impl Ground {
+    pub(super) fn new(log: Arc<dyn Connect>, name: &'static str) -> Self {
+        Ground { log, name }
+    }
+    fn name(&self, suffix: &str) -> String {
+        format!("{}.{suffix}", self.name)
+    }
+    fn admin(&self) -> Box<dyn Admin> {
+        self.log.admin().expect("an administrator")
+    }
+    fn consumer(&self) -> Box<dyn Consumer> {
+        self.log.consumer(Isolation::ReadCommitted).expect("a consumer")
+    }
+    fn producer(&self) -> Box<dyn Producer> {
+        self.log.producer().expect("a producer")
+    }
+    fn topic(&self, suffix: &str, partitions: i32) -> Vec<TopicPartition> {
+        self.topic_with(NewTopic::new(self.name(suffix), partitions))
+    }
+    fn topic_with(&self, topic: NewTopic) -> Vec<TopicPartition> {
+        self.admin().create_topics(std::slice::from_ref(&topic)).expect("a new topic");
+        (0..topic.partitions).map(|n| TopicPartition::new(topic.name.as_str(), n)).collect()
+    }
+    /// Sends values, at the times 0, 1, 2 and so on, and waits for them.
+    fn write(&self, partition: &TopicPartition, values: &[&str]) {
+        let headers = Headers::default();
+        let at = |n: usize| Timestamp::from_millis(n as i64);
+        let records: Vec<_> = values.iter().enumerate().map(|(n, value)| value_at(value, at(n), &headers)).collect();
+        try_write(&mut *self.producer(), partition, &records).expect("written");
+    }
+}
+
+fn value_at<'a>(value: &'a str, timestamp: Timestamp, headers: &'a Headers) -> Outgoing<'a> {
+    Outgoing { key: None, value: Some(value.as_bytes()), timestamp, headers }
+}
+
+/// Sends to one partition and waits; an error may come at either step.
+fn try_write(producer: &mut dyn Producer, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<i64, LogError> {
+    producer.send(partition, records)?;
+    let flushed = producer.flush(PATIENCE);
+    match flushed.failed.into_iter().find(|(failed, _)| failed == partition) {
+        Some((_, error)) => Err(error),
+        None => Ok(flushed.acked.iter().find(|(acked, _)| acked == partition).expect("acknowledged").1),
+    }
+}
+
+/// Polls and fetches until the end, or until an error.
+fn read_to_end(consumer: &mut dyn Consumer, partition: &TopicPartition) -> Result<(Vec<(i64, String)>, Fetched), LogError> {
+    let mut read = Vec::new();
+    for _ in 0..100 {
+        let fetched = consumer.fetch(partition, FetchLimit::default(), &mut |record| {
+            read.push((record.offset, String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned()));
+        })?;
+        if fetched.at_end() {
+            return Ok((read, fetched));
+        }
+        consumer.poll(PATIENCE / 100)?;
+    }
+    panic!("the end of {partition} was not reached");
+}
+
+/// Reads a partition from an offset on with a consumer of its own.
+fn read_from(ground: &Ground, partition: &TopicPartition, offset: i64) -> Result<Vec<(i64, String)>, LogError> {
+    let mut consumer = ground.consumer();
+    consumer.assign(&[(partition.clone(), offset)])?;
+    Ok(read_to_end(&mut *consumer, partition)?.0)
+}
+
+fn numbered(records: &[(i64, &str)]) -> Vec<(i64, String)> {
+    records.iter().map(|(offset, value)| (*offset, (*value).to_owned())).collect()
+}

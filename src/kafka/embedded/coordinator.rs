@@ -1,0 +1,198 @@
+//! One group: its members, who owns which task, and the positions committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::balance::{MemberNumber, share_out};
+use crate::kafka::{GroupEvent, MemberToken, Position, TaskInputs};
+use crate::record::{TaskId, TopicPartition};
+
+/// A group as its coordinator knows it.
+#[derive(Debug, Default)]
+pub(super) struct Coordinator {
+    generation: i32,
+    joined: MemberNumber,
+    members: BTreeMap<MemberNumber, Member>,
+    tasks: Vec<TaskInputs>,
+    shares: BTreeMap<TaskId, Share>,
+    positions: BTreeMap<TopicPartition, Position>,
+}
+
+/// A member, with what it has not been told yet. Kept as the difference to tell, not as a queue: what is overtaken before it was told is
+/// never told, so members that start one after the other do not open tasks only to close them again.
+#[derive(Debug)]
+struct Member {
+    token: MemberToken,
+    assigned: BTreeSet<TaskId>,
+    requested: BTreeSet<TaskId>,
+    /// Thrown out; the tasks it had.
+    lost: Option<Vec<TaskId>>,
+}
+
+/// Who has a task and who is to have it. They differ while the owner has yet to release it.
+#[derive(Debug, Default)]
+struct Share {
+    owner: Option<MemberNumber>,
+    target: Option<MemberNumber>,
+    requested: bool,
+}
+
+impl Coordinator {
+    /// Lets a member in; none if the others run other tasks.
+    pub(super) fn join(&mut self, name: &str, tasks: &[TaskInputs]) -> Option<(MemberNumber, MemberToken)> {
+        if self.is_empty() && self.tasks != tasks {
+            self.tasks = tasks.to_vec();
+            self.shares = tasks.iter().map(|inputs| (inputs.task, Share::default())).collect();
+        }
+        if self.tasks != tasks {
+            return None;
+        }
+        self.joined += 1;
+        let token = MemberToken { member: format!("{name}-{}", self.joined).into(), generation: self.generation + 1 };
+        self.members
+            .insert(self.joined, Member { token: token.clone(), assigned: BTreeSet::new(), requested: BTreeSet::new(), lost: None });
+        self.rebalance();
+        Some((self.joined, token))
+    }
+
+    /// Lets a member go, with everything it has.
+    pub(super) fn leave(&mut self, member: MemberNumber) {
+        if self.members.remove(&member).is_some_and(|member| member.lost.is_none()) {
+            self.disown(member);
+            self.rebalance();
+        }
+    }
+
+    /// What happens to a member that was silent for too long: the others get its tasks, and it learns that when it asks. False if there is
+    /// no such member.
+    pub(super) fn expel(&mut self, id: &str) -> bool {
+        let Some((number, _)) = self.members.iter().find(|(_, member)| &*member.token.member == id && member.lost.is_none()) else {
+            return false;
+        };
+        let number = *number;
+        let owned = self.disown(number);
+        let member = self.members.get_mut(&number).expect("just found");
+        member.lost = Some(owned.into_iter().filter(|task| !member.assigned.contains(task)).collect());
+        self.rebalance();
+        true
+    }
+
+    /// Whether [`next_event`](Self::next_event) has something to say.
+    pub(super) fn has_event(&self, member: MemberNumber) -> bool {
+        self.members.get(&member).is_some_and(|m| m.lost.is_some() || !m.requested.is_empty() || !m.assigned.is_empty())
+    }
+
+    /// The next thing to tell a member, which is of this generation from now on.
+    pub(super) fn next_event(&mut self, member: MemberNumber) -> Option<GroupEvent> {
+        let told = self.members.get_mut(&member)?;
+        if let Some(lost) = told.lost.take() {
+            self.members.remove(&member);
+            return Some(GroupEvent::Lost(lost));
+        }
+        told.token.generation = self.generation;
+        let take = |tasks: &mut BTreeSet<TaskId>| (!tasks.is_empty()).then(|| std::mem::take(tasks).into_iter().collect());
+        let requested = take(&mut told.requested).map(GroupEvent::RevocationRequested);
+        requested.or_else(|| take(&mut told.assigned).map(GroupEvent::Assigned))
+    }
+
+    pub(super) fn token(&self, member: MemberNumber) -> Option<MemberToken> {
+        self.members.get(&member).map(|member| member.token.clone())
+    }
+
+    /// Takes tasks from their owner; gives its new token, or none if it is no member any more.
+    pub(super) fn release(&mut self, member: MemberNumber, tasks: &[TaskId]) -> Option<MemberToken> {
+        self.members.get(&member).filter(|member| member.lost.is_none())?;
+        let owned: Vec<_> = tasks.iter().filter(|task| self.shares.get(task).is_some_and(|s| s.owner == Some(member))).collect();
+        self.generation += i32::from(!owned.is_empty());
+        for task in owned {
+            self.vacate(*task);
+            self.settle(*task);
+        }
+        let generation = self.generation;
+        let member = self.member(member);
+        member.token.generation = generation;
+        Some(member.token.clone())
+    }
+
+    /// Writes positions if the token is a member's, of the generation which that member has seen; tells whether it was. Ownership is not
+    /// asked for, as in Kafka.
+    pub(super) fn commit(&mut self, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> bool {
+        let is_members = || self.members.values().any(|member| member.lost.is_none() && member.token == *token);
+        let accepted = (self.is_empty() && *token == MemberToken::nobody()) || is_members();
+        if accepted {
+            self.positions.extend(positions.iter().cloned());
+        }
+        accepted
+    }
+
+    pub(super) fn committed(&self, partition: &TopicPartition) -> Option<Position> {
+        self.positions.get(partition).cloned()
+    }
+
+    /// Drops the positions in a topic that is no more.
+    pub(super) fn forget(&mut self, topic: &str) {
+        self.positions.retain(|partition, _| &*partition.topic != topic);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.members.values().all(|member| member.lost.is_some())
+    }
+
+    /// Takes everything from a member that is no more; gives what it had.
+    fn disown(&mut self, member: MemberNumber) -> Vec<TaskId> {
+        let owned: Vec<_> = self.shares.iter().filter(|(_, share)| share.owner == Some(member)).map(|(task, _)| *task).collect();
+        owned.iter().for_each(|task| self.vacate(*task));
+        owned
+    }
+
+    fn rebalance(&mut self) {
+        self.generation += 1;
+        let members: Vec<_> = self.members.iter().filter(|(_, member)| member.lost.is_none()).map(|(number, _)| *number).collect();
+        let before = self.shares.iter().map(|(task, share)| (*task, share.target)).collect();
+        let targets = share_out(&before, &members);
+        for task in before.into_keys() {
+            self.share(task).target = targets.get(&task).copied();
+            self.settle(task);
+        }
+    }
+
+    /// Brings one task a step nearer to whom it belongs.
+    fn settle(&mut self, task: TaskId) {
+        let share = self.share(task);
+        let (owner, target, requested) = (share.owner, share.target, share.requested);
+        match (owner, target) {
+            (None, Some(next)) => {
+                self.share(task).owner = Some(next);
+                self.member(next).assigned.insert(task);
+            }
+            (Some(owner), target) if target == Some(owner) => {
+                let untold = self.member(owner).requested.remove(&task);
+                self.share(task).requested &= !untold;
+            }
+            (Some(owner), _) if self.member(owner).assigned.remove(&task) => {
+                self.vacate(task);
+                self.settle(task);
+            }
+            (Some(owner), _) if !requested => {
+                self.share(task).requested = true;
+                self.member(owner).requested.insert(task);
+            }
+            _ => {}
+        }
+    }
+
+    fn vacate(&mut self, task: TaskId) {
+        let share = self.share(task);
+        share.requested = false;
+        if let Some(owner) = share.owner.take().and_then(|owner| self.members.get_mut(&owner)) {
+            owner.requested.remove(&task);
+        }
+    }
+
+    fn share(&mut self, task: TaskId) -> &mut Share {
+        self.shares.get_mut(&task).expect("a task of this group")
+    }
+
+    fn member(&mut self, number: MemberNumber) -> &mut Member {
+        self.members.get_mut(&number).expect("owners and targets are members")
+    }
+}

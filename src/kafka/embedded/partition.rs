@@ -1,0 +1,175 @@
+//! One partition: blocks of records, oldest first.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::block::{Block, size};
+use super::lock;
+use crate::kafka::{LogError, Outgoing};
+use crate::record::{Timestamp, TopicPartition};
+
+/// A partition, shared by all who read and write it.
+///
+/// A reader takes its blocks out by reference count and visits them without the lock. A block that somebody reads is never written:
+/// the writer begins a new one. So a visitor may send to the very partition it reads.
+#[derive(Debug)]
+pub(super) struct Partition {
+    name: TopicPartition,
+    log: Mutex<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    blocks: VecDeque<Arc<Block>>,
+    begin: i64,
+    end: i64,
+    deleted: bool,
+}
+
+/// What a partition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) begin: i64,
+    pub(super) end: i64,
+}
+
+impl Partition {
+    pub(super) fn new(name: TopicPartition) -> Self {
+        Partition { name, log: Mutex::default() }
+    }
+
+    pub(super) fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// Writes records behind the last one; gives the offset of the last of them. `stamp` replaces their own times.
+    pub(super) fn append(&self, records: &[Outgoing<'_>], stamp: Option<Timestamp>) -> Result<i64, LogError> {
+        let mut log = self.open()?;
+        let mut rest = records;
+        while let Some(first) = rest.first() {
+            let block = log.writable(size(first));
+            let taken = rest.iter().take_while(|record| block.take(record, stamp)).count();
+            let end = block.end();
+            log.end = end;
+            rest = &rest[taken..];
+        }
+        Ok(log.end - 1)
+    }
+
+    /// The blocks that hold the next `records` records from an offset on.
+    pub(super) fn blocks(&self, from: i64, records: usize, into: &mut Vec<Arc<Block>>) -> Result<Extent, LogError> {
+        let log = self.open()?;
+        let extent = self.within(&log, from)?;
+        let first = log.blocks.partition_point(|block| block.end() <= from);
+        let wanted = from.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
+        into.extend(log.blocks.range(first..).take_while(|block| block.base() < wanted).cloned());
+        Ok(extent)
+    }
+
+    /// Whether a reader at this position has something to be told: records, or that its position is no good.
+    pub(super) fn has_news(&self, position: i64) -> bool {
+        let log = lock(&self.log);
+        log.deleted || position != log.end
+    }
+
+    pub(super) fn extent(&self) -> Result<Extent, LogError> {
+        self.open().map(|log| log.extent())
+    }
+
+    /// The first offset whose record is not older than `time`.
+    pub(super) fn first_since(&self, time: Timestamp) -> Result<Option<i64>, LogError> {
+        let log = self.open()?;
+        Ok(log.blocks.iter().find_map(|block| block.first_since(time, log.begin)))
+    }
+
+    /// Forgets the records below an offset; gives the first one left.
+    pub(super) fn delete_before(&self, offset: i64) -> Result<i64, LogError> {
+        let mut log = self.open()?;
+        // An offset below the beginning asks for nothing; one beyond the end is a mistake.
+        self.within(&log, offset.max(log.begin))?;
+        log.begin = log.begin.max(offset);
+        let begin = log.begin;
+        let gone = log.blocks.partition_point(|block| block.end() <= begin);
+        log.blocks.drain(..gone);
+        Ok(begin)
+    }
+
+    /// Ends it: whoever still holds it is told that its topic is unknown.
+    pub(super) fn delete(&self) {
+        *lock(&self.log) = Log { deleted: true, ..Log::default() };
+    }
+
+    /// Bytes it holds.
+    pub(super) fn weight(&self) -> usize {
+        lock(&self.log).blocks.iter().map(|block| block.weight()).sum()
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Log>, LogError> {
+        let log = lock(&self.log);
+        if log.deleted { Err(LogError::UnknownTopic(self.name.topic.clone())) } else { Ok(log) }
+    }
+
+    fn within(&self, log: &Log, offset: i64) -> Result<Extent, LogError> {
+        let Extent { begin, end } = log.extent();
+        if (begin..=end).contains(&offset) {
+            return Ok(Extent { begin, end });
+        }
+        Err(LogError::OffsetOutOfRange { partition: self.name.clone(), offset, begin, end })
+    }
+}
+
+impl Log {
+    fn extent(&self) -> Extent {
+        Extent { begin: self.begin, end: self.end }
+    }
+
+    /// A block at the end that nobody reads and that takes a record of `bytes`.
+    fn writable(&mut self, bytes: usize) -> &mut Block {
+        let open = self.blocks.back_mut().and_then(Arc::get_mut).is_some_and(|block| block.has_room(bytes));
+        if !open {
+            self.blocks.push_back(Arc::new(Block::new(self.end)));
+        }
+        self.blocks.back_mut().and_then(Arc::get_mut).expect("a block just made, or just seen to be unshared under the lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Headers;
+
+    fn append(partition: &Partition, count: i64) {
+        let headers = Headers::default();
+        let record = Outgoing { key: None, value: Some(&[7; 100]), timestamp: Timestamp::from_millis(count), headers: &headers };
+        for _ in 0..count {
+            partition.append(&[record; 10], None).expect("it is there");
+        }
+    }
+
+    #[test]
+    fn a_block_being_read_is_not_written() {
+        let partition = Partition::new(TopicPartition::new("t", 0));
+        append(&partition, 1);
+        let mut held = Vec::new();
+        partition.blocks(0, 100, &mut held).expect("in range");
+        append(&partition, 2);
+        assert_eq!(held[0].end(), 10, "the reader sees what it took");
+        held.clear();
+        partition.blocks(0, 100, &mut held).expect("in range");
+        assert_eq!(held.iter().map(|block| block.base()).collect::<Vec<_>>(), [0, 10], "and one new block is enough for the writer");
+    }
+
+    #[test]
+    fn deletion_frees_whole_blocks() {
+        let partition = Partition::new(TopicPartition::new("t", 0));
+        append(&partition, 1000);
+        let full = partition.weight();
+        assert!(full > 1_000_000, "{full}");
+        assert_eq!(partition.delete_before(9_999).expect("in range"), 9_999);
+        assert!(partition.weight() < full / 3);
+        assert_eq!(partition.extent().expect("there"), Extent { begin: 9_999, end: 10_000 });
+        let mut held = Vec::new();
+        partition.blocks(9_999, 1, &mut held).expect("in range");
+        assert_eq!(held[0].from(9_999).count(), 1);
+    }
+}

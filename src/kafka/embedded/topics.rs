@@ -1,0 +1,85 @@
+//! The topics of a log by name.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use super::partition::Partition;
+use super::topic_config::TopicConfig;
+use crate::kafka::{LogError, NewTopic, TopicDescription};
+use crate::record::TopicPartition;
+
+/// All topics, sorted.
+#[derive(Debug, Default)]
+pub(super) struct Topics(RwLock<BTreeMap<Arc<str>, Arc<Topic>>>);
+
+/// One topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) config: TopicConfig,
+    pub(super) partitions: Vec<Arc<Partition>>,
+}
+
+impl Topics {
+    pub(super) fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
+        let name: Arc<str> = topic.name.as_str().into();
+        if !is_legal(&name) {
+            return Err(LogError::IllegalName(topic.name.clone()));
+        }
+        if topic.partitions < 1 {
+            return Err(LogError::InvalidPartitions { topic: topic.name.clone(), partitions: topic.partitions });
+        }
+        let config = TopicConfig::new(&name, &topic.config)?;
+        let mut topics = self.0.write().expect("nobody panics with it");
+        if topics.contains_key(&name) {
+            return Err(LogError::TopicExists(topic.name.clone()));
+        }
+        let partition = |n| Arc::new(Partition::new(TopicPartition::new(name.clone(), n)));
+        let partitions = (0..topic.partitions).map(partition).collect();
+        topics.insert(name, Arc::new(Topic { config, partitions }));
+        Ok(())
+    }
+
+    pub(super) fn delete(&self, name: &str) -> Result<(), LogError> {
+        let topic = self.0.write().expect("nobody panics with it").remove(name).ok_or_else(|| LogError::UnknownTopic(name.into()))?;
+        topic.partitions.iter().for_each(|partition| partition.delete());
+        Ok(())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<Arc<Topic>, LogError> {
+        let topics = self.0.read().expect("nobody panics with it");
+        topics.get(name).cloned().ok_or_else(|| LogError::UnknownTopic(name.into()))
+    }
+
+    pub(super) fn partition(&self, partition: &TopicPartition) -> Result<Arc<Partition>, LogError> {
+        self.get(&partition.topic)?.partition(partition).cloned()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.read().expect("nobody panics with it").keys().map(|name| (**name).to_owned()).collect()
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        let topics = self.0.read().expect("nobody panics with it");
+        topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.weight()).sum()
+    }
+}
+
+impl Topic {
+    pub(super) fn partition(&self, partition: &TopicPartition) -> Result<&Arc<Partition>, LogError> {
+        let found = usize::try_from(partition.partition).ok().and_then(|n| self.partitions.get(n));
+        found.ok_or_else(|| LogError::UnknownPartition { partition: partition.clone(), count: self.count() })
+    }
+
+    pub(super) fn count(&self) -> i32 {
+        i32::try_from(self.partitions.len()).expect("made from an i32")
+    }
+
+    pub(super) fn describe(&self, name: &str) -> TopicDescription {
+        TopicDescription { name: name.to_owned(), partitions: self.count(), config: self.config.all().clone() }
+    }
+}
+
+fn is_legal(name: &str) -> bool {
+    let fits = (1..=249).contains(&name.len()) && name != "." && name != "..";
+    fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
