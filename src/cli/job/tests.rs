@@ -76,6 +76,14 @@ fn the_examples_of_every_prebuilt_job_are_good() {
 }
 
 #[test]
+fn the_files_in_the_documentation_are_good() {
+    let page = include_str!("../../../docs/job-files.md");
+    let files: Vec<_> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(files.len(), 2);
+    files.into_iter().for_each(|file| drop(job(file)));
+}
+
+#[test]
 fn unknown_keys_are_errors_with_line_and_fix() {
     assert_eq!(said("window:", "windw:"), {
         let missing = "job.yaml:1:1: the job file has no `window`: add `window: {tumbling: 10s}`";
