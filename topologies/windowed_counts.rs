@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use highwater::serdes::{BigEndian, Nullable, Serde, SessionWindowed, Slot, TimeWindowed, Utf8};
+use highwater::{RawRecord, Role, SerdeError};
+use serde::Serialize;
+
 use super::row::{Format, RowCodec};
 use super::time_format::TimeFormat;
 
@@ -76,7 +80,50 @@ pub(crate) enum BadRecords {
     DeadLetter(String),
 }
 
+/// One result: the window is `[start, end)`, for sessions and sliding windows `[start, end]`; milliseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ResultRow {
+    /// None where records without a key were counted.
+    pub(crate) key: Option<String>,
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    /// None takes the row back: a session that became part of a longer one.
+    pub(crate) count: Option<i64>,
+}
+
+/// Keys are text, or null.
+type KeySerde = Nullable<Utf8>;
+const KEY: KeySerde = Nullable(Utf8);
+
+impl Window {
+    /// From a window's start to its end, for the windows that have one length.
+    fn length(self) -> Option<Duration> {
+        match self {
+            Window::Tumbling(size) | Window::Hopping { size, .. } | Window::Sliding(size) => Some(size),
+            Window::Session(_) => None,
+        }
+    }
+}
+
 impl WindowedCounts {
+    /// Reads a record of the output topic.
+    pub(crate) fn result(&self, record: &RawRecord<'_>) -> Result<ResultRow, SerdeError> {
+        let slot = |role| Slot { topic: record.topic, role };
+        let key = record.key.ok_or(SerdeError::UnexpectedNull)?;
+        let (key, start, end) = match self.window.length() {
+            Some(length) => {
+                let windowed = TimeWindowed::of(KEY, length).deserialize(key, slot(Role::Key), record.headers)?;
+                (windowed.key, windowed.window.start, windowed.window.end)
+            }
+            None => {
+                let windowed = SessionWindowed(KEY).deserialize(key, slot(Role::Key), record.headers)?;
+                (windowed.key, windowed.window.start, windowed.window.end)
+            }
+        };
+        let count = record.value.map(|bytes| BigEndian.deserialize(bytes, slot(Role::Value), record.headers)).transpose()?;
+        Ok(ResultRow { key, start: start.as_millis(), end: end.as_millis(), count })
+    }
+
     /// Reads and writes the rows of this job. Field 0 is the record key, field 1 the one to group by.
     pub(crate) fn rows(&self) -> RowCodec {
         let key = self.input.key.clone().unwrap_or_default();

@@ -7,6 +7,7 @@ pub(crate) mod generator;
 mod job;
 mod list;
 pub(crate) mod output;
+pub(crate) mod tail;
 pub(crate) mod terminal;
 
 use std::io::{self, IsTerminal};

@@ -4,18 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde::Serialize;
-
-/// One result: the window is `[start, end)`, for sessions and sliding windows `[start, end]`; milliseconds since the epoch.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct ResultRow {
-    /// None where records without a key were counted.
-    pub(crate) key: Option<String>,
-    pub(crate) start: i64,
-    pub(crate) end: i64,
-    /// None takes the row back: a session that became part of a longer one.
-    pub(crate) count: Option<i64>,
-}
+use crate::topologies::windowed_counts::ResultRow;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
