@@ -41,6 +41,12 @@ impl Block {
     pub(super) fn new(base: i64) -> Self {
         Block { base, entries: Vec::new(), bytes: Vec::new(), latest: Timestamp::from_millis(i64::MIN) }
     }
+    /// The block after this one. It gets its memory at once where this one shows how much it will need.
+    pub(super) fn next(&self) -> Self {
+        let records = self.entries.len();
+        let bytes = if self.bytes.len() > FULL_BYTES / 2 { FULL_BYTES } else { 0 };
+        Block { entries: Vec::with_capacity(records + records / 8), bytes: Vec::with_capacity(bytes), ..Block::new(self.end()) }
+    }
     /// Offset of its first record.
     pub(super) fn base(&self) -> i64 {
         self.base

@@ -196,3 +196,133 @@ impl Coordinator {
         self.members.get_mut(&number).expect("owners and targets are members")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What may happen to a group, with the number of the member among those alive.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Join,
+        Leave(usize),
+        Expel(usize),
+        Hear(usize),
+        Release(usize),
+    }
+
+    /// A member that does what it is told, as far as it has heard.
+    #[derive(Debug, Default)]
+    struct Dutiful {
+        has: BTreeSet<TaskId>,
+        asked: BTreeSet<TaskId>,
+        expelled: bool,
+    }
+
+    #[derive(Debug, Default)]
+    struct World {
+        group: Coordinator,
+        tasks: Vec<TaskInputs>,
+        alive: BTreeMap<MemberNumber, Dutiful>,
+    }
+
+    impl World {
+        fn new(shape: &[i32]) -> Self {
+            let ids = shape.iter().zip(0..).flat_map(|(n, subtopology)| (0..*n).map(move |partition| TaskId { subtopology, partition }));
+            World { tasks: ids.map(|task| TaskInputs { task, partitions: Vec::new() }).collect(), ..World::default() }
+        }
+
+        fn take(&mut self, step: Step) {
+            let nth = |n: usize| self.alive.keys().nth(n % self.alive.len().max(1)).copied();
+            match step {
+                Step::Join => {
+                    let (number, _) = self.group.join("m", &self.tasks).expect("the same tasks");
+                    self.alive.insert(number, Dutiful::default());
+                }
+                Step::Leave(n) => {
+                    if let Some(number) = nth(n) {
+                        self.group.leave(number);
+                        self.alive.remove(&number);
+                    }
+                }
+                Step::Expel(n) => {
+                    if let Some(number) = nth(n) {
+                        let token = self.group.token(number).expect("alive");
+                        self.alive.get_mut(&number).expect("alive").expelled |= self.group.expel(&token.member);
+                    }
+                }
+                Step::Hear(n) => nth(n).into_iter().for_each(|number| self.hear(number)),
+                Step::Release(n) => nth(n).into_iter().for_each(|number| self.release(number)),
+            }
+            self.nobody_shares();
+        }
+
+        fn hear(&mut self, number: MemberNumber) {
+            let member = self.alive.get_mut(&number).expect("alive");
+            match self.group.next_event(number) {
+                Some(GroupEvent::Assigned(tasks)) => {
+                    assert!(tasks.iter().all(|task| member.has.insert(*task)), "assigned twice: {tasks:?}");
+                }
+                Some(GroupEvent::RevocationRequested(tasks)) => {
+                    assert!(tasks.iter().all(|task| member.has.contains(task) && member.asked.insert(*task)), "{tasks:?}");
+                }
+                Some(GroupEvent::Lost(tasks)) => {
+                    assert!(member.expelled && tasks.iter().copied().eq(member.has.iter().copied()), "{tasks:?}");
+                    self.alive.remove(&number);
+                }
+                None => assert!(!self.group.has_event(number)),
+            }
+        }
+
+        fn release(&mut self, number: MemberNumber) {
+            let member = self.alive.get_mut(&number).expect("alive");
+            let asked: Vec<_> = std::mem::take(&mut member.asked).into_iter().collect();
+            member.has.retain(|task| member.expelled || !asked.contains(task));
+            assert_eq!(self.group.release(number, &asked).is_some(), !member.expelled);
+        }
+
+        fn nobody_shares(&self) {
+            let mut owned = BTreeSet::new();
+            let members = self.alive.values().filter(|member| !member.expelled);
+            assert!(members.flat_map(|member| &member.has).all(|task| owned.insert(*task)), "two owners: {self:?}");
+        }
+
+        /// Everybody hears and does everything, until there is nothing left to do.
+        fn settle(&mut self) {
+            for n in 0..200 {
+                self.take(Step::Hear(n));
+                self.take(Step::Release(n));
+            }
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let n = 0..8_usize;
+        let step = prop_oneof![
+            3 => Just(Step::Join),
+            1 => n.clone().prop_map(Step::Leave),
+            1 => n.clone().prop_map(Step::Expel),
+            6 => n.clone().prop_map(Step::Hear),
+            3 => n.prop_map(Step::Release),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn a_task_has_one_owner_at_a_time_and_one_in_the_end(shape in prop::collection::vec(1..6_i32, 1..4), steps in steps()) {
+            let mut world = World::new(&shape);
+            steps.into_iter().for_each(|step| world.take(step));
+            if world.alive.values().all(|member| member.expelled) {
+                world.take(Step::Join);
+            }
+            world.settle();
+            let counts: Vec<_> = world.alive.values().map(|member| member.has.len()).collect();
+            prop_assert_eq!(counts.iter().sum::<usize>(), world.tasks.len());
+            prop_assert!(counts.iter().max().expect("one") - counts.iter().min().expect("one") <= 1, "{:?}", counts);
+            prop_assert!(world.alive.keys().all(|number| !world.group.has_event(*number)));
+        }
+    }
+}

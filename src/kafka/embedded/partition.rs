@@ -127,7 +127,8 @@ impl Log {
     fn writable(&mut self, bytes: usize) -> &mut Block {
         let open = self.blocks.back_mut().and_then(Arc::get_mut).is_some_and(|block| block.has_room(bytes));
         if !open {
-            self.blocks.push_back(Arc::new(Block::new(self.end)));
+            let next = self.blocks.back().map_or_else(|| Block::new(self.end), |last| last.next());
+            self.blocks.push_back(Arc::new(next));
         }
         self.blocks.back_mut().and_then(Arc::get_mut).expect("a block just made, or just seen to be unshared under the lock")
     }
