@@ -160,3 +160,20 @@ impl From<LogError> for Error {
         Error::new(error.kind(), Place { topic, partition, ..Place::default() }, Box::new(error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_log_refuses_says_where_and_what_to_do() {
+        let partition = TopicPartition::new("orders", 3);
+        let error = Error::from(LogError::OffsetOutOfRange { partition, offset: 7, begin: 9, end: 12 });
+        assert_eq!((error.kind(), error.place().topic.as_deref(), error.place().partition), (ErrorKind::Log, Some("orders"), Some(3)));
+        assert_eq!(error.to_string(), "offset 7 of `orders-3` is out of range: it holds 9 to 12");
+        let token = MemberToken { member: "thread-1".into(), generation: 4 };
+        let fenced = Error::from(LogError::Fenced { group: "shop".to_owned(), token });
+        assert_eq!(fenced.kind(), ErrorKind::Fenced);
+        assert_eq!(fenced.to_string(), "the group `shop` refused thread-1 of generation 4: others may own its tasks now");
+    }
+}

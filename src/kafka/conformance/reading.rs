@@ -140,7 +140,7 @@ pub(crate) fn offsets_are_found_by_time(ground: &Ground) {
     let partition = &ground.topic("t", 1)[0];
     let (headers, at) = (Headers::default(), Timestamp::from_millis);
     let mut producer = ground.producer();
-    for batch in [&[10, 30, 20][..], &[15, 40]] {
+    for batch in [&[10, 30, 20][..], &[15, 40, 12]] {
         let records: Vec<_> = batch.iter().map(|millis| value_at("v", at(*millis), &headers)).collect();
         try_write(&mut *producer, partition, &records).expect("written");
     }

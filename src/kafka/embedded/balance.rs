@@ -88,6 +88,8 @@ mod tests {
         let two = share_out(&tasks(&[6]), &[1, 2]);
         let three = again(&two, &[1, 2, 3]);
         assert_eq!(two.iter().filter(|(task, member)| three[*task] != **member).count(), 2, "a third member takes one of each");
+        let uneven: BTreeMap<_, _> = tasks(&[3]).into_keys().zip([2, 1, 2]).collect();
+        assert_eq!(again(&uneven, &[1, 2]), uneven, "who has the one more keeps it");
         let back = again(&three, &[1, 3]);
         assert!(three.iter().all(|(task, member)| *member == 2 || back[task] == *member), "who stays keeps everything");
     }

@@ -49,7 +49,7 @@ impl MemoryLog {
         MemoryLog(Arc::new(Shared { clock, topics: Topics::default(), groups: Mutex::default(), signal: Signal::default() }))
     }
 
-    /// Bytes of all records it holds.
+    /// Bytes of all records it holds, their headers aside.
     pub fn bytes(&self) -> usize {
         self.0.topics.weight()
     }

@@ -28,8 +28,11 @@ impl Signal {
 
     /// Waits until `ready` or until the time is over; tells which.
     pub(super) fn wait(&self, timeout: Duration, ready: impl Fn() -> bool) -> bool {
-        if ready() || timeout.is_zero() {
-            return ready();
+        if ready() {
+            return true;
+        }
+        if timeout.is_zero() {
+            return false;
         }
         let door = lock(&self.door);
         self.waiting.fetch_add(1, Ordering::SeqCst);
