@@ -77,8 +77,9 @@ pub(crate) enum Op {
     /// `group_by_key` (no node) or, with `select`, `group_by` (KSTREAM-KEY-SELECT, always repartitions).
     /// `Call::name` is the grouping's name; the shuffle factories of its aggregates are this call's.
     Group { select: bool, partitions: Option<i32> },
-    /// `count`, `reduce` or `aggregate` of a group, windowed or not.
-    Aggregate { prefix: &'static str, store: StoreDraft, windows: Option<WindowFacts> },
+    /// `count`, `reduce` or `aggregate` of a group, windowed or not. `counts`: it is `count`, whose unnamed `Materialized`
+    /// takes one number more.
+    Aggregate { prefix: &'static str, counts: bool, store: StoreDraft, windows: Option<WindowFacts> },
     /// KTABLE-FILTER or KTABLE-MAPVALUES; with a store only if asked for.
     TableOperator { prefix: &'static str, store: Option<StoreDraft> },
     /// KTABLE-TOSTREAM.

@@ -34,10 +34,18 @@ pub(crate) struct Node {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum NodeKind {
     /// Reads topics. `internal`: a repartition topic of this application, whose name has no application prefix here.
-    Source { topics: Vec<String>, internal: bool, watermark: Option<Watermark>, reset: Option<OffsetReset> },
+    Source {
+        topics: Vec<String>,
+        internal: bool,
+        watermark: Option<Watermark>,
+        reset: Option<OffsetReset>,
+    },
     Processor,
     /// Writes a topic; `internal` as above.
-    Sink { topic: SinkTopic, internal: bool },
+    Sink {
+        topic: SinkTopic,
+        internal: bool,
+    },
 }
 
 /// A store of the topology.
@@ -75,6 +83,8 @@ pub(crate) struct CallFacts {
     pub(crate) sends_old: bool,
     pub(crate) on_error: Option<OnError>,
     pub(crate) windows: Option<WindowFacts>,
+    /// `suppress` until windows close: how long after a window's end it closes (sessions: gap and grace).
+    pub(crate) close_grace_ms: Option<i64>,
     /// Factories by part.
     pub(crate) factories: HashMap<Part, Factory>,
 }

@@ -1,0 +1,1 @@
+//! Decisions that no shared case shows.
