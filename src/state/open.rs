@@ -1,12 +1,14 @@
 //! Opening a store for a task, and what the runtime may do with it without knowing its types.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::error::StoreError;
 use crate::record::{Headers, Timestamp};
 use crate::state::backend::StoreBackend;
 use crate::state::cache::CacheBudget;
+use crate::state::context::{RecordContext, WriteContext};
+use crate::state::lock::lock;
 use crate::state::spec::StoreSpec;
 
 /// What a store needs to open.
@@ -35,16 +37,32 @@ pub(crate) struct StoreEnvironment {
     pub(crate) now: Arc<RecordClock>,
 }
 
-/// The timestamp of the record being processed: what plain stores, deletions and sessions put on their changelog records.
+/// The record being processed, for writes through typed faces. Its timestamp is what plain stores, deletions and sessions
+/// put on their changelog records; the rest is kept by record caches.
 #[derive(Debug, Default)]
-pub(crate) struct RecordClock(AtomicI64);
+pub(crate) struct RecordClock {
+    at: AtomicI64,
+    record: Mutex<RecordContext>,
+}
 
 impl RecordClock {
+    /// The time of what follows.
     pub(crate) fn set(&self, at: Timestamp) {
-        self.0.store(at.as_millis(), Ordering::Relaxed);
+        self.at.store(at.as_millis(), Ordering::Relaxed);
+    }
+    /// The record, and its time, of what follows.
+    pub(crate) fn set_record(&self, record: &WriteContext<'_>) {
+        *lock(&self.record) = record.keep();
+        self.set(record.timestamp);
     }
     pub(crate) fn get(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+        Timestamp::from_millis(self.at.load(Ordering::Relaxed))
+    }
+    /// The record with the time now set.
+    pub(crate) fn record(&self) -> RecordContext {
+        let mut record = lock(&self.record).clone();
+        record.timestamp = self.get();
+        record
     }
 }
 
@@ -77,6 +95,8 @@ pub(crate) trait StoreControl: Send + Sync {
     fn restore(&self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError>;
     /// Rows in table and backend, approximately; for the buffer of `suppress` exactly.
     fn approximate_rows(&self) -> usize;
+    /// Writes refused as expired since the last call: they count as dropped records.
+    fn take_expired_writes(&self) -> u64;
 }
 
 /// A record on its way from a changelog into a store.
@@ -91,5 +111,12 @@ pub(crate) struct ChangelogRecord<'a> {
 /// Takes changelog records; the runtime sends them to the store's topic.
 pub(crate) trait ChangelogSink {
     /// `timestamp` none: the producer's own time (only suppress buffers write such records).
-    fn log(&mut self, store: &str, key: &[u8], value: Option<&[u8]>, timestamp: Option<Timestamp>, headers: &Headers) -> Result<(), StoreError>;
+    fn log(
+        &mut self,
+        store: &str,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: Option<Timestamp>,
+        headers: &Headers,
+    ) -> Result<(), StoreError>;
 }

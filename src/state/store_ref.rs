@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::record::millis;
+use crate::record::{Data, millis};
 use crate::serdes::{Serde, SharedSerde};
 use crate::state::open::{OpenFn, OpenStore, Opened};
 use crate::state::spec::{Dedup, Layout, StoreKind, StoreSpec};
@@ -104,12 +104,14 @@ where
 {
     /// A store with codecs of its own.
     pub fn with(name: impl Into<Cow<'static, str>>, key: impl Serde<K>, value: impl Serde<V>) -> Self {
-        StoreRef { name: Some(name.into()), serdes: SerdesFrom::Given((Arc::new(key), Arc::new(value))) }
+        let (key, value): (SharedSerde<K>, SharedSerde<V>) = (Arc::new(key), Arc::new(value));
+        StoreRef { name: Some(name.into()), serdes: SerdesFrom::Given((key, value)) }
     }
     /// A store with codecs of its own and a generated name: it cannot be queried, and its name changes when an operator
     /// is inserted before it.
     pub fn unnamed(key: impl Serde<K>, value: impl Serde<V>) -> Self {
-        StoreRef { name: None, serdes: SerdesFrom::Given((Arc::new(key), Arc::new(value))) }
+        let (key, value): (SharedSerde<K>, SharedSerde<V>) = (Arc::new(key), Arc::new(value));
+        StoreRef { name: None, serdes: SerdesFrom::Given((key, value)) }
     }
 }
 
@@ -198,7 +200,7 @@ impl<S: Store> Materialized<S> {
     }
 }
 
-impl<K: 'static, V: 'static> Materialized<KeyValueStore<K, V>> {
+impl<K: Data, V: Data> Materialized<KeyValueStore<K, V>> {
     /// At most this many rows, in memory; the least recently used one goes first.
     pub fn lru(mut self, max_rows: usize) -> Self {
         self.spec.layout = Some(Layout::Lru(max_rows));
@@ -206,7 +208,7 @@ impl<K: 'static, V: 'static> Materialized<KeyValueStore<K, V>> {
     }
 }
 
-impl<K: 'static, V: 'static> Materialized<WindowStore<K, V>> {
+impl<K: Data, V: Data> Materialized<WindowStore<K, V>> {
     /// Keep every put of equal key and window start, in the store and in the changelog.
     pub fn retain_duplicates(mut self) -> Self {
         if let StoreKind::Window { duplicates, .. } = &mut self.spec.kind {

@@ -1,0 +1,61 @@
+//! The port of stores: ordered bytes that hold committed data only.
+
+mod memory;
+
+use std::ops::{Bound, ControlFlow};
+
+pub use memory::MemoryBackend;
+
+use crate::error::StoreError;
+
+/// Which way a scan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Smallest key first.
+    Forward,
+    /// Largest key first.
+    Backward,
+}
+
+/// A range of keys in byte order.
+pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Takes rows of a scan, key and value, until it says `Break`.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// What one commit changes, to be applied as a whole or not at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Batch<'a> {
+    /// Keys with their new values, each key once; none deletes.
+    pub rows: &'a [(&'a [u8], Option<&'a [u8]>)],
+    /// The changelog offset that the rows stand for. None leaves the stored one as it is.
+    pub offset: Option<i64>,
+    /// Rows below this key are obsolete, whatever else the batch says about them: whole time segments of a window or session
+    /// store, whose keys begin with eight bytes of segment number or time.
+    pub drop_before: Option<&'a [u8]>,
+}
+
+/// Ordered bytes below a store. `state::conformance` is its contract as tests.
+///
+/// Only committed data reaches a backend, so what it holds is at any instant the fold of the changelog up to [`offset`](StoreBackend::offset).
+pub trait StoreBackend: Send {
+    /// The value under `key`.
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Shows the rows of the range in order.
+    fn scan(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError>;
+    /// Changes rows and offset, all of it or nothing.
+    fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError>;
+    /// The changelog offset of the last batch that had one: the next one to restore.
+    fn offset(&self) -> Option<i64>;
+    /// How many rows there are, approximately.
+    fn approximate_rows(&self) -> usize;
+}
+
+/// Whether no key can lie in the range; such a range is legal and empty.
+pub(crate) fn is_empty(range: &KeyRange<'_>) -> bool {
+    match range {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+        _ => false,
+    }
+}

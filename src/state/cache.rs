@@ -1,0 +1,279 @@
+//! The record cache: what it holds back is emitted downstream at flush, one change per key, as Kafka Streams does it.
+//!
+//! Least recently used first within one store; all stores of a thread share one budget, and a store that writes makes
+//! room among its own entries only. Evicting a dirty entry flushes every dirty entry of the store, in the order of each
+//! key's latest write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+
+use crate::state::backend::{Direction, KeyRange};
+use crate::state::context::{RecordContext, WriteContext};
+use crate::state::order::{LazyOrder, SharedKey};
+
+/// How many bytes the record caches of a thread may hold together.
+#[derive(Debug)]
+pub(crate) struct CacheBudget {
+    max: usize,
+    used: AtomicUsize,
+}
+
+impl CacheBudget {
+    /// Zero: no cache at all.
+    pub(crate) fn new(max: usize) -> Self {
+        CacheBudget { max, used: AtomicUsize::new(0) }
+    }
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+    fn exceeded(&self) -> bool {
+        self.used() > self.max
+    }
+    fn add(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+    fn subtract(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// One change per key, on its way downstream.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Flushed {
+    /// The store key, as in the changelog.
+    pub(crate) key: Vec<u8>,
+    pub(crate) new: Option<Vec<u8>>,
+    /// What the table held before, if the listener asked for old values.
+    pub(crate) old: Option<Vec<u8>>,
+    /// The record of the last write.
+    pub(crate) context: RecordContext,
+}
+
+/// A dirty entry taken out for writing through.
+pub(crate) struct DirtyEntry {
+    pub(crate) key: SharedKey,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) context: RecordContext,
+}
+
+const NONE: usize = usize::MAX;
+
+struct Entry {
+    key: SharedKey,
+    value: Option<Vec<u8>>,
+    context: RecordContext,
+    /// When it was last written; 0 while clean.
+    seq: u64,
+    newer: usize,
+    older: usize,
+}
+
+/// Entries by row key.
+pub(crate) struct RecordCache {
+    budget: Arc<CacheBudget>,
+    /// How much longer Kafka Streams' cache key is than the row key.
+    key_extra: usize,
+    slots: Vec<Entry>,
+    free: Vec<usize>,
+    index: HashMap<SharedKey, usize>,
+    order: LazyOrder,
+    dirty: Vec<usize>,
+    newest: usize,
+    oldest: usize,
+    last_seq: u64,
+    bytes: usize,
+}
+
+impl Drop for RecordCache {
+    fn drop(&mut self) {
+        self.budget.subtract(self.bytes);
+    }
+}
+
+impl RecordCache {
+    pub(crate) fn new(budget: Arc<CacheBudget>, key_extra: usize) -> Self {
+        RecordCache {
+            budget,
+            key_extra,
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashMap::new(),
+            order: LazyOrder::default(),
+            dirty: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            last_seq: 0,
+            bytes: 0,
+        }
+    }
+
+    /// What the cache knows of `key`: nothing, that it is deleted, or its value.
+    pub(crate) fn get(&mut self, key: &[u8]) -> Option<Option<&[u8]>> {
+        let slot = *self.index.get(key)?;
+        self.touch(slot);
+        Some(self.slots[slot].value.as_deref())
+    }
+
+    /// A row that was read below.
+    pub(crate) fn put_clean(&mut self, key: &[u8], value: &[u8]) {
+        let (slot, before) = self.slot_of(key);
+        self.set_value(slot, Some(value), before);
+    }
+
+    /// A write.
+    pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>, cx: &WriteContext<'_>) {
+        let (slot, before) = self.slot_of(key);
+        self.last_seq += 1;
+        let entry = &mut self.slots[slot];
+        if entry.seq == 0 {
+            self.dirty.push(slot);
+        }
+        entry.seq = self.last_seq;
+        entry.context = cx.keep();
+        self.set_value(slot, value, before);
+    }
+
+    /// Whether something must go before the budget is kept again and this store has something.
+    pub(crate) fn must_evict(&self) -> bool {
+        self.budget.exceeded() && self.oldest != NONE
+    }
+
+    /// Drops the least recently used entry. If it was dirty: all dirty entries, it first, for writing through.
+    pub(crate) fn evict(&mut self) -> Vec<DirtyEntry> {
+        let slot = self.oldest;
+        let entry = &self.slots[slot];
+        let first =
+            (entry.seq != 0).then(|| DirtyEntry { key: entry.key.clone(), value: entry.value.clone(), context: entry.context.clone() });
+        self.dirty.retain(|dirty| *dirty != slot);
+        self.remove_slot(slot);
+        match first {
+            Some(first) => std::iter::once(first).chain(self.take_dirty()).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// All dirty entries, in the order of their latest write; they stay as clean ones, deletions go.
+    pub(crate) fn take_dirty(&mut self) -> Vec<DirtyEntry> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable_by_key(|slot| self.slots[*slot].seq);
+        let taken = dirty.iter().map(|slot| {
+            let entry = &mut self.slots[*slot];
+            entry.seq = 0;
+            DirtyEntry { key: entry.key.clone(), value: entry.value.clone(), context: entry.context.clone() }
+        });
+        let taken: Vec<DirtyEntry> = taken.collect();
+        for slot in dirty {
+            if self.slots[slot].value.is_none() {
+                self.remove_slot(slot);
+            }
+        }
+        taken
+    }
+
+    /// Dirty entries, in no order.
+    pub(crate) fn dirty(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.dirty.iter().map(|slot| (&*self.slots[*slot].key, self.slots[*slot].value.as_deref()))
+    }
+
+    /// Entries of the range in order; none is a deletion.
+    pub(crate) fn range(&mut self, range: KeyRange<'_>, direction: Direction) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.order.build(self.index.keys());
+        let (index, slots) = (&self.index, &self.slots);
+        self.order.range(range, direction).filter_map(move |key| Some((&**key, slots[*index.get(key)?].value.as_deref())))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+    /// Bytes of what is not written through yet, roughly.
+    pub(crate) fn dirty_bytes(&self) -> usize {
+        self.dirty.iter().map(|slot| self.size(*slot)).sum()
+    }
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = RecordCache::new(self.budget.clone(), self.key_extra);
+    }
+
+    /// FORMAT §9.9: cache key + 24 + 1 + value + context.
+    fn size(&self, slot: usize) -> usize {
+        let entry = &self.slots[slot];
+        self.key_extra + entry.key.len() + 24 + 1 + entry.value.as_ref().map_or(0, Vec::len) + entry.context.java_size()
+    }
+    /// The slot of `key`, made if need be, in front of all others; and its size so far.
+    fn slot_of(&mut self, key: &[u8]) -> (usize, usize) {
+        match self.index.entry_ref(key) {
+            EntryRef::Occupied(slot) => {
+                let slot = *slot.get();
+                self.touch(slot);
+                (slot, self.size(slot))
+            }
+            EntryRef::Vacant(place) => {
+                let slot = self.free.pop().unwrap_or(self.slots.len());
+                let key = place.insert_entry(slot).key().clone();
+                self.order.insert(&key);
+                let entry = Entry { key, value: None, context: RecordContext::default(), seq: 0, newer: NONE, older: NONE };
+                match self.slots.get_mut(slot) {
+                    Some(old) => *old = entry,
+                    None => self.slots.push(entry),
+                }
+                self.link(slot);
+                (slot, 0)
+            }
+        }
+    }
+    fn set_value(&mut self, slot: usize, value: Option<&[u8]>, before: usize) {
+        match (&mut self.slots[slot].value, value) {
+            (Some(old), Some(new)) => {
+                old.clear();
+                old.extend_from_slice(new);
+            }
+            (old, new) => *old = new.map(<[u8]>::to_vec),
+        }
+        let after = self.size(slot);
+        self.bytes = self.bytes + after - before;
+        self.budget.add(after);
+        self.budget.subtract(before);
+    }
+    fn remove_slot(&mut self, slot: usize) {
+        let size = self.size(slot);
+        self.bytes -= size;
+        self.budget.subtract(size);
+        self.unlink(slot);
+        let entry = &mut self.slots[slot];
+        (entry.value, entry.context) = (None, RecordContext::default());
+        self.index.remove(&entry.key);
+        self.order.remove(&entry.key);
+        self.free.push(slot);
+    }
+    fn touch(&mut self, slot: usize) {
+        if self.newest != slot {
+            self.unlink(slot);
+            self.link(slot);
+        }
+    }
+    fn link(&mut self, slot: usize) {
+        (self.slots[slot].newer, self.slots[slot].older) = (NONE, self.newest);
+        match self.newest {
+            NONE => self.oldest = slot,
+            newest => self.slots[newest].newer = slot,
+        }
+        self.newest = slot;
+    }
+    fn unlink(&mut self, slot: usize) {
+        let (newer, older) = (self.slots[slot].newer, self.slots[slot].older);
+        match newer {
+            NONE => self.newest = older,
+            newer => self.slots[newer].older = older,
+        }
+        match older {
+            NONE => self.oldest = newer,
+            older => self.slots[older].newer = newer,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The runtime's face of any store.
+
+use std::sync::{Arc, Mutex};
+
+use crate::error::StoreError;
+use crate::state::lock::lock;
+use crate::state::open::{ChangelogRecord, ChangelogSink, StoreControl};
+
+/// What every core can do for the runtime.
+pub(crate) trait Core: Send {
+    fn logged(&self) -> bool;
+    fn drain_changelog(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError>;
+    fn uncommitted_bytes(&mut self) -> usize;
+    fn apply(&mut self, offset: Option<i64>) -> Result<(), StoreError>;
+    fn abort(&mut self);
+    fn offset(&self) -> Option<i64>;
+    fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError>;
+    fn approximate_rows(&self) -> usize;
+    /// Writes refused as expired since the last call.
+    fn take_expired_writes(&mut self) -> u64 {
+        0
+    }
+}
+
+/// A core with its name, shared.
+pub(crate) struct Control<C> {
+    pub(crate) name: Arc<str>,
+    pub(crate) core: Arc<Mutex<C>>,
+}
+
+impl<C: Core> StoreControl for Control<C> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn logged(&self) -> bool {
+        lock(&self.core).logged()
+    }
+    fn drain_changelog(&self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
+        lock(&self.core).drain_changelog(sink)
+    }
+    fn uncommitted_bytes(&self) -> usize {
+        lock(&self.core).uncommitted_bytes()
+    }
+    fn apply(&self, offset: Option<i64>) -> Result<(), StoreError> {
+        lock(&self.core).apply(offset)
+    }
+    fn abort(&self) {
+        lock(&self.core).abort();
+    }
+    fn offset(&self) -> Option<i64> {
+        lock(&self.core).offset()
+    }
+    fn restore(&self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
+        lock(&self.core).restore(records, next_offset)
+    }
+    fn approximate_rows(&self) -> usize {
+        lock(&self.core).approximate_rows()
+    }
+    fn take_expired_writes(&self) -> u64 {
+        lock(&self.core).take_expired_writes()
+    }
+}

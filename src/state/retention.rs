@@ -1,0 +1,135 @@
+//! How long windows and sessions stay: segments that expire behind the newest time seen (W10, W11), or an owner that says when.
+
+use std::ops::{Bound, ControlFlow};
+
+use crate::error::StoreError;
+use crate::state::backend::Direction;
+use crate::state::key_schema::RowLayout;
+use crate::state::open::OpenStore;
+use crate::state::rows::{Below, Cached};
+use crate::state::spec::Layout;
+use crate::state::table::Table;
+
+/// The shortest segment, in ms.
+const SHORTEST_SEGMENT: i64 = 60_000;
+
+/// Which times a store shows, admits and drops.
+#[derive(Debug)]
+pub(crate) struct Retention {
+    pub(crate) layout: RowLayout,
+    keep: i64,
+    /// The largest time that reached the table.
+    observed: i64,
+    /// The largest time that was ever written, cached or not: nothing lies behind it.
+    newest: i64,
+    /// Set by the owner; with a bounded clock the only thing that expires rows.
+    floor: i64,
+    bounded: bool,
+    refused: u64,
+    dropped: i64,
+}
+
+impl Retention {
+    pub(crate) fn of(how: &OpenStore<'_>) -> Self {
+        let keep = how.spec.retention_ms.unwrap_or(i64::MAX);
+        let interval = (keep / 2).max(SHORTEST_SEGMENT);
+        let layout = match how.spec.layout {
+            Some(Layout::InMemory | Layout::Lru(_)) => RowLayout::TimeFirst,
+            _ if how.time_index => RowLayout::Indexed { interval },
+            _ => RowLayout::Segmented { interval },
+        };
+        Retention { layout, keep, observed: -1, newest: -1, floor: i64::MIN, bounded: how.bounded, refused: 0, dropped: 0 }
+    }
+    pub(crate) fn observed(&self) -> i64 {
+        self.observed
+    }
+    pub(crate) fn newest(&self) -> i64 {
+        self.newest
+    }
+    pub(crate) fn note_newest(&mut self, time: i64) {
+        self.newest = self.newest.max(time);
+    }
+    pub(crate) fn observe(&mut self, time: i64) {
+        self.observed = self.observed.max(time);
+        self.note_newest(time);
+    }
+    /// Rows of a backend that was there before: the newest of them bounds every search.
+    pub(crate) fn look_for_newest(&mut self, table: &mut Table) {
+        let layout = self.layout;
+        let mut newest = -1;
+        let last = table.scan((Bound::Unbounded, Bound::Unbounded), Direction::Backward, &mut |row, _| {
+            let first = row.first_chunk::<8>().map_or(-1, |first| i64::from_be_bytes(*first));
+            newest = match layout {
+                RowLayout::TimeFirst => first,
+                RowLayout::Segmented { interval } | RowLayout::Indexed { interval } => (first + 1).saturating_mul(interval) - 1,
+            };
+            ControlFlow::Break(())
+        });
+        self.newest = self.newest.max(if last.is_ok() { newest } else { i64::MAX - 1 });
+    }
+    /// Rows before this time are not shown.
+    pub(crate) fn oldest_visible(&self) -> i64 {
+        let behind = if self.bounded { i64::MIN } else { self.observed.saturating_sub(self.keep).saturating_add(1) };
+        behind.max(self.floor)
+    }
+    /// Whether a row of that time may be written. It moves the observed time, as every attempt does.
+    pub(crate) fn admits(&mut self, time: i64) -> bool {
+        self.observe(time);
+        let edge = self.observed.saturating_sub(self.keep);
+        let admitted = time >= self.floor
+            && (self.bounded
+                || match (self.layout.segment(time), self.layout.segment(edge)) {
+                    (Some(segment), Some(oldest)) => segment >= oldest,
+                    _ => time > edge,
+                });
+        self.refused += u64::from(!admitted);
+        admitted
+    }
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+    pub(crate) fn drop_before(&mut self, time: i64) {
+        self.floor = self.floor.max(time);
+    }
+    /// The bound of rows to drop, if it moved.
+    pub(crate) fn take_drop_bound(&mut self) -> Option<[u8; 8]> {
+        let oldest = self.oldest_visible();
+        let bound = self.layout.segment(oldest).unwrap_or(oldest);
+        (bound > self.dropped).then(|| {
+            self.dropped = bound;
+            bound.to_be_bytes()
+        })
+    }
+}
+
+/// Segments that are worth a look, in order: all of a few, those that hold rows of many.
+pub(crate) fn segments_between<B: Below>(
+    rows: &mut Cached<B>,
+    first: i64,
+    last: i64,
+    direction: Direction,
+) -> Result<impl Iterator<Item = i64> + use<B>, StoreError> {
+    const FEW: i64 = 4;
+    let mut found: Vec<i64> = Vec::new();
+    if last - first < FEW {
+        found.extend(first..=last);
+    } else {
+        let mut next = first;
+        while next <= last {
+            let (from, until) = (next.to_be_bytes(), (last + 1).to_be_bytes());
+            let mut hit = None;
+            let range = (Bound::Included(from.as_slice()), Bound::Excluded(until.as_slice()));
+            rows.scan(range, Direction::Forward, &mut |row, _| {
+                hit = row.first_chunk::<8>().map(|segment| i64::from_be_bytes(*segment));
+                ControlFlow::Break(())
+            })?;
+            let Some(segment) = hit else { break };
+            found.push(segment);
+            next = segment + 1;
+        }
+    }
+    if direction == Direction::Backward {
+        found.reverse();
+    }
+    Ok(found.into_iter())
+}

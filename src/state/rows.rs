@@ -1,0 +1,260 @@
+//! Table and changelog of one store: the layer that a record cache writes through to.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::error::StoreError;
+use crate::record::Timestamp;
+use crate::state::backend::{Direction, KeyRange, Visit};
+use crate::state::cache::{CacheBudget, DirtyEntry, Flushed, RecordCache};
+use crate::state::changelog::{Changelog, ToStoreKey};
+use crate::state::context::WriteContext;
+use crate::state::key_schema::RowLayout;
+use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
+use crate::state::spec::Dedup;
+use crate::state::table::{READ_CACHE_BYTES, Table, merge};
+
+/// Rows by row key, and their changelog.
+pub(crate) struct Rows {
+    name: Arc<str>,
+    pub(crate) table: Table,
+    pub(crate) changelog: Changelog,
+    stamped: bool,
+    plain_backend: bool,
+}
+
+impl Rows {
+    /// `dedup` none: as the spec says.
+    pub(crate) fn open(how: &mut OpenStore<'_>, dedup: Option<Dedup>) -> Self {
+        let backend = std::mem::replace(&mut how.backend, Box::<crate::state::backend::MemoryBackend>::default());
+        let dedup = dedup.or(how.spec.dedup).unwrap_or_default();
+        Rows {
+            name: how.name.clone(),
+            table: Table::new(backend, READ_CACHE_BYTES),
+            changelog: Changelog::new(how.spec.logging, dedup, how.spec.stamped),
+            stamped: how.spec.stamped,
+            plain_backend: how.spec.plain_backend && how.spec.stamped,
+        }
+    }
+    /// When the changelog record of this write says it happened: a stamped row's own time, else the record's.
+    pub(crate) fn time_of(&self, value: Option<&[u8]>, at: Timestamp) -> i64 {
+        let stamp = value.filter(|_| self.stamped).and_then(<[u8]>::first_chunk::<8>);
+        stamp.map_or(at.as_millis(), |stamp| i64::from_be_bytes(*stamp))
+    }
+    /// Writes a row; `store_key` is asked for only when every write is logged.
+    pub(crate) fn put(&mut self, row: &[u8], value: Option<&[u8]>, at: Timestamp, store_key: impl FnOnce(&mut Vec<u8>)) {
+        let at = self.time_of(value, at);
+        if self.changelog.every_write() {
+            let mut key = Vec::with_capacity(row.len() + 16);
+            store_key(&mut key);
+            let seq = self.table.next_seq();
+            self.changelog.add(seq, &key, value, at);
+        }
+        match value {
+            Some(value) if self.plain_backend => self.table.put(row, Some(&unstamped(value)), at),
+            value => self.table.put(row, value, at),
+        }
+    }
+    /// Logs a write that changes no row.
+    pub(crate) fn log_only(&mut self, store_key: &[u8], value: Option<&[u8]>, at: Timestamp) {
+        let (seq, at) = (self.table.next_seq(), self.time_of(value, at));
+        self.changelog.add(seq, store_key, value, at);
+    }
+    pub(crate) fn drain(&mut self, to_store_key: &ToStoreKey<'_>, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
+        let name = self.name.clone();
+        self.changelog.drain(&name, &mut self.table, to_store_key, sink)
+    }
+    pub(crate) fn uncommitted_bytes(&self) -> usize {
+        self.table.uncommitted_bytes() + self.changelog.bytes()
+    }
+    pub(crate) fn abort(&mut self) {
+        self.table.abort();
+        self.changelog.clear();
+    }
+    /// Puts changelog records back; `to_row` turns their key into a row key, or into none if it has no place here.
+    pub(crate) fn restore(
+        &mut self,
+        records: &[ChangelogRecord<'_>],
+        next_offset: i64,
+        mut to_rows: impl FnMut(&[u8], bool, &mut dyn FnMut(Vec<u8>, bool)),
+    ) -> Result<(), StoreError> {
+        let mut rows: std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>> = std::collections::BTreeMap::new();
+        for record in records {
+            let value = record.value.map(|value| self.stored(value, record.timestamp));
+            to_rows(record.key, value.is_some(), &mut |row, is_index| {
+                let value = if is_index { value.as_ref().map(|_| Vec::new()) } else { value.clone() };
+                rows.insert(row, value);
+            });
+        }
+        let rows: Vec<(&[u8], Option<&[u8]>)> = rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
+        self.table.restore(&rows, next_offset)
+    }
+    /// A changelog value as a row: with the record's time in front if the store is stamped.
+    fn stored(&self, value: &[u8], at: Timestamp) -> Vec<u8> {
+        let at = if self.plain_backend { Timestamp::UNKNOWN } else { at };
+        let stamp = if self.stamped { at.as_millis().to_be_bytes().to_vec() } else { Vec::new() };
+        [stamp.as_slice(), value].concat()
+    }
+}
+
+/// A stamped row as a plain backend gives it back: its time is not known.
+fn unstamped(value: &[u8]) -> Vec<u8> {
+    [&Timestamp::UNKNOWN.as_millis().to_be_bytes(), value.get(8..).unwrap_or_default()].concat()
+}
+
+/// The oldest time that a scan shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Horizon {
+    pub(crate) oldest: i64,
+    pub(crate) layout: RowLayout,
+    /// The time that a row lies by; none for rows that a scan never shows.
+    pub(crate) time_of: fn(RowLayout, &[u8]) -> Option<i64>,
+}
+
+/// What lies below a record cache: rows that may have expired.
+pub(crate) trait Below {
+    /// Whether the cache keeps what is read below.
+    const READ_THROUGH: bool;
+    fn rows(&mut self) -> &mut Rows;
+    /// The value of a row, if it has not expired.
+    fn read(&mut self, row: &[u8]) -> Result<Option<&[u8]>, StoreError>;
+    /// Writes a row; false if it is refused as expired (its changelog record is written all the same, as in Kafka Streams).
+    fn write(&mut self, row: &[u8], value: Option<&[u8]>, at: Timestamp) -> Result<bool, StoreError>;
+    /// Which rows a scan shows; none: all.
+    fn horizon(&self) -> Option<Horizon>;
+    /// The store key of a row.
+    fn store_key(&self, row: &[u8], out: &mut Vec<u8>);
+}
+
+/// A store below its record cache, if it has one.
+pub(crate) struct Cached<B> {
+    pub(crate) below: B,
+    cache: Option<RecordCache>,
+    /// A node listens, and whether it wants old values.
+    listener: Option<bool>,
+    pending: Vec<Flushed>,
+}
+
+impl<B: Below> Cached<B> {
+    pub(crate) fn new(below: B, budget: &Arc<CacheBudget>, caching: bool, key_extra: usize) -> Self {
+        let cache = (caching && budget.max() > 0).then(|| RecordCache::new(budget.clone(), key_extra));
+        Cached { below, cache, listener: None, pending: Vec::new() }
+    }
+    pub(crate) fn caching(&self) -> bool {
+        self.cache.is_some()
+    }
+    pub(crate) fn listen(&mut self, sends_old: bool) {
+        self.listener = Some(sends_old || self.listener == Some(true));
+    }
+
+    pub(crate) fn read<R>(&mut self, row: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
+        let Some(cache) = &mut self.cache else { return Ok(f(self.below.read(row)?)) };
+        if let Some(known) = cache.get(row) {
+            return Ok(f(known));
+        }
+        let value = self.below.read(row)?;
+        let (Some(bytes), true) = (value, B::READ_THROUGH) else { return Ok(f(value)) };
+        cache.put_clean(row, bytes);
+        let result = f(Some(bytes));
+        self.make_room()?;
+        Ok(result)
+    }
+
+    /// Writes to the cache, or through; false if refused as expired.
+    pub(crate) fn write(&mut self, row: &[u8], value: Option<&[u8]>, cx: &WriteContext<'_>) -> Result<bool, StoreError> {
+        match &mut self.cache {
+            None => self.below.write(row, value, cx.timestamp),
+            Some(cache) => {
+                cache.put(row, value, cx);
+                self.make_room().map(|()| true)
+            }
+        }
+    }
+
+    /// Writes every dirty entry through.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        match self.cache.as_mut().map(RecordCache::take_dirty) {
+            Some(dirty) => self.write_through(dirty),
+            None => Ok(()),
+        }
+    }
+    /// What flushes and evictions have to say to the listener, since the last call.
+    pub(crate) fn take_pending(&mut self) -> Vec<Flushed> {
+        std::mem::take(&mut self.pending)
+    }
+    /// Gives it back, for the listener to fetch later.
+    pub(crate) fn keep_pending(&mut self, flushed: Vec<Flushed>) {
+        self.pending.extend(flushed);
+    }
+
+    /// Rows of the range, cached ones over those below; expired ones are left out unless cached.
+    pub(crate) fn scan(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let Cached { below, cache, .. } = self;
+        match cache {
+            Some(cache) if !cache.is_empty() => {
+                merge(cache.range(range, direction), direction, |visit| scan_visible(below, range, direction, visit), visit)
+            }
+            _ => scan_visible(below, range, direction, visit),
+        }
+    }
+    /// Dirty rows of the cache, in no order.
+    pub(crate) fn dirty(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.cache.iter().flat_map(RecordCache::dirty)
+    }
+
+    pub(crate) fn uncommitted_bytes(&mut self) -> usize {
+        self.cache.as_ref().map_or(0, RecordCache::dirty_bytes) + self.below.rows().uncommitted_bytes()
+    }
+    pub(crate) fn abort(&mut self) {
+        if let Some(cache) = &mut self.cache {
+            cache.clear();
+        }
+        self.pending.clear();
+        self.below.rows().abort();
+    }
+    /// Forgets what the cache holds of committed rows: something below changed.
+    pub(crate) fn forget_cached(&mut self) {
+        if let Some(cache) = &mut self.cache {
+            cache.clear();
+        }
+    }
+
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        while let Some(cache) = self.cache.as_mut().filter(|cache| cache.must_evict()) {
+            let dirty = cache.evict();
+            self.write_through(dirty)?;
+        }
+        Ok(())
+    }
+    fn write_through(&mut self, dirty: Vec<DirtyEntry>) -> Result<(), StoreError> {
+        for DirtyEntry { key, value: new, context } in dirty {
+            let Some(sends_old) = self.listener else {
+                self.below.write(&key, new.as_deref(), context.timestamp)?;
+                continue;
+            };
+            let ask = new.is_none() || sends_old;
+            let old = if ask { self.below.read(&key)?.map(<[u8]>::to_vec) } else { None };
+            if new.is_none() && old.is_none() {
+                continue; // never was, and is not: nobody needs to know
+            }
+            self.below.write(&key, new.as_deref(), context.timestamp)?;
+            let mut store_key = Vec::with_capacity(key.len() + 16);
+            self.below.store_key(&key, &mut store_key);
+            self.pending.push(Flushed { key: store_key, new, old: old.filter(|_| sends_old), context });
+        }
+        Ok(())
+    }
+}
+
+/// Rows of the table that have not expired.
+fn scan_visible<B: Below>(below: &mut B, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+    match below.horizon() {
+        None => below.rows().table.scan(range, direction, visit),
+        Some(Horizon { oldest, layout, time_of }) => below.rows().table.scan(range, direction, &mut |row, value| {
+            if time_of(layout, row).is_some_and(|time| time >= oldest) { visit(row, value) } else { GO_ON }
+        }),
+    }
+}
+
+/// Keeps going.
+pub(crate) const GO_ON: ControlFlow<()> = ControlFlow::Continue(());

@@ -1,0 +1,395 @@
+//! A session store over bytes: rows by key, session end and session start, expiring by their end.
+
+use std::ops::Bound;
+
+use crate::error::StoreError;
+use crate::record::Timestamp;
+use crate::state::backend::Direction;
+use crate::state::cache::Flushed;
+use crate::state::context::WriteContext;
+use crate::state::control::Core;
+use crate::state::key_schema::{RowLayout, session_key, split_session_key};
+use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
+use crate::state::retention::{Retention, segments_between};
+use crate::state::rows::{Below, Cached, GO_ON, Horizon, Rows};
+
+/// One value per key and session.
+pub(crate) struct SessionCore {
+    cached: Cached<SessionRows>,
+    row: Vec<u8>,
+}
+
+/// A row of a session store.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SessionRow {
+    pub(crate) key: Vec<u8>,
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    pub(crate) value: Vec<u8>,
+}
+
+struct SessionRows {
+    rows: Rows,
+    retention: Retention,
+}
+
+/// Key, start and end of a row; none for index rows.
+fn parse(layout: RowLayout, row: &[u8]) -> Option<(&[u8], i64, i64)> {
+    match layout {
+        RowLayout::TimeFirst => {
+            let (end, rest) = row.split_first_chunk::<8>()?;
+            let (key, start) = rest.split_last_chunk::<8>()?;
+            Some((key, i64::from_be_bytes(*start), i64::from_be_bytes(*end)))
+        }
+        _ => split_session_key(layout.store_key(row)?),
+    }
+}
+
+fn end_of(layout: RowLayout, row: &[u8]) -> Option<i64> {
+    parse(layout, row).map(|(_, _, end)| end)
+}
+
+fn row_key(layout: RowLayout, key: &[u8], start: i64, end: i64, out: &mut Vec<u8>) {
+    out.clear();
+    match layout.segment(end) {
+        Some(segment) => {
+            layout.open_segment(segment, out);
+            session_key(key, start, end, out);
+        }
+        None => {
+            out.extend_from_slice(&end.to_be_bytes());
+            out.extend_from_slice(key);
+            out.extend_from_slice(&start.to_be_bytes());
+        }
+    }
+}
+
+/// Time first: end, start, key.
+fn index_key(interval: i64, key: &[u8], start: i64, end: i64) -> Vec<u8> {
+    let mut index = Vec::with_capacity(25 + key.len());
+    RowLayout::open_index(end / interval, &mut index);
+    index.extend_from_slice(&end.to_be_bytes());
+    index.extend_from_slice(&start.to_be_bytes());
+    index.extend_from_slice(key);
+    index
+}
+
+impl Below for SessionRows {
+    const READ_THROUGH: bool = false;
+    fn rows(&mut self) -> &mut Rows {
+        &mut self.rows
+    }
+    fn read(&mut self, row: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        if end_of(self.retention.layout, row).is_none_or(|end| end < self.retention.oldest_visible()) {
+            return Ok(None);
+        }
+        self.rows.table.get(row)
+    }
+    fn write(&mut self, row: &[u8], value: Option<&[u8]>, at: Timestamp) -> Result<bool, StoreError> {
+        let layout = self.retention.layout;
+        let Some((key, start, end)) = parse(layout, row) else { return Ok(false) };
+        if !self.retention.admits(end) {
+            let mut log_key = Vec::new();
+            session_key(key, start, end, &mut log_key);
+            self.rows.log_only(&log_key, value, at);
+            return Ok(false);
+        }
+        if let RowLayout::Indexed { interval } = layout {
+            let was = self.rows.table.get(row)?.is_some();
+            if was != value.is_some() {
+                self.rows.table.put(&index_key(interval, key, start, end), value.map(|_| [].as_slice()), 0);
+            }
+        }
+        self.rows.put(row, value, at, |out| session_key(key, start, end, out));
+        Ok(true)
+    }
+    fn horizon(&self) -> Option<Horizon> {
+        Some(Horizon { oldest: self.retention.oldest_visible(), layout: self.retention.layout, time_of: end_of })
+    }
+    fn store_key(&self, row: &[u8], out: &mut Vec<u8>) {
+        to_store_key(self.retention.layout, row, out);
+    }
+}
+
+fn to_store_key(layout: RowLayout, row: &[u8], out: &mut Vec<u8>) -> bool {
+    let parts = parse(layout, row);
+    if let Some((key, start, end)) = parts {
+        session_key(key, start, end, out);
+    }
+    parts.is_some()
+}
+
+/// Which sessions a search wants.
+#[derive(Clone, Copy)]
+struct Search<'a> {
+    low: Option<&'a [u8]>,
+    high: Option<&'a [u8]>,
+    ends: (i64, i64),
+    latest_start: i64,
+}
+
+impl Search<'_> {
+    fn wants(&self, key: &[u8], start: i64, end: i64) -> bool {
+        (self.ends.0..=self.ends.1).contains(&end)
+            && start <= self.latest_start
+            && self.low.is_none_or(|low| key >= low)
+            && self.high.is_none_or(|high| key <= high)
+    }
+}
+
+impl SessionCore {
+    pub(crate) fn open(mut how: OpenStore<'_>) -> Self {
+        let retention = Retention::of(&how);
+        let (budget, caching) = (how.environment.cache.clone(), how.spec.caching.unwrap_or(false));
+        let extra = retention.layout.cache_key_extra(8);
+        let mut below = SessionRows { rows: Rows::open(&mut how, None), retention };
+        below.retention.look_for_newest(&mut below.rows.table);
+        SessionCore { cached: Cached::new(below, &budget, caching, extra), row: Vec::new() }
+    }
+    fn layout(&self) -> RowLayout {
+        self.cached.below.retention.layout
+    }
+    /// Shows the row of a session.
+    pub(crate) fn read<R>(&mut self, key: &[u8], start: i64, end: i64, f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
+        row_key(self.layout(), key, start, end, &mut self.row);
+        self.cached.read(&self.row, f)
+    }
+    /// Sets or, with none, deletes the row of a session. A write that comes too late is refused and counted. Gives what the
+    /// node that listens must forward; non-empty only when a cache evicts.
+    pub(crate) fn write(
+        &mut self,
+        key: &[u8],
+        start: i64,
+        end: i64,
+        value: Option<&[u8]>,
+        cx: &WriteContext<'_>,
+    ) -> Result<Vec<Flushed>, StoreError> {
+        self.cached.below.retention.note_newest(end);
+        row_key(self.layout(), key, start, end, &mut self.row);
+        self.cached.write(&self.row, value, cx)?;
+        Ok(self.cached.take_pending())
+    }
+    /// Deletes the row of a session.
+    pub(crate) fn remove(&mut self, key: &[u8], start: i64, end: i64, cx: &WriteContext<'_>) -> Result<Vec<Flushed>, StoreError> {
+        self.write(key, start, end, None, cx)
+    }
+    /// Whether a record cache holds back what is written.
+    pub(crate) fn caching(&self) -> bool {
+        self.cached.caching()
+    }
+    /// A node will call `flush` at commit and forward what it gives.
+    pub(crate) fn listen(&mut self, sends_old: bool) {
+        self.cached.listen(sends_old);
+    }
+    /// Writes the cache through. Keys are session store keys: see `split_session_key`.
+    pub(crate) fn flush(&mut self) -> Result<Vec<Flushed>, StoreError> {
+        self.cached.flush()?;
+        Ok(self.cached.take_pending())
+    }
+    /// Keeps for the node that listens what a write of somebody else evicted.
+    pub(crate) fn keep_for_listener(&mut self, flushed: Vec<Flushed>) {
+        self.cached.keep_pending(flushed);
+    }
+    /// The largest session end that reached the table.
+    pub(crate) fn observed(&self) -> i64 {
+        self.cached.below.retention.observed()
+    }
+    /// Writes refused as expired since the last call: dropped records.
+    pub(crate) fn take_expired_writes(&mut self) -> u64 {
+        self.cached.below.retention.take_refused()
+    }
+    /// Sessions that end before `time` are over: they are not shown any more, and go at the next `apply`.
+    pub(crate) fn drop_before(&mut self, time: i64) {
+        self.cached.below.retention.drop_before(time);
+    }
+    /// Sessions of a key that end at `earliest_end` or later and start at `latest_start` or earlier.
+    pub(crate) fn find(
+        &mut self,
+        key: &[u8],
+        earliest_end: i64,
+        latest_start: i64,
+        direction: Direction,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        self.search(Search { low: Some(key), high: Some(key), ends: (earliest_end, i64::MAX), latest_start }, direction)
+    }
+    /// The same for several keys; an open bound is none. By segment, key, end; in memory by end, key, latest start first.
+    pub(crate) fn find_range(
+        &mut self,
+        keys: (Option<&[u8]>, Option<&[u8]>),
+        earliest_end: i64,
+        latest_start: i64,
+        direction: Direction,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        if keys.0.zip(keys.1).is_some_and(|(low, high)| low > high) {
+            return Ok(Vec::new());
+        }
+        self.search(Search { low: keys.0, high: keys.1, ends: (earliest_end, i64::MAX), latest_start }, direction)
+    }
+
+    fn search(&mut self, wanted: Search<'_>, direction: Direction) -> Result<Vec<SessionRow>, StoreError> {
+        let (layout, newest) = (self.layout(), self.cached.below.retention.newest());
+        let (from, to) = (wanted.ends.0.max(0), wanted.ends.1.min(newest));
+        let mut found = Vec::new();
+        let mut take = |row: &[u8], value: &[u8]| {
+            if let Some((key, start, end)) = parse(layout, row).filter(|(key, start, end)| wanted.wants(key, *start, *end)) {
+                found.push(SessionRow { key: key.to_vec(), start, end, value: value.to_vec() });
+            }
+            GO_ON
+        };
+        if from > to {
+            return Ok(found);
+        }
+        match layout.segment(from).zip(layout.segment(to)) {
+            None => {
+                let (lower, upper) = (from.to_be_bytes(), to.saturating_add(1).to_be_bytes());
+                let range = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
+                self.cached.scan(range, Direction::Forward, &mut take)?;
+                found.sort_by(|a, b| (a.end, &a.key, -a.start).cmp(&(b.end, &b.key, -b.start)));
+                if direction == Direction::Backward {
+                    found.reverse();
+                }
+            }
+            Some((first, last)) => {
+                for segment in segments_between(&mut self.cached, first, last, direction)? {
+                    let (lower, upper) = segment_range(layout, segment, &wanted, from);
+                    self.cached.scan((Bound::Included(&lower), Bound::Excluded(&upper)), direction, &mut take)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sessions of all keys with `from <= end <= to`, by end, start and key (in memory by end, key, latest start first), at
+    /// most `limit` of them.
+    pub(crate) fn ending_in(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<SessionRow>, StoreError> {
+        let layout = self.layout();
+        let RowLayout::Indexed { .. } = layout else {
+            let mut found = self.search(Search { low: None, high: None, ends: (from, to), latest_start: i64::MAX }, Direction::Forward)?;
+            if layout != RowLayout::TimeFirst {
+                found.sort_by(|a, b| (a.end, a.start, &a.key).cmp(&(b.end, b.start, &b.key)));
+            }
+            found.truncate(limit);
+            return Ok(found);
+        };
+        let mut found = self.dirty_between(from, to);
+        for id in self.indexed_between(from, to, limit)? {
+            found.entry(id).or_insert(None);
+        }
+        let mut rows = Vec::new();
+        for ((end, start, key), known) in found {
+            let value = match known {
+                Some(value) => value,
+                None => self.read(&key, start, end, |value| value.map(<[u8]>::to_vec))?,
+            };
+            rows.extend(value.map(|value| SessionRow { key, start, end, value }));
+            if rows.len() == limit {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// What the cache holds back and the index does not know.
+    fn dirty_between(&self, from: i64, to: i64) -> Dirty {
+        let layout = self.layout();
+        let parsed = self.cached.dirty().filter_map(|(row, value)| Some((parse(layout, row)?, value)));
+        let inside = parsed.filter(|((_, _, end), _)| (from..=to).contains(end));
+        inside.map(|((key, start, end), value)| ((end, start, key.to_vec()), Some(value.map(<[u8]>::to_vec)))).collect()
+    }
+
+    fn indexed_between(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<(i64, i64, Vec<u8>)>, StoreError> {
+        let retention = &self.cached.below.retention;
+        let layout = retention.layout;
+        let (from, to) = (from.max(retention.oldest_visible()).max(0), to.min(retention.newest()));
+        let mut found = Vec::new();
+        let Some((first, last)) = layout.segment(from).zip(layout.segment(to)).filter(|_| from <= to) else { return Ok(found) };
+        for segment in segments_between(&mut self.cached, first, last, Direction::Forward)? {
+            let (mut lower, mut upper) = (Vec::new(), Vec::new());
+            RowLayout::open_index(segment, &mut lower);
+            lower.extend_from_slice(&from.to_be_bytes());
+            RowLayout::open_index(segment, &mut upper);
+            upper.extend_from_slice(&to.saturating_add(1).to_be_bytes());
+            let range = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
+            self.cached.below.rows.table.scan(range, Direction::Forward, &mut |index, _| {
+                let end = index.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
+                if let Some((end, (start, key))) = end.and_then(|(end, rest)| Some((end, rest.split_first_chunk::<8>()?))) {
+                    found.push((i64::from_be_bytes(*end), i64::from_be_bytes(*start), key.to_vec()));
+                }
+                if found.len() < limit { GO_ON } else { std::ops::ControlFlow::Break(()) }
+            })?;
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Rows by end, start and key: the outer none asks the table, the inner one is a deletion.
+type Dirty = std::collections::BTreeMap<(i64, i64, Vec<u8>), Option<Option<Vec<u8>>>>;
+
+/// Where the wanted rows of a segment lie, and perhaps others.
+fn segment_range(layout: RowLayout, segment: i64, wanted: &Search<'_>, from: i64) -> (Vec<u8>, Vec<u8>) {
+    let (mut lower, mut upper) = (Vec::new(), Vec::new());
+    layout.open_segment(segment, &mut lower);
+    lower.extend_from_slice(wanted.low.unwrap_or_default());
+    match wanted.low.filter(|_| wanted.low == wanted.high) {
+        Some(key) => {
+            lower.extend_from_slice(&from.to_be_bytes());
+            layout.open_segment(segment, &mut upper);
+            session_key(key, i64::MAX, i64::MAX, &mut upper);
+            upper.push(0);
+        }
+        None => upper.extend_from_slice(&(segment + 1).to_be_bytes()),
+    }
+    (lower, upper)
+}
+
+impl Core for SessionCore {
+    fn logged(&self) -> bool {
+        self.cached.below.rows.changelog.logged()
+    }
+    fn drain_changelog(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
+        self.cached.flush()?;
+        let layout = self.layout();
+        let to_key = move |row: &[u8], out: &mut Vec<u8>| to_store_key(layout, row, out);
+        self.cached.below.rows.drain(&to_key, sink)
+    }
+    fn uncommitted_bytes(&mut self) -> usize {
+        self.cached.uncommitted_bytes()
+    }
+    fn apply(&mut self, offset: Option<i64>) -> Result<(), StoreError> {
+        let below = &mut self.cached.below;
+        let bound = below.retention.take_drop_bound();
+        below.rows.table.apply(offset, bound.as_ref().map(<[u8; 8]>::as_slice))
+    }
+    fn abort(&mut self) {
+        self.cached.abort();
+    }
+    fn offset(&self) -> Option<i64> {
+        self.cached.below.rows.table.offset()
+    }
+    fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
+        self.cached.forget_cached();
+        let below = &mut self.cached.below;
+        for (_, _, end) in records.iter().filter_map(|record| split_session_key(record.key)) {
+            below.retention.observe(end);
+        }
+        let (layout, oldest) = (below.retention.layout, below.retention.oldest_visible());
+        below.rows.restore(records, next_offset, |bytes, _, row| {
+            let Some((key, start, end)) = split_session_key(bytes).filter(|(_, _, end)| *end >= oldest) else { return };
+            let mut out = Vec::new();
+            row_key(layout, key, start, end, &mut out);
+            row(out, false);
+            if let RowLayout::Indexed { interval } = layout {
+                row(index_key(interval, key, start, end), true);
+            }
+        })
+    }
+    fn approximate_rows(&self) -> usize {
+        self.cached.below.rows.table.approximate_rows()
+    }
+    fn take_expired_writes(&mut self) -> u64 {
+        SessionCore::take_expired_writes(self)
+    }
+}

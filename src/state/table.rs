@@ -1,0 +1,257 @@
+//! The write-back table: what this transaction changed and a cache of what was read, over a backend of committed rows.
+
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+
+use crate::error::StoreError;
+use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit};
+use crate::state::order::{LazyOrder, SharedKey};
+
+/// What a row costs beside its bytes, roughly.
+const ROW_OVERHEAD: usize = 64;
+
+/// Bytes of committed rows that a table keeps at hand unless told otherwise.
+pub(crate) const READ_CACHE_BYTES: usize = 16 << 20;
+
+#[derive(Debug)]
+struct Row {
+    value: Option<Vec<u8>>,
+    /// When it was last written, in writes of this table; 0 for a row that the backend has.
+    seq: u64,
+    /// The timestamp of its changelog record, in ms.
+    at: i64,
+    /// Touched since the last sweep of the read cache.
+    used: bool,
+}
+
+/// Rows by key. Committed ones come from the backend and stay at hand; changed ones stay until `apply` or `abort`.
+pub(crate) struct Table {
+    backend: Box<dyn StoreBackend>,
+    rows: HashMap<SharedKey, Row>,
+    dirty: Vec<SharedKey>,
+    dirty_order: LazyOrder,
+    dirty_bytes: usize,
+    clean_bytes: usize,
+    read_budget: usize,
+    last_seq: u64,
+    drained: u64,
+}
+
+/// A dirty row on its way to the changelog.
+pub(crate) struct Change<'a> {
+    pub(crate) seq: u64,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) at: i64,
+}
+
+impl Table {
+    pub(crate) fn new(backend: Box<dyn StoreBackend>, read_budget: usize) -> Self {
+        Table {
+            backend,
+            rows: HashMap::new(),
+            dirty: Vec::new(),
+            dirty_order: LazyOrder::default(),
+            dirty_bytes: 0,
+            clean_bytes: 0,
+            read_budget,
+            last_seq: 0,
+            drained: 0,
+        }
+    }
+
+    /// The value under `key`.
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        let row = match self.rows.entry_ref(key) {
+            EntryRef::Occupied(row) => row.into_mut(),
+            EntryRef::Vacant(place) => {
+                let value = self.backend.get(key)?;
+                self.clean_bytes += weight(key, &value);
+                place.insert(Row { value, seq: 0, at: 0, used: true })
+            }
+        };
+        row.used = true;
+        Ok(row.value.as_deref())
+    }
+
+    /// Sets or, with none, deletes `key`; `at` is for its changelog record.
+    pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>, at: i64) {
+        let seq = self.next_seq();
+        match self.rows.entry_ref(key) {
+            EntryRef::Occupied(mut place) => {
+                let dirtied = (place.get().seq == 0).then(|| place.key().clone());
+                let row = place.get_mut();
+                let before = weight(key, &row.value);
+                match (&mut row.value, value) {
+                    (Some(old), Some(new)) => {
+                        old.clear();
+                        old.extend_from_slice(new);
+                    }
+                    (old, new) => *old = new.map(<[u8]>::to_vec),
+                }
+                let after = weight(key, &row.value);
+                (row.seq, row.at, row.used) = (seq, at, true);
+                match dirtied {
+                    Some(key) => {
+                        self.clean_bytes = self.clean_bytes.saturating_sub(before);
+                        self.dirty_bytes += after;
+                        self.dirty_order.insert(&key);
+                        self.dirty.push(key);
+                    }
+                    None => self.dirty_bytes = (self.dirty_bytes + after).saturating_sub(before),
+                }
+            }
+            EntryRef::Vacant(place) => {
+                let row = Row { value: value.map(<[u8]>::to_vec), seq, at, used: true };
+                self.dirty_bytes += weight(key, &row.value);
+                let key = place.insert_entry(row).key().clone();
+                self.dirty_order.insert(&key);
+                self.dirty.push(key);
+            }
+        }
+    }
+
+    /// A number that orders writes; for those that only the changelog sees.
+    pub(crate) fn next_seq(&mut self) -> u64 {
+        self.last_seq += 1;
+        self.last_seq
+    }
+
+    /// Rows of the range in order, changed and committed ones merged.
+    pub(crate) fn scan(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        if self.dirty.is_empty() {
+            return self.backend.scan(range, direction, visit);
+        }
+        self.dirty_order.build(self.dirty.iter());
+        let rows = &self.rows;
+        let dirty = self.dirty_order.range(range, direction).map(|key| (&**key, rows.get(key).and_then(|row| row.value.as_deref())));
+        let backend = &mut self.backend;
+        merge(dirty, direction, |visit| backend.scan(range, direction, visit), visit)
+    }
+
+    /// Rows changed since the last call, in the order of each row's latest write.
+    pub(crate) fn drain(&mut self, mut visit: impl FnMut(Change<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut changed: Vec<(&SharedKey, &Row)> = self.dirty.iter().filter_map(|key| self.rows.get_key_value(key)).collect();
+        changed.retain(|(_, row)| row.seq > self.drained);
+        changed.sort_unstable_by_key(|(_, row)| row.seq);
+        self.drained = self.last_seq;
+        changed.into_iter().try_for_each(|(key, row)| visit(Change { seq: row.seq, key, value: row.value.as_deref(), at: row.at }))
+    }
+
+    /// Bytes that only `apply` or `abort` frees.
+    pub(crate) fn uncommitted_bytes(&self) -> usize {
+        self.dirty_bytes
+    }
+
+    /// Hands the changed rows to the backend. If that fails nothing has changed.
+    pub(crate) fn apply(&mut self, offset: Option<i64>, drop_before: Option<&[u8]>) -> Result<(), StoreError> {
+        if self.dirty.is_empty() && offset.is_none() && drop_before.is_none() {
+            return Ok(());
+        }
+        let kept = self.dirty.iter().filter(|key| drop_before.is_none_or(|bound| &***key >= bound));
+        let rows: Vec<(&[u8], Option<&[u8]>)> = kept.map(|key| (&**key, self.rows.get(key).and_then(|row| row.value.as_deref()))).collect();
+        self.backend.apply(&Batch { rows: &rows, offset, drop_before })?;
+        for key in self.dirty.drain(..) {
+            let gone = self.rows.get_mut(&key).is_none_or(|row| {
+                row.seq = 0;
+                row.value.is_none() || drop_before.is_some_and(|bound| &*key < bound)
+            });
+            match gone {
+                true => drop(self.rows.remove(&key)),
+                false => self.clean_bytes += self.rows.get(&key).map_or(0, |row| weight(&key, &row.value)),
+            }
+        }
+        self.dirty_bytes = 0;
+        self.dirty_order.clear();
+        self.sweep();
+        Ok(())
+    }
+
+    /// Forgets the changes since the last `apply`.
+    pub(crate) fn abort(&mut self) {
+        for key in self.dirty.drain(..) {
+            self.rows.remove(&key);
+        }
+        self.dirty_bytes = 0;
+        self.dirty_order.clear();
+        self.drained = self.last_seq;
+    }
+
+    /// Puts rows of a changelog into the backend, past this transaction.
+    pub(crate) fn restore(&mut self, rows: &[(&[u8], Option<&[u8]>)], offset: i64) -> Result<(), StoreError> {
+        self.backend.apply(&Batch { rows, offset: Some(offset), drop_before: None })?;
+        for (key, _) in rows {
+            if self.rows.get(*key).is_some_and(|row| row.seq == 0) {
+                self.rows.remove(*key);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn offset(&self) -> Option<i64> {
+        self.backend.offset()
+    }
+    /// Committed rows and changed ones; a changed row that was committed before counts twice.
+    pub(crate) fn approximate_rows(&self) -> usize {
+        self.backend.approximate_rows() + self.dirty.len()
+    }
+
+    /// Second chance: over the budget, rows that nobody touched since the last sweep go, and if that is not enough, all.
+    fn sweep(&mut self) {
+        for keep_used in [true, false] {
+            if self.clean_bytes <= self.read_budget {
+                return;
+            }
+            let mut left = 0;
+            self.rows.retain(|key, row| {
+                let stays = row.seq != 0 || (keep_used && std::mem::take(&mut row.used));
+                left += if stays && row.seq == 0 { weight(key, &row.value) } else { 0 };
+                stays
+            });
+            self.clean_bytes = left;
+        }
+    }
+}
+
+fn weight(key: &[u8], value: &Option<Vec<u8>>) -> usize {
+    key.len() + value.as_ref().map_or(0, Vec::len) + ROW_OVERHEAD
+}
+
+/// Merges rows that lie above (none hides) with those of a scan below; both in the order of `direction`.
+pub(crate) fn merge<'a>(
+    above: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    direction: Direction,
+    below: impl FnOnce(&mut Visit<'_>) -> Result<(), StoreError>,
+    visit: &mut Visit<'_>,
+) -> Result<(), StoreError> {
+    let mut above = above.peekable();
+    let mut flow = ControlFlow::Continue(());
+    below(&mut |key, value| {
+        while let Some(&(upper, changed)) = above.peek() {
+            let order = match direction {
+                Direction::Forward => upper.cmp(key),
+                Direction::Backward => key.cmp(upper),
+            };
+            if order == Ordering::Greater {
+                break;
+            }
+            above.next();
+            flow = changed.map_or(ControlFlow::Continue(()), |changed| visit(upper, changed));
+            if flow.is_break() || order == Ordering::Equal {
+                return flow;
+            }
+        }
+        flow = visit(key, value);
+        flow
+    })?;
+    for (key, value) in above {
+        if flow.is_break() {
+            break;
+        }
+        flow = value.map_or(ControlFlow::Continue(()), |value| visit(key, value));
+    }
+    Ok(())
+}
