@@ -15,44 +15,66 @@ struct Declared {
     inherits: Vec<String>,
 }
 
-/// Sets the clock of each sub-topology. Streams take part, and tables that declare a watermark; a repartition topic is
-/// bounded if the sub-topology that writes it is.
+/// What the clock of a sub-topology is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Clock {
+    /// Nothing but tables that declare no watermark: it takes part in no other clock either.
+    TablesOnly,
+    StreamTime,
+    Bounded,
+}
+
+/// Sets the clock of each sub-topology. Streams take part, and tables that declare a watermark; a repartition topic does as
+/// the sub-topology that writes it.
 pub(crate) fn decide(plan: &mut Plan, problems: &mut Vec<TopologyProblem>) {
     let mut declared = declarations(plan);
     let writers = writers(plan);
-    let mut clocks: Vec<Option<bool>> = vec![None; declared.len()];
-    // A topic is settled after its writers. What waits for itself in a circle is unbounded.
+    let mut clocks: Vec<Option<Clock>> = vec![None; declared.len()];
+    // A topic is settled after its writers; one more round than there are parts settles all that can be.
     for _ in 0..=declared.len() {
-        for part in 0..declared.len() {
-            let settled = declared[part].inherits.iter().flat_map(|topic| writers.get(topic).into_iter().flatten());
-            if settled.into_iter().all(|writer| clocks[*writer].is_some()) {
-                clocks[part] = Some(is_bounded(&declared[part], &writers, &clocks));
+        for (part, declared) in declared.iter().enumerate() {
+            let mut above = declared.inherits.iter().flat_map(|topic| writers.get(topic).into_iter().flatten());
+            if above.all(|writer| clocks[*writer].is_some()) {
+                clocks[part] = Some(clock(declared, &writers, &clocks));
             }
         }
     }
-    for part in 0..declared.len() {
-        let bounded = clocks[part].unwrap_or(false);
-        plan.subtopologies[part].bounded = bounded;
-        inherit(&mut declared[part], &writers, &clocks);
-        let Declared { bounded: with, unbounded: without, .. } = &declared[part];
+    for (part, declared) in declared.iter_mut().enumerate() {
+        plan.subtopologies[part].bounded = clocks[part] == Some(Clock::Bounded);
+        inherit(declared, &writers, &clocks);
+        let Declared { bounded: with, unbounded: without, .. } = declared;
         if !with.is_empty() && !without.is_empty() {
             problems.push(TopologyProblem::MixedTime { subtopology: part, with: with.join(", "), without: without.join(", ") });
         }
     }
 }
 
-fn is_bounded(declared: &Declared, writers: &HashMap<String, Vec<usize>>, clocks: &[Option<bool>]) -> bool {
-    let mut inherited = declared.inherits.iter().filter_map(|topic| writers.get(topic)).flatten();
-    !declared.bounded.is_empty() || inherited.any(|writer| clocks[*writer] == Some(true))
+/// The clock that a repartition topic brings along.
+fn brought(topic: &str, writers: &HashMap<String, Vec<usize>>, clocks: &[Option<Clock>]) -> Clock {
+    let written: Vec<Clock> = writers.get(topic).into_iter().flatten().filter_map(|writer| clocks[*writer]).collect();
+    match () {
+        _ if written.contains(&Clock::Bounded) => Clock::Bounded,
+        _ if written.contains(&Clock::StreamTime) => Clock::StreamTime,
+        _ => Clock::TablesOnly,
+    }
+}
+
+fn clock(declared: &Declared, writers: &HashMap<String, Vec<usize>>, clocks: &[Option<Clock>]) -> Clock {
+    let brought: Vec<Clock> = declared.inherits.iter().map(|topic| brought(topic, writers, clocks)).collect();
+    match () {
+        _ if !declared.bounded.is_empty() || brought.contains(&Clock::Bounded) => Clock::Bounded,
+        _ if !declared.unbounded.is_empty() || brought.contains(&Clock::StreamTime) => Clock::StreamTime,
+        _ => Clock::TablesOnly,
+    }
 }
 
 /// Sorts the repartition topics of a sub-topology to those with and without watermarks.
-fn inherit(declared: &mut Declared, writers: &HashMap<String, Vec<usize>>, clocks: &[Option<bool>]) {
+fn inherit(declared: &mut Declared, writers: &HashMap<String, Vec<usize>>, clocks: &[Option<Clock>]) {
     for topic in std::mem::take(&mut declared.inherits) {
-        let bounded = writers.get(&topic).into_iter().flatten().any(|writer| clocks[*writer] == Some(true));
-        match bounded {
-            true => declared.bounded.push(topic),
-            false => declared.unbounded.push(topic),
+        match brought(&topic, writers, clocks) {
+            Clock::Bounded => declared.bounded.push(topic),
+            Clock::StreamTime => declared.unbounded.push(topic),
+            Clock::TablesOnly => {}
         }
     }
 }

@@ -28,7 +28,7 @@ impl Replay {
                 let graph = self.graph.add(ROOT, name, id, Content::Table { source, reading });
                 Some(Self::source_table(graph, BTreeSet::from([graph]), store))
             }
-            Op::ToTable { store } => self.to_table(id, call, store),
+            Op::ToTable { store } => self.stream_as_table(id, call, store),
             Op::Aggregate { prefix, counts, store, windows } => {
                 self.aggregate(id, call, &Wanted { prefix, counts: *counts, store, windows: *windows })
             }
@@ -45,7 +45,7 @@ impl Replay {
         Value::Table(Table { graph, sources, from: Made::Source { store, kept }, asked: false, sends_old: false })
     }
 
-    fn to_table(&mut self, id: CallId, call: &Call, store: &StoreDraft) -> Option<Value> {
+    fn stream_as_table(&mut self, id: CallId, call: &Call, store: &StoreDraft) -> Option<Value> {
         let stream = self.stream(call, 0)?;
         let name = self.names.given_or_node(call.name.as_deref(), "KSTREAM-TOTABLE");
         let store = self.named_store(store, "KSTREAM-TOTABLE");

@@ -43,7 +43,8 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-fn opened() -> OpenFn {
+/// Opens no store.
+pub(super) fn opened() -> OpenFn {
     Arc::new(|_| unreachable!("a plan opens no store"))
 }
 
