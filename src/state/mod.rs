@@ -56,3 +56,6 @@ pub(crate) use store_set::{StorePlan, typed};
 pub use suppress::SuppressStore;
 pub use window::{WindowStore, WindowView};
 pub(crate) use window_core::{WindowCore, WindowRow};
+
+#[cfg(test)]
+mod tests;

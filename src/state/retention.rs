@@ -27,6 +27,8 @@ pub(crate) struct Retention {
     bounded: bool,
     refused: u64,
     dropped: i64,
+    /// Observed time and floor at the last commit.
+    committed: (i64, i64),
 }
 
 impl Retention {
@@ -38,7 +40,17 @@ impl Retention {
             _ if how.time_index => RowLayout::Indexed { interval },
             _ => RowLayout::Segmented { interval },
         };
-        Retention { layout, keep, observed: -1, newest: -1, floor: i64::MIN, bounded: how.bounded, refused: 0, dropped: 0 }
+        Retention {
+            layout,
+            keep,
+            observed: -1,
+            newest: -1,
+            floor: i64::MIN,
+            bounded: how.bounded,
+            refused: 0,
+            dropped: 0,
+            committed: (-1, i64::MIN),
+        }
     }
     pub(crate) fn observed(&self) -> i64 {
         self.observed
@@ -85,14 +97,26 @@ impl Retention {
         self.refused += u64::from(!admitted);
         admitted
     }
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
+    }
+    pub(crate) fn set_refused(&mut self, refused: u64) {
+        self.refused = refused;
+    }
     pub(crate) fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
     }
     pub(crate) fn drop_before(&mut self, time: i64) {
         self.floor = self.floor.max(time);
     }
-    /// The bound of rows to drop, if it moved.
+    /// What was seen since the last commit was never committed.
+    pub(crate) fn abort(&mut self) {
+        (self.observed, self.floor) = self.committed;
+        self.refused = 0;
+    }
+    /// The bound of rows to drop at a commit, if it moved.
     pub(crate) fn take_drop_bound(&mut self) -> Option<[u8; 8]> {
+        self.committed = (self.observed, self.floor);
         let oldest = self.oldest_visible();
         let bound = self.layout.segment(oldest).unwrap_or(oldest);
         (bound > self.dropped).then(|| {
@@ -116,13 +140,7 @@ pub(crate) fn segments_between<B: Below>(
     } else {
         let mut next = first;
         while next <= last {
-            let (from, until) = (next.to_be_bytes(), (last + 1).to_be_bytes());
-            let mut hit = None;
-            let range = (Bound::Included(from.as_slice()), Bound::Excluded(until.as_slice()));
-            rows.scan(range, Direction::Forward, &mut |row, _| {
-                hit = row.first_chunk::<8>().map(|segment| i64::from_be_bytes(*segment));
-                ControlFlow::Break(())
-            })?;
+            let hit = segment_in(rows, next, last, Direction::Forward)?;
             let Some(segment) = hit else { break };
             found.push(segment);
             next = segment + 1;
@@ -132,4 +150,12 @@ pub(crate) fn segments_between<B: Below>(
         found.reverse();
     }
     Ok(found.into_iter())
+}
+
+/// The first segment between two that holds any row.
+pub(crate) fn segment_in<B: Below>(rows: &mut Cached<B>, first: i64, last: i64, direction: Direction) -> Result<Option<i64>, StoreError> {
+    let (from, until) = (first.to_be_bytes(), last.saturating_add(1).to_be_bytes());
+    let range = (Bound::Included(from.as_slice()), Bound::Excluded(until.as_slice()));
+    let row = rows.first_of(range, direction)?;
+    Ok(row.and_then(|row| row.first_chunk::<8>().map(|segment| i64::from_be_bytes(*segment))))
 }

@@ -197,6 +197,23 @@ impl<B: Below> Cached<B> {
             _ => scan_visible(below, range, direction, visit),
         }
     }
+    /// The first row of a range, expired or not, and index rows too.
+    pub(crate) fn first_of(&mut self, range: KeyRange<'_>, direction: Direction) -> Result<Option<Vec<u8>>, StoreError> {
+        let Cached { below, cache, .. } = self;
+        let mut first = None;
+        let mut take = |row: &[u8], _: &[u8]| {
+            first = Some(row.to_vec());
+            ControlFlow::Break(())
+        };
+        match cache {
+            Some(cache) if !cache.is_empty() => {
+                let cached = cache.range(range, direction);
+                merge(cached, direction, |visit| below.rows().table.scan(range, direction, visit), &mut take)?;
+            }
+            _ => below.rows().table.scan(range, direction, &mut take)?,
+        }
+        Ok(first)
+    }
     /// Dirty rows of the cache, in no order.
     pub(crate) fn dirty(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.cache.iter().flat_map(RecordCache::dirty)

@@ -1,6 +1,6 @@
 //! A session store over bytes: rows by key, session end and session start, expiring by their end.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use crate::error::StoreError;
 use crate::record::Timestamp;
@@ -10,7 +10,7 @@ use crate::state::context::WriteContext;
 use crate::state::control::Core;
 use crate::state::key_schema::{RowLayout, session_key, split_session_key};
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
-use crate::state::retention::{Retention, segments_between};
+use crate::state::retention::{Retention, segment_in, segments_between};
 use crate::state::rows::{Below, Cached, GO_ON, Horizon, Rows};
 
 /// One value per key and session.
@@ -72,6 +72,16 @@ fn index_key(interval: i64, key: &[u8], start: i64, end: i64) -> Vec<u8> {
     index.extend_from_slice(&start.to_be_bytes());
     index.extend_from_slice(key);
     index
+}
+
+impl SessionRows {
+    /// Removes a session. One that has expired is no record lost, so it is not counted.
+    fn remove(&mut self, row: &[u8], at: Timestamp) -> Result<(), StoreError> {
+        let refused = self.retention.refused();
+        self.write(row, None, at)?;
+        self.retention.set_refused(refused);
+        Ok(())
+    }
 }
 
 impl Below for SessionRows {
@@ -166,7 +176,11 @@ impl SessionCore {
     ) -> Result<Vec<Flushed>, StoreError> {
         self.cached.below.retention.note_newest(end);
         row_key(self.layout(), key, start, end, &mut self.row);
-        self.cached.write(&self.row, value, cx)?;
+        if value.is_none() && !self.caching() {
+            self.cached.below.remove(&self.row, cx.timestamp)?;
+        } else {
+            self.cached.write(&self.row, value, cx)?;
+        }
         Ok(self.cached.take_pending())
     }
     /// Deletes the row of a session.
@@ -210,7 +224,7 @@ impl SessionCore {
         latest_start: i64,
         direction: Direction,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        self.search(Search { low: Some(key), high: Some(key), ends: (earliest_end, i64::MAX), latest_start }, direction)
+        self.search(Search { low: Some(key), high: Some(key), ends: (earliest_end, i64::MAX), latest_start }, direction, usize::MAX)
     }
     /// The same for several keys; an open bound is none. By segment, key, end; in memory by end, key, latest start first.
     pub(crate) fn find_range(
@@ -223,15 +237,19 @@ impl SessionCore {
         if keys.0.zip(keys.1).is_some_and(|(low, high)| low > high) {
             return Ok(Vec::new());
         }
-        self.search(Search { low: keys.0, high: keys.1, ends: (earliest_end, i64::MAX), latest_start }, direction)
+        self.search(Search { low: keys.0, high: keys.1, ends: (earliest_end, i64::MAX), latest_start }, direction, usize::MAX)
     }
 
-    fn search(&mut self, wanted: Search<'_>, direction: Direction) -> Result<Vec<SessionRow>, StoreError> {
+    /// In time order one may stop after `limit` rows, where an end is complete.
+    fn search(&mut self, wanted: Search<'_>, direction: Direction, limit: usize) -> Result<Vec<SessionRow>, StoreError> {
         let (layout, newest) = (self.layout(), self.cached.below.retention.newest());
         let (from, to) = (wanted.ends.0.max(0), wanted.ends.1.min(newest));
         let mut found = Vec::new();
         let mut take = |row: &[u8], value: &[u8]| {
             if let Some((key, start, end)) = parse(layout, row).filter(|(key, start, end)| wanted.wants(key, *start, *end)) {
+                if found.len() >= limit && found.last().is_some_and(|last: &SessionRow| last.end != end) {
+                    return ControlFlow::Break(());
+                }
                 found.push(SessionRow { key: key.to_vec(), start, end, value: value.to_vec() });
             }
             GO_ON
@@ -262,17 +280,23 @@ impl SessionCore {
     /// Sessions of all keys with `from <= end <= to`, by end, start and key (in memory by end, key, latest start first), at
     /// most `limit` of them.
     pub(crate) fn ending_in(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<SessionRow>, StoreError> {
-        let layout = self.layout();
-        let RowLayout::Indexed { .. } = layout else {
-            let mut found = self.search(Search { low: None, high: None, ends: (from, to), latest_start: i64::MAX }, Direction::Forward)?;
-            if layout != RowLayout::TimeFirst {
+        let everything = Search { low: None, high: None, ends: (from, to), latest_start: i64::MAX };
+        let mut found = match self.layout() {
+            RowLayout::Indexed { .. } => return self.indexed_rows(from, to, limit),
+            RowLayout::TimeFirst => self.search(everything, Direction::Forward, limit)?,
+            RowLayout::Segmented { .. } => {
+                let mut found = self.search(everything, Direction::Forward, usize::MAX)?;
                 found.sort_by(|a, b| (a.end, a.start, &a.key).cmp(&(b.end, b.start, &b.key)));
+                found
             }
-            found.truncate(limit);
-            return Ok(found);
         };
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn indexed_rows(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<SessionRow>, StoreError> {
         let mut found = self.dirty_between(from, to);
-        for id in self.indexed_between(from, to, limit)? {
+        for id in self.indexed_between(from, to, limit, &found)? {
             found.entry(id).or_insert(None);
         }
         let mut rows = Vec::new();
@@ -297,31 +321,73 @@ impl SessionCore {
         inside.map(|((key, start, end), value)| ((end, start, key.to_vec()), Some(value.map(<[u8]>::to_vec)))).collect()
     }
 
-    fn indexed_between(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<(i64, i64, Vec<u8>)>, StoreError> {
+    /// Ends, starts and keys of the index, but for rows that the cache has deleted.
+    fn indexed_between(&mut self, from: i64, to: i64, limit: usize, cached: &Dirty) -> Result<Vec<(i64, i64, Vec<u8>)>, StoreError> {
         let retention = &self.cached.below.retention;
         let layout = retention.layout;
         let (from, to) = (from.max(retention.oldest_visible()).max(0), to.min(retention.newest()));
         let mut found = Vec::new();
         let Some((first, last)) = layout.segment(from).zip(layout.segment(to)).filter(|_| from <= to) else { return Ok(found) };
         for segment in segments_between(&mut self.cached, first, last, Direction::Forward)? {
-            let (mut lower, mut upper) = (Vec::new(), Vec::new());
-            RowLayout::open_index(segment, &mut lower);
-            lower.extend_from_slice(&from.to_be_bytes());
-            RowLayout::open_index(segment, &mut upper);
-            upper.extend_from_slice(&to.saturating_add(1).to_be_bytes());
-            let range = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
-            self.cached.below.rows.table.scan(range, Direction::Forward, &mut |index, _| {
-                let end = index.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
-                if let Some((end, (start, key))) = end.and_then(|(end, rest)| Some((end, rest.split_first_chunk::<8>()?))) {
-                    found.push((i64::from_be_bytes(*end), i64::from_be_bytes(*start), key.to_vec()));
-                }
-                if found.len() < limit { GO_ON } else { std::ops::ControlFlow::Break(()) }
-            })?;
             if found.len() >= limit {
                 break;
             }
+            self.visit_index(segment, from, to, Direction::Forward, &mut |id| {
+                if cached.get(&id) != Some(&Some(None)) {
+                    found.push(id);
+                }
+                if found.len() < limit { GO_ON } else { ControlFlow::Break(()) }
+            })?;
         }
         Ok(found)
+    }
+
+    fn visit_index(
+        &mut self,
+        segment: i64,
+        from: i64,
+        to: i64,
+        direction: Direction,
+        visit: &mut dyn FnMut((i64, i64, Vec<u8>)) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let (mut lower, mut upper) = (Vec::new(), Vec::new());
+        RowLayout::open_index(segment, &mut lower);
+        lower.extend_from_slice(&from.to_be_bytes());
+        RowLayout::open_index(segment, &mut upper);
+        upper.extend_from_slice(&to.saturating_add(1).to_be_bytes());
+        let range = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
+        self.cached.below.rows.table.scan(range, direction, &mut |index, _| {
+            let end = index.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
+            match end.and_then(|(end, rest)| Some((end, rest.split_first_chunk::<8>()?))) {
+                Some((end, (start, key))) => visit((i64::from_be_bytes(*end), i64::from_be_bytes(*start), key.to_vec())),
+                None => GO_ON,
+            }
+        })
+    }
+
+    /// The end of the newest session that has a row; none without rows.
+    pub(crate) fn newest_end(&mut self) -> Result<Option<i64>, StoreError> {
+        let newest = self.cached.below.retention.newest();
+        let RowLayout::Indexed { interval } = self.layout() else {
+            let all = Search { low: None, high: None, ends: (0, newest), latest_start: i64::MAX };
+            return Ok(self.search(all, Direction::Backward, usize::MAX)?.iter().map(|row| row.end).max());
+        };
+        let (cached, oldest) = (self.dirty_between(0, newest), self.cached.below.retention.oldest_visible());
+        let in_cache = cached.iter().filter(|(_, row)| **row != Some(None)).map(|((end, _, _), _)| *end).next_back();
+        let mut last = newest / interval;
+        while let Some(segment) = segment_in(&mut self.cached, 0, last, Direction::Backward)? {
+            let mut found = None;
+            self.visit_index(segment, 0, newest, Direction::Backward, &mut |id| {
+                let there = id.0 >= oldest && cached.get(&id) != Some(&Some(None));
+                found = there.then_some(id.0);
+                if there { ControlFlow::Break(()) } else { GO_ON }
+            })?;
+            if found.is_some() {
+                return Ok(found.max(in_cache));
+            }
+            last = segment - 1;
+        }
+        Ok(in_cache)
     }
 }
 
@@ -365,6 +431,7 @@ impl Core for SessionCore {
     }
     fn abort(&mut self) {
         self.cached.abort();
+        self.cached.below.retention.abort();
     }
     fn offset(&self) -> Option<i64> {
         self.cached.below.rows.table.offset()

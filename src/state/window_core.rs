@@ -1,6 +1,6 @@
 //! A window store over bytes: rows by key and window start, expiring as Kafka Streams' stores do.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use crate::error::StoreError;
 use crate::record::Timestamp;
@@ -10,7 +10,7 @@ use crate::state::context::WriteContext;
 use crate::state::control::Core;
 use crate::state::key_schema::{RowLayout, split_window_key, window_key};
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
-use crate::state::retention::{Retention, segments_between};
+use crate::state::retention::{Retention, segment_in, segments_between};
 use crate::state::rows::{Below, Cached, GO_ON, Horizon, Rows};
 use crate::state::spec::{Dedup, StoreKind};
 
@@ -238,7 +238,7 @@ impl WindowCore {
     /// Windows of one key with `from <= start <= to`.
     pub(crate) fn fetch(&mut self, key: &[u8], from: i64, to: i64, direction: Direction) -> Result<Vec<WindowRow>, StoreError> {
         let mut found = Vec::new();
-        self.visit_range(Some(key), Some(key), from, to, direction, &mut found)?;
+        self.visit_range((Some(key), Some(key)), (from, to), direction, usize::MAX, &mut found)?;
         Ok(found)
     }
     /// Windows of several keys with `from <= start <= to`; an open bound is none. By segment, key, start; in memory by start, key.
@@ -251,54 +251,39 @@ impl WindowCore {
     ) -> Result<Vec<WindowRow>, StoreError> {
         let mut found = Vec::new();
         if keys.0.zip(keys.1).is_none_or(|(low, high)| low <= high) {
-            self.visit_range(keys.0, keys.1, from, to, direction, &mut found)?;
+            self.visit_range(keys, (from, to), direction, usize::MAX, &mut found)?;
         }
         Ok(found)
     }
 
     fn visit_range(
         &mut self,
-        low: Option<&[u8]>,
-        high: Option<&[u8]>,
-        from: i64,
-        to: i64,
+        keys: (Option<&[u8]>, Option<&[u8]>),
+        (from, to): (i64, i64),
         direction: Direction,
+        limit: usize,
         found: &mut Vec<WindowRow>,
     ) -> Result<(), StoreError> {
         let (layout, duplicates) = (self.cached.below.layout(), self.cached.below.duplicates);
         let (from, to) = (from.max(0), to.min(self.cached.below.retention.newest()));
-        let one_key = low.filter(|_| low == high);
         let mut take = |row: &[u8], value: &[u8]| {
             if let Some((key, start, _)) = parse(layout, duplicates, row) {
-                let wanted = (from..=to).contains(&start) && low.is_none_or(|low| key >= low) && high.is_none_or(|high| key <= high);
+                let wanted = (from..=to).contains(&start) && keys.0.is_none_or(|low| key >= low) && keys.1.is_none_or(|high| key <= high);
                 if wanted {
                     found.push(WindowRow { key: key.to_vec(), start, value: value.to_vec() });
                 }
             }
-            GO_ON
+            if found.len() < limit { GO_ON } else { ControlFlow::Break(()) }
         };
-        if from > to {
+        if from > to || limit == 0 {
             return Ok(());
         }
         let Some((first, last)) = layout.segment(from).zip(layout.segment(to)) else {
-            let until = to.saturating_add(1).to_be_bytes();
-            let range = (Bound::Included(from.to_be_bytes()), Bound::Excluded(until));
-            let range = (range.0.as_ref().map(|b| b.as_slice()), range.1.as_ref().map(|b| b.as_slice()));
-            return self.cached.scan(range, direction, &mut take);
+            let (lower, upper) = (from.to_be_bytes(), to.saturating_add(1).to_be_bytes());
+            return self.cached.scan((Bound::Included(&lower), Bound::Excluded(&upper)), direction, &mut take);
         };
         for segment in segments_between(&mut self.cached, first, last, direction)? {
-            let (mut lower, mut upper) = (Vec::new(), Vec::new());
-            layout.open_segment(segment, &mut lower);
-            lower.extend_from_slice(low.unwrap_or_default());
-            match one_key {
-                Some(key) => {
-                    lower.extend_from_slice(&from.to_be_bytes());
-                    layout.open_segment(segment, &mut upper);
-                    window_key(key, to, u32::MAX, &mut upper);
-                    upper.push(0);
-                }
-                None => upper.extend_from_slice(&(segment + 1).to_be_bytes()),
-            }
+            let (lower, upper) = segment_range(layout, segment, keys, (from, to));
             self.cached.scan((Bound::Included(&lower), Bound::Excluded(&upper)), direction, &mut take)?;
         }
         Ok(())
@@ -306,15 +291,23 @@ impl WindowCore {
 
     /// Windows of all keys with `from <= start <= to`, by start and then by key, at most `limit` of them.
     pub(crate) fn starting_in(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<WindowRow>, StoreError> {
-        let RowLayout::Indexed { .. } = self.cached.below.layout() else {
-            let mut found = self.fetch_range((None, None), from, to, Direction::Forward)?;
-            found.sort_by(|a, b| (a.start, &a.key).cmp(&(b.start, &b.key)));
-            found.truncate(limit);
-            return Ok(found);
-        };
+        let mut found = Vec::new();
+        match self.cached.below.layout() {
+            RowLayout::Indexed { .. } => return self.indexed_rows(from, to, limit),
+            RowLayout::TimeFirst => self.visit_range((None, None), (from, to), Direction::Forward, limit, &mut found)?,
+            RowLayout::Segmented { .. } => {
+                self.visit_range((None, None), (from, to), Direction::Forward, usize::MAX, &mut found)?;
+                found.sort_by(|a, b| (a.start, &a.key).cmp(&(b.start, &b.key)));
+                found.truncate(limit);
+            }
+        }
+        Ok(found)
+    }
+
+    fn indexed_rows(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<WindowRow>, StoreError> {
         let mut found = self.dirty_between(from, to);
-        for (key, start) in self.indexed_between(from, to, limit)? {
-            found.entry((start, key)).or_insert(None);
+        for id in self.indexed_between(from, to, limit, &found)? {
+            found.entry(id).or_insert(None);
         }
         let mut rows = Vec::new();
         for ((start, key), known) in found {
@@ -338,7 +331,8 @@ impl WindowCore {
         inside.map(|((key, start, _), value)| ((start, key.to_vec()), Some(value.map(<[u8]>::to_vec)))).collect()
     }
 
-    fn indexed_between(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<(Vec<u8>, i64)>, StoreError> {
+    /// Starts and keys of the index, but for rows that the cache has deleted.
+    fn indexed_between(&mut self, from: i64, to: i64, limit: usize, cached: &Dirty) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
         let below = &mut self.cached.below;
         let (from, to) = (from.max(below.retention.oldest_visible()).max(0), to.min(below.retention.newest()));
         let mut found = Vec::new();
@@ -346,21 +340,96 @@ impl WindowCore {
             return Ok(found);
         };
         for segment in segments_between(&mut self.cached, first, last, Direction::Forward)? {
-            let (lower, upper) = (index_prefix(segment, from), index_prefix(segment, to.saturating_add(1)));
-            let range = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
-            self.cached.below.rows.table.scan(range, Direction::Forward, &mut |index, _| {
-                let parts = index.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
-                if let Some((start, (key, _))) = parts.and_then(|(start, rest)| Some((start, rest.split_last_chunk::<4>()?))) {
-                    found.push((key.to_vec(), i64::from_be_bytes(*start)));
-                }
-                if found.len() < limit { GO_ON } else { std::ops::ControlFlow::Break(()) }
-            })?;
             if found.len() >= limit {
                 break;
             }
+            self.visit_index(segment, from, to, Direction::Forward, &mut |start, key| {
+                let id = (start, key.to_vec());
+                if cached.get(&id) != Some(&Some(None)) {
+                    found.push(id);
+                }
+                if found.len() < limit { GO_ON } else { ControlFlow::Break(()) }
+            })?;
         }
         Ok(found)
     }
+
+    fn visit_index(
+        &mut self,
+        segment: i64,
+        from: i64,
+        to: i64,
+        direction: Direction,
+        visit: &mut dyn FnMut(i64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let (lower, upper) = (index_prefix(segment, from), index_prefix(segment, to.saturating_add(1)));
+        let range = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
+        self.cached.below.rows.table.scan(range, direction, &mut |index, _| {
+            let parts = index.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
+            match parts.and_then(|(start, rest)| Some((start, rest.split_last_chunk::<4>()?))) {
+                Some((start, (key, _))) => visit(i64::from_be_bytes(*start), key),
+                None => GO_ON,
+            }
+        })
+    }
+
+    /// The start of the newest window that has a row; none without rows.
+    pub(crate) fn newest_start(&mut self) -> Result<Option<i64>, StoreError> {
+        let newest = self.cached.below.retention.newest();
+        let Some(mut last) = self.cached.below.layout().segment(newest) else {
+            let mut found = Vec::new();
+            self.visit_range((None, None), (0, newest), Direction::Backward, 1, &mut found)?;
+            return Ok(found.first().map(|row| row.start));
+        };
+        let cached = self.dirty_between(0, newest);
+        let in_cache = cached.iter().filter(|(_, row)| **row != Some(None)).map(|((start, _), _)| *start).next_back();
+        while let Some(segment) = segment_in(&mut self.cached, 0, last, Direction::Backward)? {
+            let in_table = self.newest_of(segment, newest, &cached)?;
+            if in_table.is_some() {
+                return Ok(in_table.max(in_cache));
+            }
+            last = segment - 1;
+        }
+        Ok(in_cache)
+    }
+
+    fn newest_of(&mut self, segment: i64, newest: i64, cached: &Dirty) -> Result<Option<i64>, StoreError> {
+        let oldest = self.cached.below.retention.oldest_visible();
+        let mut found = None;
+        if let RowLayout::Indexed { .. } = self.cached.below.layout() {
+            self.visit_index(segment, 0, newest, Direction::Backward, &mut |start, key| {
+                let there = start >= oldest && cached.get(&(start, key.to_vec())) != Some(&Some(None));
+                found = there.then_some(start);
+                if there { ControlFlow::Break(()) } else { GO_ON }
+            })?;
+            return Ok(found);
+        }
+        let mut rows = Vec::new();
+        let interval = match self.cached.below.layout() {
+            RowLayout::Segmented { interval } | RowLayout::Indexed { interval } => interval,
+            RowLayout::TimeFirst => return Ok(None),
+        };
+        let span = (segment.saturating_mul(interval), (segment + 1).saturating_mul(interval) - 1);
+        self.visit_range((None, None), span, Direction::Forward, usize::MAX, &mut rows)?;
+        Ok(rows.iter().map(|row| row.start).max())
+    }
+}
+
+/// Where the wanted rows of a segment lie, and perhaps others.
+fn segment_range(layout: RowLayout, segment: i64, keys: (Option<&[u8]>, Option<&[u8]>), (from, to): (i64, i64)) -> (Vec<u8>, Vec<u8>) {
+    let (mut lower, mut upper) = (Vec::new(), Vec::new());
+    layout.open_segment(segment, &mut lower);
+    lower.extend_from_slice(keys.0.unwrap_or_default());
+    match keys.0.filter(|_| keys.0 == keys.1) {
+        Some(key) => {
+            lower.extend_from_slice(&from.to_be_bytes());
+            layout.open_segment(segment, &mut upper);
+            window_key(key, to, u32::MAX, &mut upper);
+            upper.push(0);
+        }
+        None => upper.extend_from_slice(&(segment + 1).to_be_bytes()),
+    }
+    (lower, upper)
 }
 
 /// Rows by start and key: the outer none asks the table, the inner one is a deletion.
@@ -389,6 +458,7 @@ impl Core for WindowCore {
     }
     fn abort(&mut self) {
         self.cached.abort();
+        self.cached.below.retention.abort();
     }
     fn offset(&self) -> Option<i64> {
         self.cached.below.rows.table.offset()
