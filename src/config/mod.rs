@@ -1,5 +1,7 @@
 //! Settings as data: every field has a default, a unit and an effect.
 
 mod build;
+mod settings;
 
 pub use build::{BuildSettings, StoreType};
+pub use settings::{DeadLetterHeaders, Settings};

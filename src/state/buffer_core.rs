@@ -76,6 +76,10 @@ impl BufferCore {
     pub(crate) fn min_time(&self) -> Option<i64> {
         self.sorted.first_key_value().map(|((time, _), _)| *time)
     }
+    /// The time that is last in line.
+    pub(crate) fn max_time(&self) -> Option<i64> {
+        self.sorted.last_key_value().map(|((time, _), _)| *time)
+    }
     /// Takes out what is first in line.
     pub(crate) fn pop(&mut self) -> Option<Evicted> {
         let ((_, key), held) = self.sorted.pop_first()?;

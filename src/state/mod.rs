@@ -52,7 +52,7 @@ pub(crate) use session_core::{SessionCore, SessionRow};
 pub(crate) use spec::{Dedup, Layout, StoreKind, StoreSpec};
 pub use store_ref::{DefaultStore, Materialized, Names, Store, StoreRef, Unnamed};
 pub use store_set::StoreSet;
-pub(crate) use store_set::{StorePlan, typed};
+pub(crate) use store_set::{PlannedStore, StorePlan, typed};
 pub use suppress::SuppressStore;
 pub use window::{WindowStore, WindowView};
 pub(crate) use window_core::{WindowCore, WindowRow};

@@ -123,18 +123,20 @@ pub struct Unnamed;
 pub struct Materialized<S: Store> {
     store: StoreRef<S>,
     spec: StoreSpec,
+    /// The author wrote `Materialized`, or a name; a bare reference without a name asks for nothing (it matters for names).
+    explicit: bool,
 }
 
 impl<S: Store> Clone for Materialized<S> {
     fn clone(&self) -> Self {
-        Materialized { store: self.store.clone(), spec: self.spec.clone() }
+        Materialized { store: self.store.clone(), spec: self.spec.clone(), explicit: self.explicit }
     }
 }
 
 impl<S: Store> Materialized<S> {
     /// The defaults: the application's store type, a compacted changelog, a record cache for operators of the DSL.
     pub fn with(store: StoreRef<S>) -> Self {
-        Materialized { store, spec: StoreSpec::new(S::KIND.0) }
+        Materialized { store, spec: StoreSpec::new(S::KIND.0), explicit: true }
     }
     /// Keep it in memory; the changelog still restores it.
     pub fn in_memory(mut self) -> Self {
@@ -186,6 +188,13 @@ impl<S: Store> Materialized<S> {
     pub fn changelog_every_write(mut self) -> Self {
         self.spec.dedup = Some(Dedup::Off);
         self
+    }
+    fn implied(store: StoreRef<S>) -> Self {
+        let explicit = store.name.is_some();
+        Materialized { explicit, ..Materialized::with(store) }
+    }
+    pub(crate) fn is_explicit(&self) -> bool {
+        self.explicit
     }
     pub(crate) fn store(&self) -> &StoreRef<S> {
         &self.store
@@ -242,7 +251,7 @@ impl<S: Store> Names<S> for Materialized<S> {
 }
 impl<S: Store> Names<S> for StoreRef<S> {
     fn materialized(self) -> Materialized<S> {
-        Materialized::with(self)
+        Materialized::implied(self)
     }
 }
 impl<S: DefaultStore> Names<S> for &str {
@@ -257,6 +266,6 @@ impl<S: DefaultStore> Names<S> for String {
 }
 impl<S: DefaultStore> Names<S> for Unnamed {
     fn materialized(self) -> Materialized<S> {
-        Materialized::with(StoreRef { name: None, serdes: SerdesFrom::Default(S::default_serdes) })
+        Materialized::implied(StoreRef { name: None, serdes: SerdesFrom::Default(S::default_serdes) })
     }
 }

@@ -3,7 +3,7 @@
 //! 1. `draft` holds the calls. 2. `replay` gives names and numbers and adds physical nodes, as Kafka Streams would (A14).
 //! 3. `node` is the result, the [`Plan`](node::Plan). 4. `describe` and its kin print it. 5. `assemble` makes a running task of it.
 
-mod assemble;
+pub(crate) mod assemble;
 pub(crate) use assemble::Assembly;
 mod built;
 mod describe;

@@ -1,0 +1,75 @@
+//! Settings of a running application, and of the test driver, which is one.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::error::OnError;
+
+/// How an application runs. Plain data: every field but the application id has a default.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Names the group, the internal topics (`<application id>-<name>`) and the state.
+    pub application_id: Cow<'static, str>,
+    /// Processing threads. Default 1.
+    pub threads: usize,
+    /// The longest time between two commits. Default 1 s.
+    pub commit_interval: Duration,
+    /// What happens to source records that cannot be decoded, unless the source says otherwise. Default: fail.
+    pub on_deserialization_error: OnError,
+    /// What happens to records on which an operator fails, unless the operator says otherwise. Default: fail.
+    pub on_processing_error: OnError,
+    /// Names of the headers that a dead letter gets.
+    pub dead_letter_headers: DeadLetterHeaders,
+    /// Bytes that the record caches of a thread may hold; 0 switches them off. Default 10 MiB, as Kafka Streams'
+    /// `statestore.cache.max.bytes`.
+    pub record_cache_bytes: usize,
+    /// Send every write to the changelog and not only the last of each key per commit. Default false.
+    pub changelog_every_write: bool,
+    /// How long a task with an empty input that is caught up waits for it before it goes on with the others. Default zero.
+    /// Data known to be in the log is always waited for.
+    pub max_task_idle: Duration,
+    /// Bounded mode: a record this far ahead of the wall clock does not move the watermark. Default 1 h.
+    pub max_future_skew: Duration,
+    /// Bounded mode: the shortest time between two announcements of a task to the readers of its repartition topics. Default 1 s.
+    pub watermark_interval: Duration,
+    /// Bounded mode: the longest time between two announcements. Default 30 s.
+    pub watermark_refresh: Duration,
+    /// Bounded mode: results that one close pass may send before a commit may fall inside it. Default 10 000.
+    pub close_batch: usize,
+    /// Bounded mode: when every input of a task has been idle this long, its open windows close. Default: never.
+    pub close_when_idle: Option<Duration>,
+}
+
+/// Names of the provenance headers of a dead letter. All values are text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DeadLetterHeaders {
+    /// `__hw.dlq.` followed by `node`, `message`, `topic`, `partition`, `offset`, `timestamp`, `failed.at`.
+    #[default]
+    Native,
+    /// `__streams.errors.` followed by `exception`, `message`, `stacktrace`, `topic`, `partition`, `offset`, as Kafka Streams
+    /// writes them (KIP-1034).
+    KafkaStreams,
+}
+
+impl Settings {
+    /// Defaults for everything but the application id.
+    pub fn new(application_id: impl Into<Cow<'static, str>>) -> Self {
+        Settings {
+            application_id: application_id.into(),
+            threads: 1,
+            commit_interval: Duration::from_secs(1),
+            on_deserialization_error: OnError::Fail,
+            on_processing_error: OnError::Fail,
+            dead_letter_headers: DeadLetterHeaders::default(),
+            record_cache_bytes: 10 << 20,
+            changelog_every_write: false,
+            max_task_idle: Duration::ZERO,
+            max_future_skew: Duration::from_secs(3600),
+            watermark_interval: Duration::from_secs(1),
+            watermark_refresh: Duration::from_secs(30),
+            close_batch: 10_000,
+            close_when_idle: None,
+        }
+    }
+}

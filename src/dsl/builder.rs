@@ -1,0 +1,189 @@
+//! The entry points: sources, tables, stores, and `build`.
+
+use std::sync::Arc;
+
+use crate::config::BuildSettings;
+use crate::dsl::options::Decode;
+use crate::dsl::table::{LookupFactory, store_draft};
+use crate::dsl::{Consumed, KStream, KTable};
+use crate::error::TopologyError;
+use crate::processor::{KeyValueRows, RawSource, ReceiveRaw, Shared, Source, SourceMaker, StoreLookup, TableSource};
+use crate::record::Data;
+use crate::serdes::{Nullable, SharedSerde};
+use crate::state::{KeyValueStore, Materialized, Names, Store, StoreRef};
+use crate::topology::draft::{Call, Erased, Graph, Op, Part, StoreDraft};
+use crate::topology::{Assembly, NodeId, Topology};
+
+/// Collects a topology. Streams and tables made by it stay valid until `build`.
+///
+/// ```
+/// use highwater::{StreamsBuilder, Topic};
+///
+/// const LINES: Topic<String, String> = Topic::new("lines");
+/// const LOUD: Topic<String, String> = Topic::new("loud-lines");
+///
+/// let builder = StreamsBuilder::new();
+/// builder.stream(LINES).map_values(|line| line.to_uppercase()).to(LOUD);
+/// let topology = builder.build()?;
+/// assert!(topology.describe().contains("KSTREAM-MAPVALUES-0000000001"));
+/// # Ok::<(), highwater::TopologyError>(())
+/// ```
+#[derive(Default)]
+pub struct StreamsBuilder {
+    graph: Graph,
+}
+
+impl StreamsBuilder {
+    /// An empty builder.
+    pub fn new() -> Self {
+        StreamsBuilder::default()
+    }
+
+    /// An empty builder with settings of its own.
+    pub fn with_settings(settings: BuildSettings) -> Self {
+        let builder = StreamsBuilder::default();
+        builder.graph.0.borrow_mut().settings = settings;
+        builder
+    }
+
+    /// Topics as a stream of facts. A null is an error unless its type is an `Option`.
+    pub fn stream<K: Data, V: Data>(&self, from: impl Into<Consumed<K, V>>) -> KStream<K, V> {
+        let Consumed { topics, decode, invalid, watermark, bad_time_to, reset, on_error } = from.into();
+        let topics = topics.into_iter().map(Into::into).collect();
+        let bad_time_to: Option<Arc<str>> = bad_time_to.map(|topic| (*topic).into());
+        let call = Call::new(Op::Stream { topics, watermark, reset }, &[]).on_error(on_error);
+        let call = match decode {
+            Decode::Serdes { key, value, timestamps } => call.part(Part::Main, move |assembly, id| {
+                let (key, value, timestamps, bad_time_to) = (key.clone(), value.clone(), timestamps.clone(), bad_time_to.clone());
+                make_source(assembly, id, move |node, next| {
+                    let (key, value, timestamps) = (key.clone(), value.clone(), timestamps.clone());
+                    Box::new(Source {
+                        key,
+                        value,
+                        timestamps,
+                        invalid,
+                        bad_time_to: bad_time_to.clone(),
+                        node,
+                        staged: None,
+                        next: Box::new(next),
+                    })
+                })
+            }),
+            Decode::Raw(decode) => call.part(Part::Main, move |assembly, id| {
+                let decode = decode.clone();
+                make_source::<K, V>(assembly, id, move |node, next| {
+                    let decode = decode.clone();
+                    Box::new(RawSource {
+                        decode: Arc::new(move |raw: crate::record::RawRecord<'_>| decode(raw)),
+                        node,
+                        staged: None,
+                        next: Box::new(next),
+                    })
+                })
+            }),
+        };
+        KStream::new(&self.graph, self.graph.add(call))
+    }
+
+    /// A topic as a table: the last value per key, a null deletes. It has no store unless an operator needs one.
+    pub fn table<K: Data, V: Data + Sync>(&self, from: impl Into<Consumed<K, V>>) -> KTable<K, V> {
+        self.add_table(None, from.into())
+    }
+
+    /// A table in a store of your own.
+    pub fn table_as<K: Data, V: Data + Sync>(
+        &self,
+        store: impl Names<KeyValueStore<K, V>>,
+        from: impl Into<Consumed<K, V>>,
+    ) -> KTable<K, V> {
+        self.add_table(Some(store.materialized()), from.into())
+    }
+
+    fn add_table<K: Data, V: Data + Sync>(&self, store: Option<Materialized<KeyValueStore<K, V>>>, from: Consumed<K, V>) -> KTable<K, V> {
+        let Consumed { topics, decode, invalid, watermark, bad_time_to, reset, on_error } = from;
+        let Decode::Serdes { key, value, timestamps } = decode else {
+            self.graph.problem(crate::error::TopologyProblem::InvalidOption {
+                node: topics.join(", "),
+                reason: "a table needs serdes to keep its rows: make `Consumed` from a `Topic`, not with `raw`".to_owned(),
+            });
+            return KTable::broken(&self.graph);
+        };
+        let asked_for = store.is_some();
+        let store = store.unwrap_or_else(|| Materialized::with(StoreRef::unnamed(key.clone(), value.clone())));
+        let topic = topics.first().map(|topic| topic.to_string()).unwrap_or_default();
+        let op = Op::Table { topic, watermark, reset, store: store_draft(&store, asked_for) };
+        let bad_time_to: Option<Arc<str>> = bad_time_to.map(|topic| (*topic).into());
+        let source_value: SharedSerde<Option<V>> = Arc::new(Nullable(value.clone()));
+        let source_key = key.clone();
+        let call = Call::new(op, &[]).on_error(on_error).part(Part::Source, move |assembly, id| {
+            let (key, value, timestamps, bad_time_to) = (source_key.clone(), source_value.clone(), timestamps.clone(), bad_time_to.clone());
+            make_source(assembly, id, move |node, next| {
+                let timestamps = timestamps.clone().map(|extract| -> crate::processor::Extract<K, Option<V>> {
+                    Arc::new(move |raw, partition_time, key, row: &Option<V>| match row {
+                        Some(row) => extract(raw, partition_time, key, row),
+                        None => raw.timestamp,
+                    })
+                });
+                let (key, value) = (key.clone(), value.clone());
+                Box::new(Source {
+                    key,
+                    value,
+                    timestamps,
+                    invalid,
+                    bad_time_to: bad_time_to.clone(),
+                    node,
+                    staged: None,
+                    next: Box::new(next),
+                })
+            })
+        });
+        let call = call.part(Part::Main, table_source::<K, V, Option<V>>(key, value));
+        let id = self.graph.add(call);
+        KTable::new(&self.graph, id, stored_lookup(id))
+    }
+
+    /// Adds a store for processors that name it.
+    pub fn add_store<S: Store>(&self, store: impl Names<S>) {
+        let store = store.materialized();
+        let crate::state::StorePlan { name, spec, open } = store.plan();
+        self.graph.add(Call::new(Op::AddStore { store: StoreDraft { name, spec, open, asked_for: true } }, &[]));
+    }
+
+    /// Checks the whole topology, and names everything in it.
+    ///
+    /// # Errors
+    /// Every problem at once, in the order of the calls, each with its fix in the text.
+    pub fn build(self) -> Result<Topology, TopologyError> {
+        Topology::build(self.graph.0.take())
+    }
+}
+
+/// A factory's source: more heads over the same nodes, one per input partition.
+pub(crate) fn make_source<K: Data, V: Data>(
+    assembly: &mut Assembly<'_>,
+    id: NodeId,
+    make: impl Fn(crate::processor::NodeInfo, Shared<crate::processor::Next<K, V>>) -> Box<dyn ReceiveRaw> + Send + 'static,
+) -> Erased {
+    let (node, next) = (assembly.info(id), assembly.output_of::<K, V>(id));
+    let next = Shared(Arc::new(std::sync::Mutex::new(next)));
+    let maker: SourceMaker = Box::new(move || make(node.clone(), next.clone()));
+    Box::new(maker)
+}
+
+/// The factory of a KTABLE-SOURCE or KSTREAM-TOTABLE node that is fed `T`.
+pub(crate) fn table_source<K: Data, V: Data, T: crate::processor::SinkValue<V>>(
+    key: SharedSerde<K>,
+    value: SharedSerde<V>,
+) -> impl Fn(&mut Assembly<'_>, NodeId) -> Erased + Send + Sync + 'static {
+    move |assembly, id| {
+        let rows = assembly.store_of::<KeyValueStore<K, V>>(id).map(|store| KeyValueRows::new(&store, assembly.sends_old(id)));
+        let (node, next, sends_old) = (assembly.info(id), assembly.output_of(id), assembly.sends_old(id));
+        let table = TableSource { rows, key: key.clone(), value: value.clone(), sends_old, node, next };
+        assembly.driven::<K, T, _>(id, table)
+    }
+}
+
+/// Reads the store of a call.
+pub(crate) fn stored_lookup<K: Data, V: Data>(call: crate::topology::draft::CallId) -> LookupFactory<K, V> {
+    Arc::new(move |assembly| Box::new(StoreLookup(assembly.store_of_call::<KeyValueStore<K, V>>(call))))
+}

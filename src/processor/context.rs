@@ -1,0 +1,260 @@
+//! What the nodes of a task share while a record passes, and what happens when a node fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::config::DeadLetterHeaders;
+use crate::error::{BoxError, Error, ErrorKind, Fault, Flow, OnError, Place, StoreError};
+use crate::processor::dead_letter;
+use crate::processor::sink::{Outgoing, Output, Target};
+use crate::processor::{Driven, Schedules};
+use crate::record::{Headers, Meta, RawRecord, Timestamp};
+use crate::state::{RecordClock, RecordContext, WriteContext};
+
+/// The source record being processed. Its bytes are kept only where a dead letter may need them.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// False while a punctuation runs: there is no record then.
+    pub(crate) known: bool,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Headers,
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Origin {
+            known: false,
+            topic: "".into(),
+            partition: -1,
+            offset: -1,
+            timestamp: Timestamp::UNKNOWN,
+            key: None,
+            value: None,
+            headers: Headers::default(),
+        }
+    }
+}
+
+/// What a task counts. Shared with whoever reports.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Records dropped: null keys, late, undecodable, skipped by policy.
+    pub(crate) dropped: AtomicU64,
+    /// (record, window) pairs missed.
+    pub(crate) late: AtomicU64,
+    /// Records whose time was too far ahead of the wall clock.
+    pub(crate) bad_time: AtomicU64,
+}
+
+/// What happens to records that fail, where neither the source nor the operator says otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Policies {
+    pub(crate) deserialization: OnError,
+    pub(crate) processing: OnError,
+    pub(crate) headers: DeadLetterHeaders,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Policies { deserialization: OnError::Fail, processing: OnError::Fail, headers: DeadLetterHeaders::default() }
+    }
+}
+
+/// What nodes share while a record passes. The runtime fills in all time; nodes never ask a clock.
+pub(crate) struct TaskContext {
+    pub(crate) origin: Origin,
+    pub(crate) output: Box<dyn Output>,
+    pub(crate) wall_clock: Timestamp,
+    /// The largest timestamp of a record taken for processing (KS-T1).
+    pub(crate) stream_time: Timestamp,
+    /// Bounded mode: the task's watermark; none while it has no value.
+    pub(crate) watermark: Option<Timestamp>,
+    /// The task's clock is bounded watermarks, not stream time.
+    pub(crate) bounded: bool,
+    /// Results one close pass may send before a commit may fall (DESIGN §3.10).
+    pub(crate) close_batch: usize,
+    pub(crate) schedules: Schedules,
+    pub(crate) record_clock: Arc<RecordClock>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) policies: Policies,
+    /// A dead letter may be written, so the bytes of the source record are kept.
+    pub(crate) keeps_bytes: bool,
+    pub(crate) commit_requested: bool,
+}
+
+/// Identity of a node that can fail.
+#[derive(Clone)]
+pub(crate) struct NodeInfo {
+    pub(crate) name: Arc<str>,
+    pub(crate) on_error: Option<OnError>,
+}
+
+impl TaskContext {
+    pub(crate) fn new(output: Box<dyn Output>, record_clock: Arc<RecordClock>) -> Self {
+        TaskContext {
+            origin: Origin::default(),
+            output,
+            wall_clock: Timestamp::from_millis(0),
+            stream_time: Timestamp::UNKNOWN,
+            watermark: None,
+            bounded: false,
+            close_batch: usize::MAX,
+            schedules: Schedules::default(),
+            record_clock,
+            counters: Arc::default(),
+            policies: Policies::default(),
+            keeps_bytes: false,
+            commit_requested: false,
+        }
+    }
+
+    /// A record is about to be decoded and processed.
+    pub(crate) fn begin(&mut self, raw: &RawRecord<'_>) {
+        let origin = &mut self.origin;
+        origin.known = true;
+        if *origin.topic != *raw.topic {
+            origin.topic = raw.topic.into();
+        }
+        (origin.partition, origin.offset, origin.timestamp) = (raw.partition, raw.offset, raw.timestamp);
+        origin.headers.clone_from(raw.headers);
+        if self.keeps_bytes {
+            keep(&mut origin.key, raw.key);
+            keep(&mut origin.value, raw.value);
+        }
+    }
+
+    /// Sets the time of the record that a node is about to see.
+    pub(crate) fn at(&mut self, timestamp: Timestamp) {
+        self.origin.timestamp = timestamp;
+        self.record_clock.set(timestamp);
+    }
+
+    pub(crate) fn drop_record(&self, records: u64) {
+        self.counters.dropped.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// What a write to a store keeps of the record being processed.
+    pub(crate) fn write_context<'c>(&'c self, meta: &'c Meta) -> WriteContext<'c> {
+        let origin = &self.origin;
+        WriteContext {
+            timestamp: meta.timestamp,
+            offset: origin.offset,
+            partition: origin.partition,
+            topic: origin.known.then_some(&origin.topic),
+            headers: &meta.headers,
+        }
+    }
+
+    /// Runs `act` as if the record of `context` were being processed.
+    pub(crate) fn within<R>(&mut self, context: &RecordContext, act: impl FnOnce(&mut Self) -> R) -> R {
+        let origin = Origin {
+            known: context.topic.is_some(),
+            topic: context.topic.clone().unwrap_or_else(|| "".into()),
+            partition: context.partition,
+            offset: context.offset,
+            timestamp: context.timestamp,
+            key: None,
+            value: None,
+            headers: context.headers.clone(),
+        };
+        let before = std::mem::replace(&mut self.origin, origin);
+        let at = self.record_clock.get();
+        self.record_clock.set(context.timestamp);
+        let result = act(self);
+        self.origin = before;
+        self.record_clock.set(at);
+        result
+    }
+
+    /// Runs `act` as a punctuation at `now`: no record is being processed.
+    pub(crate) fn between_records<R>(&mut self, now: Timestamp, act: impl FnOnce(&mut Self) -> R) -> R {
+        let none = Origin { timestamp: now, ..Origin::default() };
+        let before = std::mem::replace(&mut self.origin, none);
+        self.record_clock.set(now);
+        let result = act(self);
+        self.origin = before;
+        result
+    }
+
+    /// A user function failed: applies the node's policy, or the application's.
+    #[cold]
+    pub(crate) fn failed(&mut self, node: &NodeInfo, error: impl Into<BoxError>) -> Flow {
+        let policy = node.on_error.clone().unwrap_or_else(|| self.policies.processing.clone());
+        self.apply(&policy, node, ErrorKind::Processing, error.into())
+    }
+
+    /// Bytes of a source record could not be decoded.
+    #[cold]
+    pub(crate) fn undecodable(&mut self, node: &NodeInfo, error: impl Into<BoxError>) -> Flow {
+        let policy = node.on_error.clone().unwrap_or_else(|| self.policies.deserialization.clone());
+        self.apply(&policy, node, ErrorKind::Serde, error.into())
+    }
+
+    fn apply(&mut self, policy: &OnError, node: &NodeInfo, kind: ErrorKind, error: BoxError) -> Flow {
+        match policy {
+            OnError::Fail => Err(self.fatal(node, kind, error)),
+            OnError::Skip => {
+                tracing::warn!(node = %node.name, topic = %self.origin.topic, offset = self.origin.offset, %error, "record skipped");
+                self.drop_record(1);
+                Ok(())
+            }
+            OnError::DeadLetter(topic) => {
+                self.drop_record(1);
+                self.dead_letter(node, topic, &*error)
+            }
+            // Operators that can be called again retry before they come here; what is left is the end of the budget.
+            OnError::Retry { then, .. } => self.apply(then, node, kind, error),
+        }
+    }
+
+    fn dead_letter(&mut self, node: &NodeInfo, topic: &str, error: &(dyn std::error::Error + Send + Sync + 'static)) -> Flow {
+        let headers = dead_letter::headers(self.policies.headers, &self.origin, &node.name, error, self.wall_clock);
+        let (key, value) = (self.origin.key.clone(), self.origin.value.clone());
+        let target = key.as_deref().map_or(Target::Any, Target::ByKey);
+        let outgoing =
+            Outgoing { key: key.as_deref(), value: value.as_deref(), timestamp: self.origin.timestamp, headers: &headers, target };
+        let slot = self.output.topic(topic);
+        self.output.send(slot, outgoing).map_err(|error| self.fatal(node, ErrorKind::Log, error))
+    }
+
+    pub(crate) fn fatal(&self, node: &NodeInfo, kind: ErrorKind, error: impl Into<BoxError>) -> Fault {
+        Fault(Box::new(Error::new(kind, self.place(Some(&node.name)), error.into())))
+    }
+
+    pub(crate) fn corrupt(&self, node: &NodeInfo, error: StoreError) -> Fault {
+        let kind = match error {
+            StoreError::Serde { .. } => ErrorKind::Serde,
+            StoreError::Backend { .. } => ErrorKind::CorruptState,
+        };
+        self.fatal(node, kind, error)
+    }
+
+    pub(crate) fn place(&self, node: Option<&str>) -> Place {
+        let origin = self.origin.known.then_some(&self.origin);
+        Place {
+            node: node.map(str::to_owned),
+            topic: origin.map(|origin| origin.topic.to_string()),
+            partition: origin.map(|origin| origin.partition),
+            offset: origin.map(|origin| origin.offset),
+        }
+    }
+}
+
+fn keep(kept: &mut Option<Vec<u8>>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => {
+            let kept = kept.get_or_insert_default();
+            kept.clear();
+            kept.extend_from_slice(bytes);
+        }
+        None => *kept = None,
+    }
+}
+
+/// A node the task drives, as the task holds it.
+pub(crate) type DrivenNode = Arc<std::sync::Mutex<dyn Driven>>;

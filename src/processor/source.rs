@@ -1,0 +1,144 @@
+//! Reading records in: bytes and timestamps to typed records.
+
+use std::sync::Arc;
+
+use crate::error::{BoxError, ErrorKind, Fault, Flow, SerdeError};
+use crate::processor::{Next, NodeInfo, ReceiveRaw, Staged, TaskContext};
+use crate::record::{Data, Meta, RawRecord, Timestamp};
+use crate::serdes::{Role, SharedSerde, Slot};
+
+/// Takes event time from a record; the timestamp given beside it is the partition's time so far, -1 at first.
+pub(crate) type Extract<K, V> = Arc<dyn Fn(&RawRecord<'_>, Timestamp, &K, &V) -> Timestamp + Send + Sync>;
+
+/// What happens to a record whose own timestamp is negative, where no function gives event time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum InvalidTimestamp {
+    /// Stop the task. Kafka Streams: `FailOnInvalidTimestamp`.
+    #[default]
+    Fail,
+    /// Drop the record and count it. Kafka Streams: `LogAndSkipOnInvalidTimestamp`.
+    Skip,
+    /// Take the largest time seen in the partition; an error while there is none. Kafka Streams: `UsePartitionTimeOnInvalidTimestamp`.
+    UsePartitionTime,
+}
+
+/// The head of a sub-topology for one input partition.
+pub(crate) struct Source<K, V> {
+    pub(crate) key: SharedSerde<K>,
+    pub(crate) value: SharedSerde<V>,
+    pub(crate) timestamps: Option<Extract<K, V>>,
+    pub(crate) invalid: InvalidTimestamp,
+    pub(crate) bad_time_to: Option<Arc<str>>,
+    pub(crate) node: NodeInfo,
+    pub(crate) staged: Option<(K, V, Meta)>,
+    pub(crate) next: Next<K, V>,
+}
+
+impl<K: Data, V: Data> Source<K, V> {
+    fn decode(&self, raw: &RawRecord<'_>) -> Result<(K, V), SerdeError> {
+        let slot = |role| Slot { topic: raw.topic, role };
+        let key = match raw.key {
+            Some(bytes) => self.key.deserialize(bytes, slot(Role::Key), raw.headers)?,
+            None => self.key.deserialize_null()?,
+        };
+        let value = match raw.value {
+            Some(bytes) => self.value.deserialize(bytes, slot(Role::Value), raw.headers)?,
+            None => self.value.deserialize_null()?,
+        };
+        Ok((key, value))
+    }
+}
+
+impl<K: Data, V: Data> ReceiveRaw for Source<K, V> {
+    fn stage(&mut self, raw: RawRecord<'_>, partition_time: Timestamp, cx: &mut TaskContext) -> Result<Staged, Fault> {
+        cx.begin(&raw);
+        let (key, value) = match self.decode(&raw) {
+            Ok(pair) => pair,
+            Err(error) => return cx.undecodable(&self.node, error).map(|()| Staged::Dropped),
+        };
+        let extracted = match &self.timestamps {
+            Some(extract) => Ok(extract(&raw, partition_time, &key, &value)),
+            None => own_timestamp(&raw, partition_time, self.invalid),
+        };
+        let timestamp = extracted.map_err(|error| cx.fatal(&self.node, ErrorKind::Processing, error))?;
+        if timestamp < Timestamp::from_millis(0) {
+            tracing::warn!(topic = raw.topic, partition = raw.partition, offset = raw.offset, %timestamp, "negative timestamp: record dropped");
+            cx.drop_record(1);
+            return Ok(Staged::Dropped);
+        }
+        self.staged = Some((key, value, Meta { timestamp, headers: raw.headers.clone() }));
+        Ok(Staged::Ready(timestamp))
+    }
+
+    fn run(&mut self, cx: &mut TaskContext) -> Flow {
+        match self.staged.take() {
+            Some((key, value, meta)) => {
+                cx.at(meta.timestamp);
+                self.next.receive(key, value, &meta, cx)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn bad_time_topic(&self) -> Option<&str> {
+        self.bad_time_to.as_deref()
+    }
+}
+
+fn own_timestamp(raw: &RawRecord<'_>, partition_time: Timestamp, invalid: InvalidTimestamp) -> Result<Timestamp, BoxError> {
+    if raw.timestamp >= Timestamp::from_millis(0) {
+        return Ok(raw.timestamp);
+    }
+    match invalid {
+        InvalidTimestamp::Skip => Ok(raw.timestamp),
+        InvalidTimestamp::UsePartitionTime if partition_time >= Timestamp::from_millis(0) => Ok(partition_time),
+        InvalidTimestamp::UsePartitionTime => {
+            Err(format!("the record's timestamp {} is negative and its partition has no time yet to use instead", raw.timestamp).into())
+        }
+        InvalidTimestamp::Fail => Err(format!(
+            "the record's timestamp {} is negative: take event time from the value with `.timestamps(..)`, or skip such records with \
+             `.on_invalid_timestamp(InvalidTimestamp::Skip)`",
+            raw.timestamp
+        )
+        .into()),
+    }
+}
+
+/// A source whose closure reads the bytes itself: nothing is copied for records it drops.
+pub(crate) struct RawSource<F, K, V> {
+    pub(crate) decode: Arc<F>,
+    pub(crate) node: NodeInfo,
+    pub(crate) staged: Option<(K, V, Meta)>,
+    pub(crate) next: Next<K, V>,
+}
+
+impl<F, K: Data, V: Data> ReceiveRaw for RawSource<F, K, V>
+where
+    F: Fn(RawRecord<'_>) -> Result<Option<(K, V)>, BoxError> + Send + Sync,
+{
+    fn stage(&mut self, raw: RawRecord<'_>, _: Timestamp, cx: &mut TaskContext) -> Result<Staged, Fault> {
+        cx.begin(&raw);
+        match (self.decode)(raw) {
+            Ok(Some((key, value))) if raw.timestamp >= Timestamp::from_millis(0) => {
+                self.staged = Some((key, value, Meta { timestamp: raw.timestamp, headers: raw.headers.clone() }));
+                Ok(Staged::Ready(raw.timestamp))
+            }
+            Ok(Some(_)) => {
+                cx.drop_record(1);
+                Ok(Staged::Dropped)
+            }
+            Ok(None) => Ok(Staged::Dropped),
+            Err(error) => cx.undecodable(&self.node, error).map(|()| Staged::Dropped),
+        }
+    }
+
+    fn run(&mut self, cx: &mut TaskContext) -> Flow {
+        match self.staged.take() {
+            Some((key, value, meta)) => {
+                cx.at(meta.timestamp);
+                self.next.receive(key, value, &meta, cx)
+            }
+            None => Ok(()),
+        }
+    }
+}

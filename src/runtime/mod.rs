@@ -1,0 +1,3 @@
+//! Running a topology: tasks, threads, commit and restore. Does not know the DSL: a topology built by hand runs the same.
+
+pub(crate) mod task;

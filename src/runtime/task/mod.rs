@@ -1,0 +1,212 @@
+//! A task: one partition of a sub-topology (or, in a test, a whole topology), assembled and fed record by record.
+//!
+//! It never reads a clock, a log or a socket. Whoever owns it (a stream thread, the test driver) hands in bytes and time and
+//! takes out what the task's [`Output`](crate::processor::Output) was sent.
+//!
+//! A panic in user code is caught here and becomes an error with a place: it stops the task, not the process.
+
+mod input;
+mod time;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Fault, Place, StoreError};
+use crate::processor::{Counters, Driven, Outgoing, Output, Policies, Staged, Target, TaskContext};
+use crate::record::{Headers, RawRecord, Timestamp};
+use crate::state::{CacheBudget, ChangelogSink, Dedup, RecordClock, StoreBackend, StoreEnvironment};
+use crate::topology::assemble::{Assembled, AssembledStore, TaskSetup, writes_dead_letters};
+use crate::topology::{NodeId, Topology};
+use input::Input;
+
+pub(crate) use input::InputSpec;
+
+/// What a task is made of and with.
+pub(crate) struct TaskParts<'a> {
+    pub(crate) topology: &'a Topology,
+    /// Indexes of the sub-topologies to run.
+    pub(crate) subtopologies: &'a [usize],
+    pub(crate) settings: &'a Settings,
+    /// Shared by the tasks of a thread.
+    pub(crate) cache: Arc<CacheBudget>,
+    pub(crate) output: Box<dyn Output>,
+    /// Partitions to read: of each source topic, those that this task has.
+    pub(crate) partitions: &'a dyn Fn(&str) -> Vec<i32>,
+    pub(crate) backends: &'a mut dyn FnMut(&str) -> Box<dyn StoreBackend>,
+    pub(crate) now: Timestamp,
+}
+
+/// An assembled task.
+pub(crate) struct Task {
+    cx: TaskContext,
+    inputs: Vec<Input>,
+    driven: Vec<(NodeId, Arc<Mutex<dyn Driven>>)>,
+    stores: Vec<AssembledStore>,
+    clock: time::Clock,
+}
+
+impl Task {
+    /// Assembles a task and opens its stores. Call `init` before the first record.
+    pub(crate) fn new(parts: TaskParts<'_>) -> Self {
+        let record_clock = Arc::new(RecordClock::default());
+        let environment = StoreEnvironment { cache: parts.cache.clone(), now: record_clock.clone() };
+        let settings = parts.settings;
+        let assembled = parts.topology.assemble(TaskSetup {
+            application_id: &settings.application_id,
+            subtopologies: parts.subtopologies,
+            environment,
+            caching: settings.record_cache_bytes > 0,
+            dedup: if settings.changelog_every_write { Dedup::Off } else { Dedup::Commit },
+            backends: parts.backends,
+        });
+        let mut cx = TaskContext::new(parts.output, record_clock);
+        cx.wall_clock = parts.now;
+        cx.bounded = assembled.bounded;
+        cx.close_batch = settings.close_batch.max(1);
+        cx.policies = Policies {
+            deserialization: settings.on_deserialization_error.clone(),
+            processing: settings.on_processing_error.clone(),
+            headers: settings.dead_letter_headers,
+        };
+        cx.keeps_bytes = assembled.may_dead_letter
+            || writes_dead_letters(&settings.on_deserialization_error)
+            || writes_dead_letters(&settings.on_processing_error);
+        let Assembled { sources, driven, stores, .. } = assembled;
+        let mut clock = time::Clock::new(settings, cx.bounded);
+        let inputs = input::make(&sources, parts.partitions, &mut clock, parts.now);
+        Task { cx, inputs, driven, stores, clock }
+    }
+
+    /// What it reads; the index is the input's name in the calls below.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = InputSpec<'_>> {
+        self.inputs.iter().map(Input::spec)
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.cx.counters
+    }
+
+    pub(crate) fn stores(&self) -> &[AssembledStore] {
+        &self.stores
+    }
+
+    /// Tells processors that the first record is near.
+    pub(crate) fn init(&mut self) -> Result<(), Error> {
+        let driven = self.driven.clone();
+        driven.iter().try_for_each(|(_, node)| self.guarded(|cx| lock(node).init(cx)))
+    }
+
+    /// Decodes a record to be the head of its input; the task compares the times of heads before it takes one.
+    pub(crate) fn stage(&mut self, input: usize, raw: RawRecord<'_>) -> Result<Staged, Error> {
+        let Input { head, partition_time, .. } = &mut self.inputs[input];
+        let staged = guard(&mut self.cx, |cx| head.stage(raw, *partition_time, cx))?;
+        if let Staged::Ready(timestamp) = staged {
+            self.inputs[input].staged = timestamp;
+        }
+        Ok(staged)
+    }
+
+    /// Runs the staged head of an input to its end: time moves, the record is judged and processed, schedules fire.
+    pub(crate) fn run(&mut self, input: usize) -> Result<(), Error> {
+        let at = self.inputs[input].staged;
+        self.inputs[input].partition_time = self.inputs[input].partition_time.max(at);
+        if self.cx.bounded && !self.move_watermark_by(input, at)? {
+            return Ok(()); // too far ahead of the wall clock: dealt with
+        }
+        self.cx.stream_time = self.cx.stream_time.max(at);
+        let head = &mut self.inputs[input].head;
+        guard(&mut self.cx, |cx| head.run(cx))?;
+        self.punctuate_event_time()
+    }
+
+    /// Commit step 2: caches emit downstream, store by store, then the changelogs are sent.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        let driven = self.driven.clone();
+        for (_, node) in &driven {
+            self.guarded(|cx| lock(node).flush(cx))?;
+        }
+        let place = self.cx.place(None);
+        let mut sink = SendChangelog { stores: &self.stores, output: &mut *self.cx.output };
+        for store in &self.stores {
+            let drained = store.control.drain_changelog(&mut sink);
+            let refused = store.control.take_expired_writes();
+            self.cx.counters.dropped.fetch_add(refused, Ordering::Relaxed);
+            drained.map_err(|error| Error::new(ErrorKind::Log, place.clone(), error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Commit step 7: each store's changes go to its backend with the changelog offset they stand for.
+    pub(crate) fn apply(&mut self, offset_of: &dyn Fn(&str) -> Option<i64>) -> Result<(), Error> {
+        for store in &self.stores {
+            store
+                .control
+                .apply(offset_of(&store.name))
+                .map_err(|error| Error::new(ErrorKind::CorruptState, Place::default(), error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that only a commit can free.
+    pub(crate) fn uncommitted_bytes(&self) -> usize {
+        self.stores.iter().map(|store| store.control.uncommitted_bytes()).sum()
+    }
+
+    /// Whether user code asked for a commit since the last call.
+    pub(crate) fn take_commit_request(&mut self) -> bool {
+        std::mem::take(&mut self.cx.commit_requested)
+    }
+
+    /// The port through which the task's records leave.
+    pub(crate) fn output(&mut self) -> &mut dyn Output {
+        &mut *self.cx.output
+    }
+
+    fn guarded<R>(&mut self, act: impl FnOnce(&mut TaskContext) -> Result<R, Fault>) -> Result<R, Error> {
+        guard(&mut self.cx, act)
+    }
+}
+
+/// A task whose node panicked is closed, so a poisoned lock is only seen while closing.
+fn lock(node: &Mutex<dyn Driven>) -> std::sync::MutexGuard<'_, dyn Driven + 'static> {
+    node.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs node code; a fault or a panic becomes an error with the place of the record.
+fn guard<R>(cx: &mut TaskContext, act: impl FnOnce(&mut TaskContext) -> Result<R, Fault>) -> Result<R, Error> {
+    match catch_unwind(AssertUnwindSafe(|| act(cx))) {
+        Ok(result) => result.map_err(|fault| *fault.0),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
+            Err(Error::new(ErrorKind::Panic, cx.place(None), format!("a user function panicked: {text}").into()))
+        }
+    }
+}
+
+/// Sends changelog records to their topics.
+struct SendChangelog<'a> {
+    stores: &'a [AssembledStore],
+    output: &'a mut dyn Output,
+}
+
+impl ChangelogSink for SendChangelog<'_> {
+    fn log(
+        &mut self,
+        store: &str,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: Option<Timestamp>,
+        headers: &Headers,
+    ) -> Result<(), StoreError> {
+        let topic = self.stores.iter().find(|candidate| *candidate.name == *store).and_then(|store| store.changelog.as_ref());
+        let Some(topic) = topic else { return Ok(()) };
+        let slot = self.output.topic(topic);
+        let timestamp = timestamp.unwrap_or(Timestamp::UNKNOWN);
+        // A changelog has the partition of its task, whatever the key.
+        let outgoing = Outgoing { key: Some(key), value, timestamp, headers, target: Target::OwnPartition };
+        self.output.send(slot, outgoing).map_err(|source| StoreError::Backend { store: store.to_owned(), source })
+    }
+}

@@ -1,0 +1,170 @@
+//! The time of a task: stream time and schedules, and in bounded mode its watermark and what it closes.
+
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind};
+use crate::processor::{Outgoing, Target, TimeKind};
+use crate::record::{Headers, Timestamp};
+use crate::runtime::task::{Task, lock};
+use crate::topology::assemble::AssembledSource;
+use crate::watermark::{
+    Announcement, ControlRecord, FutureVerdict, SourceClock, Supply, TaskClock, Upstreams, judge_future, output_watermark,
+};
+use std::sync::atomic::Ordering;
+
+/// The bounded clock of a task; stream time needs none.
+pub(crate) struct Clock {
+    bounded: Option<TaskClock>,
+    max_future_skew: std::time::Duration,
+}
+
+/// Where an input stands in the bounded clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InputClock {
+    /// A source that declares a watermark.
+    Source(usize),
+    /// A repartition topic: time comes from announcements.
+    Repartition(usize),
+}
+
+impl Clock {
+    pub(crate) fn new(settings: &Settings, bounded: bool) -> Self {
+        let bounded = bounded.then(|| TaskClock::new(settings.close_when_idle, None));
+        Clock { bounded, max_future_skew: settings.max_future_skew }
+    }
+
+    /// A source's own `close_when_idle` counts where the application sets none; the shortest of several wins.
+    pub(crate) fn add_input(&mut self, source: &AssembledSource, now: Timestamp) -> Option<InputClock> {
+        let clock = self.bounded.as_mut()?;
+        if source.internal {
+            return Some(InputClock::Repartition(clock.add_repartition(Upstreams::unknown())));
+        }
+        source.watermark.map(|rule| InputClock::Source(clock.add_source(SourceClock::new(rule, None, now))))
+    }
+}
+
+impl Task {
+    /// Whether the clock of this task is bounded watermarks.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.cx.bounded
+    }
+
+    /// Bounded mode: the task's watermark; none while it has no value.
+    pub(crate) fn watermark(&self) -> Option<Timestamp> {
+        self.cx.watermark
+    }
+
+    /// The largest timestamp taken so far; -1 at first.
+    pub(crate) fn stream_time(&self) -> Timestamp {
+        self.cx.stream_time
+    }
+
+    /// The wall clock moves: due schedules fire once each, and in bounded mode silence counts.
+    pub(crate) fn advance(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.cx.wall_clock = now;
+        while let Some((node, schedule)) = self.cx.schedules.take_due(TimeKind::Wall, now) {
+            self.fire(node, schedule, TimeKind::Wall, now)?;
+        }
+        self.move_watermark();
+        self.punctuate_event_time()
+    }
+
+    /// Bounded mode: what an input has beside the record that is about to be run.
+    pub(crate) fn supply(&mut self, input: usize, supply: Supply) {
+        if let (Some(clock), Some(InputClock::Source(source))) = (&mut self.clock.bounded, self.inputs[input].clock) {
+            clock.supply(source, supply, self.cx.wall_clock);
+        }
+    }
+
+    /// Bounded mode: a control record was read from a repartition topic.
+    pub(crate) fn announced(&mut self, input: usize, record: &ControlRecord) {
+        if let (Some(clock), Some(InputClock::Repartition(repartition))) = (&mut self.clock.bounded, self.inputs[input].clock) {
+            clock.announced(repartition, record, self.cx.wall_clock);
+        }
+        self.move_watermark();
+    }
+
+    /// Bounded mode: the end of input is declared.
+    pub(crate) fn finish(&mut self) {
+        if let Some(clock) = &mut self.clock.bounded {
+            clock.finish();
+        }
+        self.move_watermark();
+    }
+
+    /// Bounded mode: closes what the watermark closes, node by node, parents first. True if a pass was cut after
+    /// `close_batch` results: commit if you like, and call again.
+    pub(crate) fn close_due(&mut self) -> Result<bool, Error> {
+        if !self.cx.bounded {
+            return Ok(false);
+        }
+        let driven = self.driven.clone();
+        for (_, node) in &driven {
+            if self.guarded(|cx| lock(node).on_watermark(cx))? {
+                return Ok(true);
+            }
+        }
+        self.punctuate_event_time()?;
+        Ok(false)
+    }
+
+    /// Bounded mode: what this task has to tell the readers of its repartition topics now.
+    pub(crate) fn announcement(&self) -> Announcement {
+        let w = self.cx.watermark;
+        let holds = w.into_iter().flat_map(|w| self.driven.iter().filter_map(move |(_, node)| lock(node).hold(w)));
+        let holds: Vec<Timestamp> = holds.collect();
+        let idle = self.clock.bounded.as_ref().is_some_and(|clock| clock.is_idle(self.cx.wall_clock));
+        let idle = idle && !self.driven.iter().any(|(_, node)| lock(node).holds_rows());
+        Announcement { watermark: output_watermark(w, holds), idle }
+    }
+
+    /// Moves the clock by a record. False if it is too far ahead of the wall clock: it was counted and sent to the
+    /// source's bad-time topic, and must not be processed.
+    pub(super) fn move_watermark_by(&mut self, input: usize, at: Timestamp) -> Result<bool, Error> {
+        let Some(InputClock::Source(source)) = self.inputs[input].clock else { return Ok(true) };
+        let now = self.cx.wall_clock;
+        if judge_future(at, now, self.clock.max_future_skew) == FutureVerdict::TooFarAhead {
+            self.cx.counters.bad_time.fetch_add(1, Ordering::Relaxed);
+            self.send_bad_time(input, at)?;
+            return Ok(false);
+        }
+        if let Some(clock) = &mut self.clock.bounded {
+            clock.observe(source, at, now);
+        }
+        self.move_watermark();
+        Ok(true)
+    }
+
+    fn move_watermark(&mut self) {
+        let Task { clock, driven, cx, .. } = self;
+        if let Some(clock) = &mut clock.bounded {
+            let newest_open = || driven.iter().filter_map(|(_, node)| lock(node).last_closing()).max();
+            cx.watermark = clock.advance(cx.wall_clock, newest_open);
+        }
+    }
+
+    fn send_bad_time(&mut self, input: usize, at: Timestamp) -> Result<(), Error> {
+        tracing::warn!(topic = %self.inputs[input].topic, offset = self.cx.origin.offset, timestamp = %at, "record too far ahead of the wall clock");
+        let Some(topic) = self.inputs[input].head.bad_time_topic().map(str::to_owned) else { return Ok(()) };
+        let slot = self.cx.output.topic(&topic);
+        let origin = &self.cx.origin;
+        let (key, value, headers): (Option<&[u8]>, _, &Headers) = (origin.key.as_deref(), origin.value.as_deref(), &origin.headers);
+        let target = key.map_or(Target::Any, Target::ByKey);
+        let sent = self.cx.output.send(slot, Outgoing { key, value, timestamp: at, headers, target });
+        sent.map_err(|error| Error::new(ErrorKind::Log, self.cx.place(None), error))
+    }
+
+    pub(super) fn punctuate_event_time(&mut self) -> Result<(), Error> {
+        let now = if self.cx.bounded { self.cx.watermark } else { Some(self.cx.stream_time).filter(|at| *at != Timestamp::UNKNOWN) };
+        let Some(now) = now.filter(|_| self.cx.schedules.any(TimeKind::Event)) else { return Ok(()) };
+        while let Some((node, schedule)) = self.cx.schedules.take_due(TimeKind::Event, now) {
+            self.fire(node, schedule, TimeKind::Event, now)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a punctuation: there is no record then, and its time is the schedule's (KS-P6).
+    fn fire(&mut self, node: usize, schedule: usize, kind: TimeKind, now: Timestamp) -> Result<(), Error> {
+        let Some(node) = self.driven.iter().find(|(id, _)| *id == node).map(|(_, node)| node.clone()) else { return Ok(()) };
+        self.guarded(|cx| cx.between_records(now, |cx| lock(&node).punctuate(schedule, kind, now, cx)))
+    }
+}
