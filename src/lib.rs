@@ -10,6 +10,7 @@ mod record;
 mod runtime;
 pub mod serdes;
 mod state;
+mod testing;
 mod topology;
 mod watermark;
 mod window;
@@ -31,6 +32,7 @@ pub use state::{
     Batch, DefaultStore, Direction, KeyPrefix, KeyRange, KeyValueStore, KeyValueView, Materialized, MemoryBackend, Names, Scan,
     SessionStore, SessionView, Stamped, Store, StoreBackend, StoreRef, StoreSet, SuppressStore, Unnamed, Visit, WindowStore, WindowView,
 };
+pub use testing::{RawOutput, TopologyTestDriver};
 pub use topology::{OffsetReset, SubtopologyInfo, TopicConfig, Topology};
 pub use window::{
     Buffer, EmitStrategy, SessionWindow, SessionWindows, SlidingWindows, Suppressed, TimeWindow, TimeWindows, UnlimitedWindows, Watermark,
