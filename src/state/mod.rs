@@ -58,4 +58,6 @@ pub use window::{WindowStore, WindowView};
 pub(crate) use window_core::{WindowCore, WindowRow};
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod tests;

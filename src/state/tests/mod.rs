@@ -1,5 +1,8 @@
 //! Stores against a model, against Kafka Streams' answers, and through commit, abort and restore.
 
+mod buffers;
+mod caches;
 mod commits;
+mod model;
 mod replay;
 mod rig;

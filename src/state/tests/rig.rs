@@ -29,7 +29,7 @@ impl ChangelogSink for Log {
 }
 
 /// How a store is opened.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) spec: StoreSpec,
     pub(super) cache_bytes: usize,

@@ -1,0 +1,168 @@
+//! The contract of [`StoreBackend`] as tests, run over every backend by naming it at the end of this file.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use proptest::prelude::*;
+
+use crate::state::backend::{Batch, Direction, KeyRange, MemoryBackend, StoreBackend};
+
+/// Makes an empty backend.
+type Make<'a> = &'a dyn Fn() -> Box<dyn StoreBackend>;
+
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn scan(backend: &mut dyn StoreBackend, range: KeyRange<'_>, direction: Direction, limit: usize) -> Rows {
+    let mut rows = Vec::new();
+    let visited = backend.scan(range, direction, &mut |key, value| {
+        rows.push((key.to_vec(), value.to_vec()));
+        if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    visited.expect("a healthy backend scans");
+    rows
+}
+
+fn all(backend: &mut dyn StoreBackend) -> Rows {
+    scan(backend, (Bound::Unbounded, Bound::Unbounded), Direction::Forward, usize::MAX)
+}
+
+fn put(backend: &mut dyn StoreBackend, rows: &[(&[u8], Option<&[u8]>)]) {
+    backend.apply(&Batch { rows, offset: None, drop_before: None }).expect("a healthy backend applies");
+}
+
+/// An offset is there only after a batch that had one, and a batch without one leaves it.
+fn keeps_its_offset(make: Make<'_>) {
+    let mut backend = make();
+    assert_eq!(backend.offset(), None);
+    backend.apply(&Batch { rows: &[], offset: Some(7), drop_before: None }).expect("applies");
+    put(&mut *backend, &[(b"a", Some(b"1"))]);
+    assert_eq!(backend.offset(), Some(7));
+    backend.apply(&Batch { rows: &[], offset: Some(3), drop_before: None }).expect("applies");
+    assert_eq!(backend.offset(), Some(3), "the last word counts, not the largest");
+}
+
+/// Empty keys and values are rows; a deletion of nothing is nothing.
+fn tells_empty_from_absent(make: Make<'_>) {
+    let mut backend = make();
+    put(&mut *backend, &[(b"", Some(b"")), (b"gone", None)]);
+    assert_eq!(backend.get(b"").expect("reads"), Some(Vec::new()));
+    assert_eq!(backend.get(b"gone").expect("reads"), None);
+    assert_eq!(all(&mut *backend), [(Vec::new(), Vec::new())]);
+}
+
+/// Ranges whose start is behind their end are empty, not an error.
+fn bears_ranges_inside_out(make: Make<'_>) {
+    let mut backend = make();
+    put(&mut *backend, &[(b"a", Some(b"1")), (b"b", Some(b"2"))]);
+    let b: &[u8] = b"b";
+    for range in [
+        (Bound::Included(b), Bound::Excluded(b)),
+        (Bound::Excluded(b), Bound::Excluded(b)),
+        (Bound::Excluded(b), Bound::Included(b)),
+        (Bound::Included(b), Bound::Included(b"a".as_slice())),
+    ] {
+        assert_eq!(scan(&mut *backend, range, Direction::Forward, 9), [], "{range:?}");
+        assert_eq!(scan(&mut *backend, range, Direction::Backward, 9), [], "{range:?}");
+    }
+    assert_eq!(scan(&mut *backend, (Bound::Included(b), Bound::Included(b)), Direction::Forward, 9).len(), 1);
+}
+
+/// What lies below the bound goes, even what the same batch brings.
+fn drops_what_is_obsolete(make: Make<'_>) {
+    let mut backend = make();
+    put(&mut *backend, &[(b"1a", Some(b"x")), (b"2a", Some(b"y"))]);
+    let rows: &[(&[u8], Option<&[u8]>)] = &[(b"1b", Some(b"late")), (b"2", Some(b"edge")), (b"3a", Some(b"z"))];
+    backend.apply(&Batch { rows, offset: Some(1), drop_before: Some(b"2") }).expect("applies");
+    let keys: Vec<Vec<u8>> = all(&mut *backend).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [b"2".to_vec(), b"2a".to_vec(), b"3a".to_vec()]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Apply { rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>, drop_before: Option<Vec<u8>> },
+    Scan { from: Bound<Vec<u8>>, to: Bound<Vec<u8>>, backward: bool, limit: usize },
+}
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(prop_oneof![Just(0_u8), Just(1), Just(0xFF)], 0..4)
+}
+fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
+    prop_oneof![Just(Bound::Unbounded), key().prop_map(Bound::Included), key().prop_map(Bound::Excluded)]
+}
+fn step() -> impl Strategy<Value = Step> {
+    let value = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..3));
+    let rows = proptest::collection::btree_map(key(), value, 0..6);
+    prop_oneof![
+        (rows, proptest::option::weighted(0.2, key())).prop_map(|(rows, drop_before)| Step::Apply { rows, drop_before }),
+        (bound(), bound(), any::<bool>(), 1..5_usize).prop_map(|(from, to, backward, limit)| Step::Scan { from, to, backward, limit }),
+    ]
+}
+
+fn contains(range: &(Bound<Vec<u8>>, Bound<Vec<u8>>), key: &Vec<u8>) -> bool {
+    use std::ops::RangeBounds;
+    (range.0.as_ref(), range.1.as_ref()).contains(key)
+}
+
+/// Any sequence of batches and scans gives what a sorted map gives.
+fn is_a_sorted_map(make: Make<'_>, steps: &[Step]) {
+    let (mut backend, mut model) = (make(), BTreeMap::<Vec<u8>, Vec<u8>>::new());
+    for step in steps {
+        match step {
+            Step::Apply { rows, drop_before } => {
+                let batch: Vec<(&[u8], Option<&[u8]>)> = rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
+                backend.apply(&Batch { rows: &batch, offset: None, drop_before: drop_before.as_deref() }).expect("applies");
+                for (key, value) in rows {
+                    match value {
+                        Some(value) => drop(model.insert(key.clone(), value.clone())),
+                        None => drop(model.remove(key)),
+                    }
+                }
+                model.retain(|key, _| drop_before.as_ref().is_none_or(|bound| key >= bound));
+                for key in rows.keys() {
+                    assert_eq!(backend.get(key).expect("reads").as_ref(), model.get(key));
+                }
+            }
+            Step::Scan { from, to, backward, limit } => {
+                let range = (from.clone(), to.clone());
+                let mut expected: Rows =
+                    model.iter().filter(|(key, _)| contains(&range, key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+                if *backward {
+                    expected.reverse();
+                }
+                expected.truncate(*limit);
+                let direction = if *backward { Direction::Backward } else { Direction::Forward };
+                let range = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
+                assert_eq!(scan(&mut *backend, range, direction, *limit), expected);
+            }
+        }
+    }
+    assert_eq!(all(&mut *backend), model.into_iter().collect::<Rows>());
+}
+
+/// Runs the suite over a backend.
+macro_rules! conforms {
+    ($name:ident, $make:expr) => {
+        mod $name {
+            use super::*;
+
+            fn make() -> Box<dyn StoreBackend> {
+                $make
+            }
+            #[test]
+            fn contract() {
+                keeps_its_offset(&make);
+                tells_empty_from_absent(&make);
+                bears_ranges_inside_out(&make);
+                drops_what_is_obsolete(&make);
+            }
+            proptest! {
+                #[test]
+                fn sorted_map(steps in proptest::collection::vec(step(), 0..24)) {
+                    is_a_sorted_map(&make, &steps);
+                }
+            }
+        }
+    };
+}
+
+conforms!(memory, Box::<MemoryBackend>::default());

@@ -1,0 +1,142 @@
+//! The record cache: what is emitted, when, and what a small one evicts (FORMAT §9.9).
+
+use std::sync::{Arc, Mutex};
+
+use super::rig::{Setup, context, core};
+use crate::state::cache::{CacheBudget, RecordCache};
+use crate::state::control::Core;
+use crate::state::{Flushed, KeyValueCore, SessionCore, StoreKind, StoreSpec, WindowCore, lock};
+
+fn open(kind: StoreKind, cache_bytes: usize) -> Setup {
+    let mut spec = StoreSpec::new(kind);
+    (spec.caching, spec.stamped, spec.logging) = (Some(true), false, true);
+    let mut setup = Setup::of(spec);
+    setup.cache_bytes = cache_bytes;
+    setup
+}
+fn key_value(cache_bytes: usize) -> Arc<Mutex<KeyValueCore>> {
+    core(&open(StoreKind::KeyValue, cache_bytes), KeyValueCore::open)
+}
+fn write(core: &Mutex<KeyValueCore>, key: &str, value: Option<&str>, at: i64) -> Vec<Flushed> {
+    lock(core).write(key.as_bytes(), value.map(str::as_bytes), &context(at).lend()).expect("memory takes it")
+}
+/// `a:old>new@time`
+fn shown(flushed: &[Flushed]) -> Vec<String> {
+    let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map_or(String::new(), |bytes| String::from_utf8_lossy(bytes).into_owned());
+    let one = |f: &Flushed| format!("{}:{}>{}@{}", String::from_utf8_lossy(&f.key), text(&f.old), text(&f.new), f.context.timestamp);
+    flushed.iter().map(one).collect()
+}
+
+#[test]
+fn a_flush_gives_one_change_per_key_in_the_order_of_latest_writes() {
+    let core = key_value(1 << 20);
+    lock(&core).listen(true);
+    assert!(write(&core, "a", Some("1"), 1).is_empty());
+    write(&core, "b", Some("1"), 2);
+    write(&core, "a", Some("2"), 3);
+    write(&core, "never", None, 4);
+    assert_eq!(shown(&lock(&core).flush().expect("flushes")), ["b:>1@2", "a:>2@3"], "a deletion of nothing is nothing");
+    write(&core, "b", None, 5);
+    write(&core, "a", Some("3"), 6);
+    assert_eq!(shown(&lock(&core).flush().expect("flushes")), ["b:1>@5", "a:2>3@6"]);
+    assert!(lock(&core).flush().expect("flushes").is_empty());
+}
+
+#[test]
+fn old_values_come_only_where_asked_for() {
+    let core = key_value(1 << 20);
+    lock(&core).listen(false);
+    write(&core, "a", Some("1"), 1);
+    lock(&core).flush().expect("flushes");
+    write(&core, "a", None, 2);
+    assert_eq!(shown(&lock(&core).flush().expect("flushes")), ["a:>@2"]);
+}
+
+#[test]
+fn without_a_listener_deletions_of_nothing_reach_the_changelog_too() {
+    let core = key_value(1 << 20);
+    write(&core, "never", None, 4);
+    let mut log = super::rig::Log::default();
+    lock(&core).drain_changelog(&mut log).expect("drains");
+    assert_eq!(log.0.len(), 1);
+}
+
+#[test]
+fn a_budget_of_nothing_is_no_cache() {
+    let core = key_value(0);
+    assert!(!lock(&core).caching());
+}
+
+#[test]
+fn an_entry_costs_what_kafka_streams_says() {
+    let budget = Arc::new(CacheBudget::new(1 << 20));
+    let mut cache = RecordCache::new(budget.clone(), 12);
+    cache.put(b"key", Some(b"value"), &context(1).lend());
+    let entry = (3 + 12) + 24 + 1 + 5 + 8 + 8 + 4 + "in".len();
+    assert_eq!(budget.used(), entry);
+    cache.put(b"key", Some(b"longer value"), &context(2).lend());
+    assert_eq!(budget.used(), entry + 7);
+    cache.put_clean(b"read", b"v");
+    assert_eq!(budget.used(), entry + 7 + (4 + 12) + 24 + 1 + 1 + 20);
+    drop(cache);
+    assert_eq!(budget.used(), 0, "a closed store gives back what it held");
+}
+
+#[test]
+fn evicting_a_dirty_entry_flushes_all_the_eldest_first() {
+    let entry = 1 + 25 + 1 + 22;
+    let core = key_value(3 * entry);
+    lock(&core).listen(true);
+    write(&core, "a", Some("1"), 1);
+    write(&core, "b", Some("1"), 2);
+    write(&core, "c", Some("1"), 3);
+    lock(&core).read(b"a", |_| ()).expect("reads"); // now b is the eldest
+    write(&core, "c", Some("2"), 4);
+    assert_eq!(shown(&write(&core, "d", Some("1"), 5)), ["b:>1@2", "a:>1@1", "c:>2@4", "d:>1@5"]);
+    // a, c, d are clean now: the eldest goes without a word
+    assert!(write(&core, "e", Some("1"), 6).is_empty());
+    assert_eq!(shown(&lock(&core).flush().expect("flushes")), ["e:>1@6"]);
+}
+
+#[test]
+fn a_read_may_evict_and_its_changes_wait_for_the_next_write() {
+    let entry = 1 + 25 + 1 + 22;
+    let core = key_value(2 * entry);
+    lock(&core).listen(false);
+    write(&core, "a", Some("1"), 1);
+    lock(&core).flush().expect("flushes");
+    write(&core, "b", Some("1"), 2);
+    write(&core, "c", Some("1"), 3); // pushes out a, which is clean
+    lock(&core).read(b"a", |value| assert_eq!(value, Some(b"1".as_slice()))).expect("reads"); // pushes out b
+    assert_eq!(shown(&write(&core, "c", Some("2"), 4)), ["b:>1@2", "c:>1@3"]);
+}
+
+#[test]
+fn windows_and_sessions_flush_under_their_store_keys() {
+    let window = core(&open(StoreKind::Window { size_ms: 10, duplicates: false }, 1 << 20), WindowCore::open);
+    let mut window = lock(&window);
+    window.listen(true);
+    window.write(b"k", 7, Some(b"v"), &context(1).lend()).expect("memory takes it");
+    let flushed = window.flush().expect("flushes");
+    assert_eq!(crate::state::split_window_key(&flushed[0].key), Some((b"k".as_slice(), 7, 0)));
+    let session = core(&open(StoreKind::Session, 1 << 20), SessionCore::open);
+    let mut session = lock(&session);
+    session.listen(true);
+    session.write(b"k", 3, 9, Some(b"v"), &context(1).lend()).expect("memory takes it");
+    session.remove(b"k", 1, 2, &context(1).lend()).expect("memory takes it");
+    let flushed = session.flush().expect("flushes");
+    assert_eq!((flushed.len(), crate::state::split_session_key(&flushed[0].key)), (1, Some((b"k".as_slice(), 3, 9))));
+}
+
+#[test]
+fn a_flushed_entry_is_still_read_from_the_cache() {
+    let mut setup = open(StoreKind::Window { size_ms: 10, duplicates: false }, 1 << 20);
+    setup.spec.retention_ms = Some(10);
+    let window = core(&setup, WindowCore::open);
+    let mut window = lock(&window);
+    window.write(b"k", 0, Some(b"v"), &context(1).lend()).expect("memory takes it");
+    window.write(b"k", 1000, Some(b"w"), &context(2).lend()).expect("memory takes it");
+    window.flush().expect("flushes");
+    let seen = window.read(b"k", 0, |row| row.map(<[u8]>::to_vec)).expect("reads");
+    assert_eq!(seen.as_deref(), Some(b"v".as_slice()), "the table hides it, the cache does not, as in Kafka Streams");
+}
