@@ -6,7 +6,7 @@ use crate::config::BuildSettings;
 use crate::dsl::options::Decode;
 use crate::dsl::table::{LookupFactory, store_draft};
 use crate::dsl::{Consumed, KStream, KTable};
-use crate::error::TopologyError;
+use crate::error::{TopologyError, TopologyProblem};
 use crate::processor::{KeyValueRows, RawSource, ReceiveRaw, Shared, Source, SourceMaker, StoreLookup, TableSource};
 use crate::record::Data;
 use crate::serdes::{Nullable, SharedSerde};
@@ -49,7 +49,10 @@ impl StreamsBuilder {
     /// Topics as a stream of facts. A null is an error unless its type is an `Option`.
     pub fn stream<K: Data, V: Data>(&self, from: impl Into<Consumed<K, V>>) -> KStream<K, V> {
         let Consumed { topics, decode, invalid, watermark, bad_time_to, reset, on_error } = from.into();
-        let topics = topics.into_iter().map(Into::into).collect();
+        let topics: Vec<String> = topics.into_iter().map(Into::into).collect();
+        if let Decode::Serdes { key, value, .. } = &decode {
+            self.check_readable(&topics, [key.source_problem(), value.source_problem()]);
+        }
         let bad_time_to: Option<Arc<str>> = bad_time_to.map(|topic| (*topic).into());
         let call = Call::new(Op::Stream { topics, watermark, reset }, &[]).on_error(on_error);
         let call = match decode {
@@ -102,15 +105,17 @@ impl StreamsBuilder {
     fn add_table<K: Data, V: Data + Sync>(&self, store: Option<Materialized<KeyValueStore<K, V>>>, from: Consumed<K, V>) -> KTable<K, V> {
         let Consumed { topics, decode, invalid, watermark, bad_time_to, reset, on_error } = from;
         let Decode::Serdes { key, value, timestamps } = decode else {
-            self.graph.problem(crate::error::TopologyProblem::InvalidOption {
+            self.graph.problem(TopologyProblem::InvalidOption {
                 node: topics.join(", "),
                 reason: "a table needs serdes to keep its rows: make `Consumed` from a `Topic`, not with `raw`".to_owned(),
             });
             return KTable::broken(&self.graph);
         };
+        let topics: Vec<String> = topics.into_iter().map(Into::into).collect();
+        self.check_readable(&topics, [key.source_problem(), value.source_problem()]);
         let asked_for = store.is_some();
         let store = store.unwrap_or_else(|| Materialized::with(StoreRef::unnamed(key.clone(), value.clone())));
-        let topic = topics.first().map(|topic| topic.to_string()).unwrap_or_default();
+        let topic = topics.first().cloned().unwrap_or_default();
         let op = Op::Table { topic, watermark, reset, store: store_draft(&store, asked_for) };
         let bad_time_to: Option<Arc<str>> = bad_time_to.map(|topic| (*topic).into());
         let source_value: SharedSerde<Option<V>> = Arc::new(Nullable(value.clone()));
@@ -140,6 +145,13 @@ impl StreamsBuilder {
         let call = call.part(Part::Main, table_source::<K, V, Option<V>>(key, value));
         let id = self.graph.add(call);
         KTable::new(&self.graph, id, stored_lookup(id))
+    }
+
+    fn check_readable(&self, topics: &[String], problems: [Option<&'static str>; 2]) {
+        for reason in problems.into_iter().flatten() {
+            let (node, reason) = (topics.join(", "), reason.to_owned());
+            self.graph.problem(TopologyProblem::InvalidOption { node, reason });
+        }
     }
 
     /// Adds a store for processors that name it.

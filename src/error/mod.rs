@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
 /// Any error of the user's: `anyhow::Error`, a `thiserror` enum, a `String`.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -21,15 +20,6 @@ pub enum OnError {
     Skip,
     /// Send the source bytes with provenance headers to this topic, then go on.
     DeadLetter(Cow<'static, str>),
-    /// Call the operator again, `backoff` apart, until the budget is spent; then do `then`.
-    Retry {
-        /// Wait between two attempts; doubled after each one.
-        backoff: Duration,
-        /// Attempts after the first one.
-        attempts: u32,
-        /// What happens when the last attempt fails too.
-        then: Box<OnError>,
-    },
 }
 
 impl OnError {

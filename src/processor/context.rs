@@ -7,7 +7,7 @@ use crate::config::DeadLetterHeaders;
 use crate::error::{BoxError, Error, ErrorKind, Fault, Flow, OnError, Place, StoreError};
 use crate::processor::dead_letter;
 use crate::processor::sink::{Outgoing, Output, Target};
-use crate::processor::{Driven, Schedules};
+use crate::processor::Schedules;
 use crate::record::{Headers, Meta, RawRecord, Timestamp};
 use crate::state::{RecordClock, RecordContext, WriteContext};
 
@@ -207,8 +207,6 @@ impl TaskContext {
                 self.drop_record(1);
                 self.dead_letter(node, topic, &*error)
             }
-            // Operators that can be called again retry before they come here; what is left is the end of the budget.
-            OnError::Retry { then, .. } => self.apply(then, node, kind, error),
         }
     }
 
@@ -255,6 +253,3 @@ fn keep(kept: &mut Option<Vec<u8>>, bytes: Option<&[u8]>) {
         None => *kept = None,
     }
 }
-
-/// A node the task drives, as the task holds it.
-pub(crate) type DrivenNode = Arc<std::sync::Mutex<dyn Driven>>;

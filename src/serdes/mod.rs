@@ -55,6 +55,10 @@ pub trait Serde<T>: Send + Sync + 'static {
     fn partition_bytes<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         bytes
     }
+    /// Why a topic with this codec should not be read as a source, if so: `build` reports it.
+    fn source_problem(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 impl<T: 'static> Serde<T> for Arc<dyn Serde<T>> {
@@ -72,6 +76,9 @@ impl<T: 'static> Serde<T> for Arc<dyn Serde<T>> {
     }
     fn partition_bytes<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         (**self).partition_bytes(bytes)
+    }
+    fn source_problem(&self) -> Option<&'static str> {
+        (**self).source_problem()
     }
 }
 
@@ -203,6 +210,9 @@ impl<T: Send + Sync + 'static, S: Serde<T>> Serde<Option<T>> for Nullable<S> {
     }
     fn partition_bytes<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         self.0.partition_bytes(bytes)
+    }
+    fn source_problem(&self) -> Option<&'static str> {
+        self.0.source_problem()
     }
 }
 

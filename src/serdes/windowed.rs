@@ -43,6 +43,12 @@ impl<K, S: Serde<K>> Serde<Windowed<K>> for TimeWindowed<S> {
     fn partition_bytes<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         self.key.partition_bytes(&bytes[..bytes.len().saturating_sub(8)])
     }
+    fn source_problem(&self) -> Option<&'static str> {
+        self.size.is_none().then_some(
+            "a windowed key in a topic does not say how long its window is, so every window would read back as endless: \
+             make the topic with `Topic::with(name, TimeWindowed::of(key_serde, size), value_serde)`",
+        )
+    }
 }
 
 impl<K: DefaultSerde> DefaultSerde for Windowed<K> {

@@ -102,13 +102,9 @@ impl Topology {
     }
 }
 
-/// Whether a policy may end in a dead letter.
+/// Whether a policy writes dead letters.
 pub(crate) fn writes_dead_letters(policy: &OnError) -> bool {
-    match policy {
-        OnError::DeadLetter(_) => true,
-        OnError::Retry { then, .. } => writes_dead_letters(then),
-        OnError::Fail | OnError::Skip => false,
-    }
+    matches!(policy, OnError::DeadLetter(_))
 }
 
 impl Assembly<'_> {

@@ -1,0 +1,159 @@
+//! Bad input: each kind gets a clear error that names what to change, and nothing else is lost.
+
+use std::time::Duration;
+
+use highwater::serdes::{Json, Nullable, Utf8};
+use highwater::{
+    Consumed, ErrorKind, Headers, InvalidTimestamp, KeyValueStore, OnError, Settings, StoreRef, StreamsBuilder, TimeWindows, Timestamp, Topic,
+    Topology, TopologyProblem, TopologyTestDriver, Watermark,
+};
+
+const NUMBERS: Topic<String, i64> = Topic::new("numbers");
+const OUT: Topic<String, i64> = Topic::new("out");
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+fn copy(from: Consumed<String, i64>) -> Topology {
+    let builder = StreamsBuilder::new();
+    builder.stream(from).to(OUT);
+    builder.build().expect("a copy is a valid topology")
+}
+
+fn pipe(driver: &mut TopologyTestDriver, key: Option<&[u8]>, value: Option<&[u8]>, ms: i64) -> Result<(), highwater::Error> {
+    driver.pipe_bytes("numbers", key, value, at(ms), Headers::default())
+}
+
+#[test]
+fn a_null_key_to_a_grouping_is_dropped_and_counted_where_the_type_allows_it() {
+    let nullable: Topic<Option<String>, i64> = Topic::with("numbers", Nullable(Utf8), highwater::serdes::BigEndian);
+    let builder = StreamsBuilder::new();
+    builder.stream(nullable).group_by_key().count("counts");
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
+    pipe(&mut driver, None, Some(&1_i64.to_be_bytes()), 1).expect("a null key is no failure");
+    pipe(&mut driver, Some(b"a"), Some(&1_i64.to_be_bytes()), 2).expect("a key");
+    let counts = driver.store(&StoreRef::<KeyValueStore<Option<String>, i64>>::new("counts")).expect("the store");
+    assert_eq!(counts.get(&Some("a".to_owned())).expect("readable"), Some(1));
+    assert_eq!(driver.dropped_records(), 1);
+}
+
+#[test]
+fn a_null_key_where_the_type_has_none_is_an_error_that_tells_both_ways_out() {
+    let mut driver = TopologyTestDriver::new(&copy(NUMBERS.into()));
+    let error = pipe(&mut driver, None, Some(&1_i64.to_be_bytes()), 1).expect_err("a String is never null");
+    assert_eq!(error.kind(), ErrorKind::Serde);
+    let text = error.to_string();
+    assert!(text.contains("Option") && text.contains("Skip") && text.contains("numbers-0@0"), "{text}");
+}
+
+#[test]
+fn a_tombstone_into_a_stream_fails_or_goes_to_the_policy() {
+    let mut driver = TopologyTestDriver::new(&copy(NUMBERS.into()));
+    assert_eq!(pipe(&mut driver, Some(b"a"), None, 1).expect_err("no value").kind(), ErrorKind::Serde);
+
+    let mut driver = TopologyTestDriver::new(&copy(Consumed::with(NUMBERS).on_error(OnError::Skip)));
+    pipe(&mut driver, Some(b"a"), None, 1).expect("skipped");
+    pipe(&mut driver, Some(b"a"), Some(&7_i64.to_be_bytes()), 2).expect("goes on");
+    assert_eq!((driver.read_all(&OUT), driver.dropped_records()), (vec![("a".to_owned(), 7)], 1));
+}
+
+#[test]
+fn undecodable_bytes_become_a_dead_letter_byte_for_byte() {
+    let mut driver = TopologyTestDriver::new(&copy(Consumed::with(NUMBERS).on_error(OnError::dead_letter("bad-numbers"))));
+    let mut headers = Headers::default();
+    headers.add("trace", "42");
+    driver.pipe_bytes("numbers", Some(b"\xff\xfe"), Some(b"short"), at(5), headers).expect("a poison record stops nothing");
+    pipe(&mut driver, Some(b"a"), Some(&7_i64.to_be_bytes()), 6).expect("the next record");
+    assert_eq!(driver.read_all(&OUT), [("a".to_owned(), 7)]);
+
+    let letters = driver.take_records("bad-numbers");
+    let letter = letters.first().expect("one letter");
+    assert_eq!((letter.key.as_deref(), letter.value.as_deref()), (Some(&b"\xff\xfe"[..]), Some(&b"short"[..])));
+    assert_eq!(letter.timestamp, Some(at(5)));
+    assert_eq!(letter.headers.last("trace"), Some(&b"42"[..]));
+    assert_eq!(letter.headers.last("__hw.dlq.topic"), Some(&b"numbers"[..]));
+    assert_eq!(letter.headers.last("__hw.dlq.offset"), Some(&b"0"[..]));
+}
+
+#[test]
+fn negative_and_far_future_timestamps() {
+    let mut driver = TopologyTestDriver::new(&copy(NUMBERS.into()));
+    let error = pipe(&mut driver, Some(b"a"), Some(&1_i64.to_be_bytes()), -5).expect_err("no log takes it");
+    assert!(error.to_string().contains("negative"), "{error}");
+
+    // Event time from the value: a negative one drops the record, 2200 is a time like any other in stream time.
+    let mut driver = TopologyTestDriver::new(&copy(Consumed::with(NUMBERS).timestamps(|value| at(*value))));
+    pipe(&mut driver, Some(b"a"), Some(&(-1_i64).to_be_bytes()), 1).expect("dropped");
+    pipe(&mut driver, Some(b"b"), Some(&7_258_118_400_000_i64.to_be_bytes()), 2).expect("the year 2200");
+    assert_eq!((driver.read(&OUT).expect("one record").timestamp, driver.dropped_records()), (at(7_258_118_400_000), 1));
+
+    // Bounded: a record a year ahead of the wall clock moves no watermark and goes to the bad-time topic.
+    let builder = StreamsBuilder::new();
+    builder
+        .stream(Consumed::with(NUMBERS).watermark(Watermark::in_order()).bad_time_to("bad-time"))
+        .group_by_key()
+        .windowed_by(TimeWindows::of(Duration::from_secs(10)))
+        .count("windows");
+    let settings = Settings::new("app");
+    let mut driver = TopologyTestDriver::with_settings(&builder.build().expect("valid"), &settings, at(1_000_000)).expect("starts");
+    pipe(&mut driver, Some(b"a"), Some(&1_i64.to_be_bytes()), 999_000).expect("in time");
+    pipe(&mut driver, Some(b"a"), Some(&2_i64.to_be_bytes()), 40_000_000_000).expect("diverted");
+    pipe(&mut driver, Some(b"a"), Some(&3_i64.to_be_bytes()), 999_500).expect("still in time");
+    assert_eq!((driver.late_records(), driver.take_records("bad-time").len()), (0, 1));
+}
+
+#[test]
+fn a_record_whose_own_time_is_unknown_follows_the_policy() {
+    let policy = |policy| TopologyTestDriver::new(&copy(Consumed::with(NUMBERS).on_invalid_timestamp(policy)));
+    for kind in [InvalidTimestamp::Fail, InvalidTimestamp::Skip, InvalidTimestamp::UsePartitionTime] {
+        pipe(&mut policy(kind), Some(b"a"), Some(&1_i64.to_be_bytes()), 0).expect("the epoch is a valid time");
+    }
+}
+
+#[test]
+fn a_topic_that_nobody_reads_is_named_with_those_that_are_read() {
+    let mut driver = TopologyTestDriver::new(&copy(NUMBERS.into()));
+    let error = driver.pipe_bytes("nowhere", None, None, at(0), Headers::default()).expect_err("unknown");
+    assert!(error.to_string().contains("nowhere") && error.to_string().contains("numbers"), "{error}");
+}
+
+#[test]
+fn a_closure_that_panics_stops_the_task_and_not_the_process() {
+    let builder = StreamsBuilder::new();
+    builder.stream(NUMBERS).map_values(|value| 10 / value).to(OUT);
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let error = pipe(&mut driver, Some(b"a"), Some(&0_i64.to_be_bytes()), 1).expect_err("divides by zero");
+    std::panic::set_hook(hook);
+    assert_eq!(error.kind(), ErrorKind::Panic);
+    assert_eq!((error.place().topic.as_deref(), error.place().offset), (Some("numbers"), Some(0)));
+    assert!(error.to_string().contains("divide by zero"), "{error}");
+}
+
+#[test]
+fn every_fault_of_a_topology_is_reported_at_once_with_its_fix() {
+    let builder = StreamsBuilder::new();
+    let numbers = builder.stream(NUMBERS);
+    numbers.filter(|_, _| true).named("twice").map_values(|value| value).named("twice");
+    numbers.group_by_key().windowed_by(TimeWindows::of(Duration::ZERO)).count("windows");
+    numbers.group_by_key().count("a store");
+    builder.stream(NUMBERS);
+    let error = builder.build().err().expect("four faults");
+    let has = |test: fn(&TopologyProblem) -> bool| error.problems().iter().any(test);
+    assert!(has(|p| matches!(p, TopologyProblem::DuplicateNode(name) if name == "twice")), "{error}");
+    assert!(has(|p| matches!(p, TopologyProblem::InvalidWindow { .. })), "{error}");
+    assert!(has(|p| matches!(p, TopologyProblem::IllegalName(name) if name.contains("a store"))), "{error}");
+    assert!(error.to_string().contains("give one of them another name"), "{error}");
+}
+
+#[test]
+fn json_that_is_cut_off_is_an_error_with_its_place() {
+    let topic: Topic<String, Vec<i64>> = Topic::with("numbers", Utf8, Json);
+    let builder = StreamsBuilder::new();
+    builder.stream(topic.clone()).to(Topic::with("copy", Utf8, Json) as Topic<String, Vec<i64>>);
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
+    let error = pipe(&mut driver, Some(b"a"), Some(b"[1, 2"), 1).expect_err("cut off");
+    assert!(error.to_string().contains("json") && error.to_string().contains("numbers-0@0"), "{error}");
+}
