@@ -16,8 +16,18 @@ pub(crate) fn of_build(error: &TopologyError) -> Problem {
 
 /// What a driver said.
 pub(crate) fn of_run(phase: Phase, step: Option<i64>, error: &Error) -> Problem {
-    let text = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source()).map(ToString::to_string);
-    Problem { phase, step, stands_for: of_error(error), text: text.collect::<Vec<_>>().join(" < ") }
+    let text: Vec<_> = chain(error).into_iter().map(ToString::to_string).collect();
+    Problem { phase, step, stands_for: of_error(error), text: text.join(" < ") }
+}
+
+/// The error and its causes, outermost first.
+fn chain(error: &Error) -> Vec<&(dyn std::error::Error + 'static)> {
+    let (mut links, mut link): (Vec<&(dyn std::error::Error + 'static)>, _) = (vec![error], error.source());
+    while let Some(cause) = link {
+        links.push(cause);
+        link = cause.source();
+    }
+    links
 }
 
 const NONE: &[&str] = &[];
@@ -32,8 +42,7 @@ fn of_problem(problem: &TopologyProblem) -> &'static [&'static str] {
 }
 
 fn of_error(error: &Error) -> &'static [&'static str] {
-    let innermost = std::iter::successors(error.source(), |error| error.source()).last();
-    if innermost.is_some_and(|error| error.is::<Boom>()) {
+    if chain(error).last().is_some_and(|error| error.is::<Boom>()) {
         return &["IllegalStateException"];
     }
     match error.kind() {

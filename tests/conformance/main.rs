@@ -6,12 +6,19 @@
 
 mod cases;
 mod compare;
+mod drive;
+mod errors;
 mod format;
 mod functions;
 mod later;
 mod outcome;
+mod processors;
+mod reader;
 mod report;
 mod run;
+mod settings;
+mod steps;
+mod store_commands;
 mod value;
 
 use std::process::ExitCode;

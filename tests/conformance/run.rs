@@ -7,6 +7,7 @@ use std::thread;
 
 use super::cases::Line;
 use super::compare::{Changelogs, compare};
+use super::drive;
 use super::format;
 use super::later::Later;
 use super::outcome::Outcome;
@@ -81,8 +82,8 @@ fn play_and_compare(case: &format::Case) -> Verdict {
     if found.is_empty() { Verdict::Same } else { Verdict::Different(found) }
 }
 
-fn play(_case: &format::Case, _changelogs: Changelogs) -> Outcome {
-    Outcome::default()
+fn play(case: &format::Case, changelogs: Changelogs) -> Outcome {
+    drive::play(&case.scenario, changelogs == Changelogs::EveryWrite)
 }
 
 fn words_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -114,7 +114,7 @@ fn window(store: &mut WindowStore<Val, Val>, stamped: bool, c: &Command<'_>) -> 
         "fetch_all" => store.fetch_all(c.times(1))?,
         "backward_fetch_all" => store.fetch_all_backward(c.times(1))?,
         "all" => store.all()?,
-        "backward_all" => store.all_backward()?,
+        "backward_all" => store.fetch_all_backward(..)?,
         other => panic!("invalid scenario: unknown store command {other}"),
     };
     Ok(list(rows.into_iter().map(|(key, row)| (time_text(&key), row_text(Some(row), stamped)))))

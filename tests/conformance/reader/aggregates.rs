@@ -1,62 +1,76 @@
 //! Windows and aggregates of grouped streams.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
-use highwater::{EmitStrategy, KTable, Row, SessionWindows, SlidingWindows, TimeWindows, Timestamp, UnlimitedWindows, Windowed};
+use highwater::{
+    EmitStrategy, Row, SessionWindowedKStream, SessionWindows, SlidingWindows, TimeWindowedKStream, TimeWindows, Timestamp, UnlimitedWindows,
+};
 
-use super::super::format::{Op, Window};
-use super::super::functions::{self, Aggregator, Boom};
+use super::super::format::Op;
+use super::super::functions::{self, Boom};
 use super::super::value::{Type, Val};
 use super::options::span;
-use super::tables::{AnyTable, TableKey, named, table};
-use super::{Handle, Made, Node, Reader, Refused};
+use super::tables::{AnyTable, named, table};
+use super::{Handle, Made, Node, Reader};
 
 impl Reader<'_> {
     pub(super) fn windowed_by(&self, op: &Op) -> Made {
         let input = self.input(op, 0);
-        let Handle::Grouped(grouped) = input.handle.clone() else { panic!("invalid scenario: windows of something not grouped") };
+        let Handle::Grouped(grouped) = &input.handle else { panic!("invalid scenario: windows of something not grouped") };
         let window = op.window.clone().unwrap_or_default();
         let grace = span(window.grace_ms.unwrap_or(0))?;
         let size = |millis: Option<i64>| span(millis.unwrap_or(0));
+        let emit = |windows: TimeWindowedKStream<Val, Val>| Handle::TimeWindowed(Rc::new(strategy(op).into_iter().fold(windows, TimeWindowedKStream::emit)));
         let handle = match window.kind.as_deref() {
             Some("tumbling" | "hopping") => {
                 let windows = TimeWindows::of(size(window.size_ms)?).grace(grace);
                 let advance = window.advance_ms.map(span).transpose()?;
-                Handle::TimeWindowed(grouped.windowed_by(advance.map_or(windows, |advance| windows.advance_by(advance))))
+                emit(grouped.windowed_by(advance.map_or(windows, |advance| windows.advance_by(advance))))
             }
-            Some("sliding") => Handle::TimeWindowed(grouped.windowed_by(SlidingWindows::of(size(window.size_ms)?).grace(grace))),
-            Some("session") => Handle::SessionWindowed(grouped.windowed_by(SessionWindows::with_gap(size(window.gap_ms)?).grace(grace))),
+            Some("sliding") => emit(grouped.windowed_by(SlidingWindows::of(size(window.size_ms)?).grace(grace))),
             Some("unlimited") => {
-                let windows = UnlimitedWindows::of();
                 let start = window.start_ms.map(Timestamp::from_millis);
-                Handle::TimeWindowed(grouped.windowed_by(start.map_or(windows, |start| windows.starting_at(start))))
+                emit(grouped.windowed_by(start.map_or(UnlimitedWindows::of(), |start| UnlimitedWindows::of().starting_at(start))))
+            }
+            Some("session") => {
+                let windows = grouped.windowed_by(SessionWindows::with_gap(size(window.gap_ms)?).grace(grace));
+                Handle::SessionWindowed(Rc::new(strategy(op).into_iter().fold(windows, SessionWindowedKStream::emit)))
             }
             other => panic!("invalid scenario: unknown window {other:?}"),
         };
-        let handle = emitting(handle, op.emit.as_deref());
         Ok(Some(Node { window: Some(window), ..Node::new(handle, &input.key, &input.value) }))
     }
 
-    /// A count is an aggregate with the same names; the runner's values are no `i64`.
     pub(super) fn count(&self, op: &Op) -> Made {
-        let fold: Aggregator = functions::aggregator("count");
-        self.folded(op, (Val::Long(0), Type::Long), fold, functions::combiner("sum"))
+        let (input, long) = (self.input(op, 0), Type::Long);
+        match &input.handle {
+            Handle::Grouped(grouped) => {
+                let made = grouped.count(self.key_value(op, &input.key, &long)?);
+                table(AnyTable::PlainCount(named(made, op)), &input.key, &long)
+            }
+            Handle::TimeWindowed(windows) => {
+                let made = windows.count(self.window(op, &input, &long)?);
+                table(AnyTable::TimeCount(named(made, op)), &windowed_key(&input), &long)
+            }
+            Handle::SessionWindowed(windows) => {
+                let made = windows.count(self.session(op, &input, &long)?);
+                table(AnyTable::SessionCount(named(made, op)), &windowed_key(&input), &long)
+            }
+            _ => panic!("invalid scenario: a count of something not grouped"),
+        }
     }
 
     pub(super) fn aggregate(&self, op: &Op) -> Made {
         let fold = functions::aggregator(op.need(&op.add));
         let merge = op.merge.as_deref().map_or_else(|| functions::combiner("first"), functions::combiner);
-        self.folded(op, functions::initializer(op.need(&op.init)), fold, merge)
-    }
-
-    fn folded(&self, op: &Op, (init, kind): (Val, Type), fold: Aggregator, merge: functions::Combiner) -> Made {
+        let (init, kind) = functions::initializer(op.need(&op.init));
         let input = self.input(op, 0);
         let start = move || init.clone();
         let step = move |key: &Val, value: Val, row: &mut Val| -> Result<Row, Boom> {
             *row = fold(key, &value, row)?;
             Ok(if row.is_null() { Row::Delete } else { Row::Keep })
         };
-        match input.handle.clone() {
+        match &input.handle {
             Handle::Grouped(grouped) => {
                 let made = grouped.aggregate(self.key_value(op, &input.key, &kind)?, start, step);
                 table(AnyTable::Plain(named(made, op)), &input.key, &kind)
@@ -77,7 +91,7 @@ impl Reader<'_> {
         let input = self.input(op, 0);
         let add = functions::combiner(op.need(&op.add));
         let step = move |row: Val, value: Val| add(&row, &value);
-        match input.handle.clone() {
+        match &input.handle {
             Handle::Grouped(grouped) => {
                 let made = grouped.try_reduce(self.key_value(op, &input.key, &input.value)?, step);
                 table(AnyTable::Plain(named(made, op)), &input.key, &input.value)
@@ -95,17 +109,9 @@ impl Reader<'_> {
     }
 }
 
-fn emitting(handle: Handle, emit: Option<&str>) -> Handle {
-    let strategy = match emit {
-        None => return handle,
-        Some("close") => EmitStrategy::on_window_close(),
-        Some(_) => EmitStrategy::on_window_update(),
-    };
-    match handle {
-        Handle::TimeWindowed(windows) => Handle::TimeWindowed(windows.emit(strategy)),
-        Handle::SessionWindowed(windows) => Handle::SessionWindowed(windows.emit(strategy)),
-        other => other,
-    }
+/// When results come out, if the scenario says.
+fn strategy(op: &Op) -> Option<EmitStrategy> {
+    op.emit.as_deref().map(|emit| if emit == "close" { EmitStrategy::on_window_close() } else { EmitStrategy::on_window_update() })
 }
 
 /// The type of a windowed aggregate's key.

@@ -7,11 +7,14 @@ mod tables;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use highwater::{KGroupedStream, KStream, SessionWindowedKStream, StreamsBuilder, TimeWindowedKStream, Topology, TopologyError};
 
-use super::format::{Op, Scenario, Window};
+use super::errors;
+use super::format::{Op, Phase, Scenario, Window};
+use super::outcome::Problem;
 use super::value::{Type, Val, text};
 use tables::AnyTable;
 
@@ -60,8 +63,8 @@ enum Handle {
     Stream(KStream<Val, Val>),
     Table(AnyTable),
     Grouped(KGroupedStream<Val, Val>),
-    TimeWindowed(TimeWindowedKStream<Val, Val>),
-    SessionWindowed(SessionWindowedKStream<Val, Val>),
+    TimeWindowed(Rc<TimeWindowedKStream<Val, Val>>),
+    SessionWindowed(Rc<SessionWindowedKStream<Val, Val>>),
 }
 
 /// A result with the types that the functions behind it will see.
@@ -105,13 +108,11 @@ pub(crate) struct Reader<'s> {
     seen: Seen,
     /// Types of the key-value stores of operators, by name.
     operator_stores: RefCell<HashMap<String, (Type, Type)>>,
-    every_write: bool,
 }
 
 impl<'s> Reader<'s> {
-    /// `every_write`: changelogs are not deduplicated.
-    pub(crate) fn new(scenario: &'s Scenario, builder: StreamsBuilder, seen: Seen, every_write: bool) -> Reader<'s> {
-        Reader { builder, scenario, nodes: HashMap::new(), types: Types::default(), seen, operator_stores: RefCell::default(), every_write }
+    pub(crate) fn new(scenario: &'s Scenario, builder: StreamsBuilder, seen: Seen) -> Reader<'s> {
+        Reader { builder, scenario, nodes: HashMap::new(), types: Types::default(), seen, operator_stores: RefCell::default() }
     }
 
     pub(crate) fn read(mut self) -> Result<Built, Refused> {
@@ -172,6 +173,16 @@ impl<'s> Reader<'s> {
             let mut seen = seen.lock().expect("nobody panics while writing down");
             let row = (seen.step, text(key), text(value));
             seen.rows.entry(id.clone()).or_default().push(row);
+        }
+    }
+}
+
+impl Refused {
+    /// In the terms of an answer.
+    pub(crate) fn problem(&self) -> Problem {
+        match self {
+            Refused::Build(error) => errors::of_build(error),
+            Refused::ByType { stands_for, why } => Problem { phase: Phase::Build, step: None, stands_for, text: format!("cannot be written: {why}") },
         }
     }
 }

@@ -6,8 +6,8 @@ use highwater::{Buffer, KeyValueStore, Materialized, SessionStore, Store, StoreR
 
 use super::super::format::{BufferSpec, Logging, Op, StoreField, StoreSpec, Supplier};
 use super::super::processors::StepSpec;
-use super::super::value::{Type, Val, ValSerde};
-use super::tables::{KeySerde, TableKey};
+use super::super::value::{Type, Val};
+use super::tables::{Cell, CellSerde};
 use super::{Node, Reader, Refused};
 
 /// Milliseconds of a scenario as a span. Java refuses negative ones where the type here has none.
@@ -44,37 +44,32 @@ pub(super) enum Added {
 macro_rules! reference {
     ($name:expr, $key:expr, $value:expr) => {
         match $name {
-            Some(name) => StoreRef::with(name.to_owned(), ValSerde($key.clone()), ValSerde($value.clone())),
-            None => StoreRef::unnamed(ValSerde($key.clone()), ValSerde($value.clone())),
+            Some(name) => StoreRef::with(name.to_owned(), CellSerde::of(&$key), CellSerde::of(&$value)),
+            None => StoreRef::unnamed(CellSerde::of(&$key), CellSerde::of(&$value)),
         }
     };
 }
 
 impl Reader<'_> {
     /// The key-value store of an operator.
-    pub(super) fn key_value<K: TableKey>(&self, op: &Op, key: &Type, value: &Type) -> Result<Materialized<KeyValueStore<K, Val>>, Refused> {
+    pub(super) fn key_value<K: Cell, V: Cell>(&self, op: &Op, key: &Type, value: &Type) -> Result<Materialized<KeyValueStore<K, V>>, Refused> {
         let spec = store_spec(op);
         if let Some(name) = &spec.name {
             self.operator_stores.borrow_mut().insert(name.clone(), (key.clone(), value.clone()));
         }
         let rows = spec.supplier.as_ref().and_then(|supplier| supplier.max_entries);
-        let (key, value) = (KeySerde(ValSerde(key.clone())), ValSerde(value.clone()));
-        let store = match &spec.name {
-            Some(name) => StoreRef::with(name.clone(), key, value),
-            None => StoreRef::unnamed(key, value),
-        };
-        let made = self.kept(Materialized::with(store), &spec)?;
+        let made = self.kept(Materialized::with(reference!(&spec.name, key, value)), &spec)?;
         Ok(rows.map_or(made.clone(), |rows| made.lru(rows)))
     }
 
     /// The window store of an operator.
-    pub(super) fn window(&self, op: &Op, input: &Node, value: &Type) -> Result<Materialized<WindowStore<Val, Val>>, Refused> {
+    pub(super) fn window<V: Cell>(&self, op: &Op, input: &Node, value: &Type) -> Result<Materialized<WindowStore<Val, V>>, Refused> {
         let spec = store_spec(op);
         self.kept(Materialized::with(reference!(&spec.name, input.key, value)), &spec)
     }
 
     /// The session store of an operator.
-    pub(super) fn session(&self, op: &Op, input: &Node, value: &Type) -> Result<Materialized<SessionStore<Val, Val>>, Refused> {
+    pub(super) fn session<V: Cell>(&self, op: &Op, input: &Node, value: &Type) -> Result<Materialized<SessionStore<Val, V>>, Refused> {
         let spec = store_spec(op);
         self.kept(Materialized::with(reference!(&spec.name, input.key, value)), &spec)
     }
@@ -98,7 +93,7 @@ impl Reader<'_> {
         if let Some(retention) = spec.retention_ms.or(supplier.retention_ms) {
             m = m.retention(span(retention)?);
         }
-        Ok(if self.every_write { m.changelog_every_write() } else { m })
+        Ok(m)
     }
 
     /// The store that a processor uses: one that the scenario adds, or that of an operator.

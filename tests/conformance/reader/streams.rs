@@ -1,6 +1,6 @@
 //! Sources, sinks and the operators of streams.
 
-use highwater::{Consumed, Grouped, InvalidTimestamp, Joined, OffsetReset, Repartitioned, Timestamp, Topic};
+use highwater::{Consumed, Grouped, InvalidTimestamp, Joined, KStream, KTable, OffsetReset, Repartitioned, Timestamp, Topic};
 
 use super::super::format::{Op, StoreField};
 use super::super::functions;
@@ -9,10 +9,10 @@ use super::super::steps::{Fixed, Free};
 use super::super::store_commands::AnyStore;
 use super::super::value::{Type, Val, ValSerde, num};
 use super::options::{Added, span};
-use super::tables::AnyTable;
+use super::tables::{AnyTable, Cell};
 use super::{Handle, Made, Node, Reader, Refused};
 
-fn stream(stream: highwater::KStream<Val, Val>, key: &Type, value: &Type) -> Made {
+fn stream(stream: KStream<Val, Val>, key: &Type, value: &Type) -> Made {
     Ok(Some(Node::new(Handle::Stream(stream), key, value)))
 }
 
@@ -23,7 +23,7 @@ pub(super) fn topic(name: &str, key: &Type, value: &Type) -> Topic<Val, Val> {
 
 impl Reader<'_> {
     /// The types a source declares, remembered for its topics.
-    fn declare(&mut self, op: &Op) -> (Type, Type) {
+    pub(super) fn declare(&mut self, op: &Op) -> (Type, Type) {
         let types = (Type::named(op.key.as_deref()), Type::named(op.value.as_deref()));
         for topic in op.topics.iter().chain(&op.topic) {
             self.types.topics.insert(topic.clone(), types.clone());
@@ -202,19 +202,11 @@ impl Reader<'_> {
 
     pub(super) fn join_table(&self, op: &Op) -> Made {
         let (left, right) = (self.input(op, 0), self.input(op, 1));
-        let AnyTable::Plain(table) = right.table() else { panic!("invalid scenario: a stream meets a windowed table") };
         let f = functions::joiner(op.function(), &left.value, &right.value);
-        let mut joined = Joined::with(table, ValSerde(left.key.clone()), ValSerde(left.value.clone()));
-        if let Some(name) = &op.name {
-            joined = joined.named(name.clone());
-        }
-        if let Some(grace) = op.grace_ms {
-            joined = joined.grace(span(grace)?);
-        }
-        let join = f.apply.clone();
-        let made = match op.kind.as_deref() {
-            Some("left") => left.stream().try_left_join_table(joined, move |k, l, r| join(k, &l, &r.unwrap_or(Val::Null))),
-            _ => left.stream().try_join_table(joined, move |k, l, r| join(k, &l, &r)),
+        let made = match right.table() {
+            AnyTable::Plain(table) => looked_up(&left, table, &f, op)?,
+            AnyTable::PlainCount(table) => looked_up(&left, table, &f, op)?,
+            _ => panic!("invalid scenario: a stream meets a windowed table"),
         };
         stream(made, &left.key, &f.kind)
     }
@@ -262,7 +254,22 @@ impl Reader<'_> {
     }
 }
 
-fn named(stream: highwater::KStream<Val, Val>, op: &Op) -> highwater::KStream<Val, Val> {
+fn looked_up<T: Cell>(left: &Node, table: &KTable<Val, T>, f: &functions::Joiner, op: &Op) -> Result<KStream<Val, Val>, Refused> {
+    let mut joined = Joined::with(table, ValSerde(left.key.clone()), ValSerde(left.value.clone()));
+    if let Some(name) = &op.name {
+        joined = joined.named(name.clone());
+    }
+    if let Some(grace) = op.grace_ms {
+        joined = joined.grace(span(grace)?);
+    }
+    let join = f.apply.clone();
+    Ok(match op.kind.as_deref() {
+        Some("left") => left.stream().try_left_join_table(joined, move |k, l, r| join(k, &l, &r.map_or(Val::Null, |r| r.val()))),
+        _ => left.stream().try_join_table(joined, move |k, l, r| join(k, &l, &r.val())),
+    })
+}
+
+fn named(stream: KStream<Val, Val>, op: &Op) -> KStream<Val, Val> {
     match &op.name {
         Some(name) => stream.named(name.clone()),
         None => stream,

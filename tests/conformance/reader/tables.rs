@@ -6,29 +6,32 @@ use highwater::{
 
 use super::super::format::{Logging, Op};
 use super::super::functions::{self, Mapper};
-use super::super::value::{Type, Val, ValSerde};
+use super::super::value::{Type, Val, ValSerde, num};
 use super::options::{self, span};
 use super::{Handle, Made, Node, Reader, Refused};
 
-/// A table by its kind of key.
+/// A table by its kind of key and, because `count` makes plain numbers, by its kind of value.
 #[derive(Clone)]
 pub(super) enum AnyTable {
     Plain(KTable<Val, Val>),
     Time(KTable<Windowed<Val>, Val>),
     Session(KTable<Windowed<Val, SessionWindow>, Val>),
+    PlainCount(KTable<Val, i64>),
+    TimeCount(KTable<Windowed<Val>, i64>),
+    SessionCount(KTable<Windowed<Val, SessionWindow>, i64>),
 }
 
-/// A key type of a table: it can become the [`Val`] that functions see, and has a serde.
-pub(super) trait TableKey: Data + Sync {
+/// A key or value type of a table: the functions see it as a [`Val`].
+pub(super) trait Cell: Data + Sync {
     fn val(&self) -> Val;
     fn from_val(val: Val) -> Self;
-    /// The key that stands for null, if there can be one.
+    /// What stands for null, if there can be one.
     fn null() -> Option<Self> {
         None
     }
 }
 
-impl TableKey for Val {
+impl Cell for Val {
     fn val(&self) -> Val {
         self.clone()
     }
@@ -40,7 +43,16 @@ impl TableKey for Val {
     }
 }
 
-impl TableKey for Windowed<Val> {
+impl Cell for i64 {
+    fn val(&self) -> Val {
+        Val::Long(*self)
+    }
+    fn from_val(val: Val) -> Self {
+        num(&val)
+    }
+}
+
+impl Cell for Windowed<Val> {
     fn val(&self) -> Val {
         Val::windowed(self.key.clone(), self.window.start.as_millis(), self.window.end.as_millis(), false)
     }
@@ -50,7 +62,7 @@ impl TableKey for Windowed<Val> {
     }
 }
 
-impl TableKey for Windowed<Val, SessionWindow> {
+impl Cell for Windowed<Val, SessionWindow> {
     fn val(&self) -> Val {
         Val::windowed(self.key.clone(), self.window.start.as_millis(), self.window.end.as_millis(), true)
     }
@@ -60,25 +72,31 @@ impl TableKey for Windowed<Val, SessionWindow> {
     }
 }
 
-/// The serde of a scenario type for keys of a table.
+/// The serde of a scenario type for any kind of cell.
 #[derive(Clone, Debug)]
-pub(super) struct KeySerde(pub(super) ValSerde);
+pub(super) struct CellSerde(ValSerde);
 
-impl<K: TableKey> Serde<K> for KeySerde {
-    fn serialize(&self, value: &K, slot: Slot<'_>, headers: &mut Headers, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+impl CellSerde {
+    pub(super) fn of(kind: &Type) -> CellSerde {
+        CellSerde(ValSerde(kind.clone()))
+    }
+}
+
+impl<C: Cell> Serde<C> for CellSerde {
+    fn serialize(&self, value: &C, slot: Slot<'_>, headers: &mut Headers, out: &mut Vec<u8>) -> Result<(), SerdeError> {
         self.0.serialize(&value.val(), slot, headers, out)
     }
-    fn deserialize(&self, bytes: &[u8], slot: Slot<'_>, headers: &Headers) -> Result<K, SerdeError> {
-        self.0.deserialize(bytes, slot, headers).map(K::from_val)
+    fn deserialize(&self, bytes: &[u8], slot: Slot<'_>, headers: &Headers) -> Result<C, SerdeError> {
+        self.0.deserialize(bytes, slot, headers).map(C::from_val)
     }
-    fn deserialize_null(&self) -> Result<K, SerdeError> {
-        K::null().ok_or(SerdeError::UnexpectedNull)
+    fn deserialize_null(&self) -> Result<C, SerdeError> {
+        C::null().ok_or(SerdeError::UnexpectedNull)
     }
-    fn is_null(&self, value: &K) -> bool {
+    fn is_null(&self, value: &C) -> bool {
         value.val().is_null()
     }
     fn partition_bytes<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
-        self.0.partition_bytes(bytes)
+        Serde::<Val>::partition_bytes(&self.0, bytes)
     }
 }
 
@@ -89,6 +107,9 @@ macro_rules! each_table {
             AnyTable::Plain($table) => AnyTable::Plain($body),
             AnyTable::Time($table) => AnyTable::Time($body),
             AnyTable::Session($table) => AnyTable::Session($body),
+            AnyTable::PlainCount($table) => AnyTable::PlainCount($body),
+            AnyTable::TimeCount($table) => AnyTable::TimeCount($body),
+            AnyTable::SessionCount($table) => AnyTable::SessionCount($body),
         }
     };
 }
@@ -97,15 +118,15 @@ pub(super) fn table(table: AnyTable, key: &Type, value: &Type) -> Made {
     Ok(Some(Node::new(Handle::Table(table), key, value)))
 }
 
-pub(super) fn named<K: TableKey>(table: KTable<K, Val>, op: &Op) -> KTable<K, Val> {
+pub(super) fn named<K: Cell, V: Cell>(table: KTable<K, V>, op: &Op) -> KTable<K, V> {
     match &op.name {
         Some(name) => table.named(name.clone()),
         None => table,
     }
 }
 
-fn rows<K: TableKey>(table: &KTable<K, Val>, op: &Op) -> KStream<Val, Val> {
-    let made = table.to_stream_as(|key: K, row: Option<Val>| (key.val(), row.unwrap_or(Val::Null)));
+fn rows<K: Cell, V: Cell>(table: &KTable<K, V>, op: &Op) -> KStream<Val, Val> {
+    let made = table.to_stream_as(|key: K, row: Option<V>| (key.val(), row.map_or(Val::Null, |row| row.val())));
     match &op.name {
         Some(name) => made.named(name.clone()),
         None => made,
@@ -143,13 +164,20 @@ impl Reader<'_> {
         let input = self.input(op, 0);
         let Handle::Table(of) = &input.handle else { return self.map_values_of_stream(op, &input) };
         let f = functions::mapper(op.function(), &input.key, &input.value);
-        let made = each_table!(of, table => self.mapped(table, &f, op, &input)?);
+        let made = match of {
+            AnyTable::Plain(table) => AnyTable::Plain(self.mapped(table, &f, op, &input)?),
+            AnyTable::PlainCount(table) => AnyTable::Plain(self.mapped(table, &f, op, &input)?),
+            AnyTable::Time(table) => AnyTable::Time(self.mapped(table, &f, op, &input)?),
+            AnyTable::TimeCount(table) => AnyTable::Time(self.mapped(table, &f, op, &input)?),
+            AnyTable::Session(table) => AnyTable::Session(self.mapped(table, &f, op, &input)?),
+            AnyTable::SessionCount(table) => AnyTable::Session(self.mapped(table, &f, op, &input)?),
+        };
         Ok(Some(Node { value_serde: op.store.is_some(), ..Node::new(Handle::Table(made), &input.key, &f.kind) }))
     }
 
-    fn filtered<K: TableKey>(&self, table: &KTable<K, Val>, op: &Op, input: &Node) -> Result<KTable<K, Val>, Refused> {
+    fn filtered<K: Cell, V: Cell>(&self, table: &KTable<K, V>, op: &Op, input: &Node) -> Result<KTable<K, V>, Refused> {
         let test = functions::predicate(op.function());
-        let keep = move |k: &K, v: &Val| test(&k.val(), v);
+        let keep = move |k: &K, v: &V| test(&k.val(), &v.val());
         let made = match (op.op.as_str(), &op.store) {
             ("filter", None) => table.filter(keep),
             ("filter", Some(_)) => table.filter_as(self.key_value(op, &input.key, &input.value)?, keep),
@@ -159,9 +187,9 @@ impl Reader<'_> {
         Ok(named(made, op))
     }
 
-    fn mapped<K: TableKey>(&self, table: &KTable<K, Val>, f: &Mapper, op: &Op, input: &Node) -> Result<KTable<K, Val>, Refused> {
+    fn mapped<K: Cell, V: Cell>(&self, table: &KTable<K, V>, f: &Mapper, op: &Op, input: &Node) -> Result<KTable<K, Val>, Refused> {
         let apply = f.apply.clone();
-        let map = move |k: &K, v: Val| apply(&k.val(), &v).map(|v| Some(v).filter(|v| !v.is_null()));
+        let map = move |k: &K, v: V| apply(&k.val(), &v.val()).map(|v| Some(v).filter(|v| !v.is_null()));
         let made = match &op.store {
             None => table.try_filter_map_values(map),
             Some(_) => table.try_filter_map_values_as(self.key_value(op, &input.key, &f.kind)?, map),
@@ -175,6 +203,9 @@ impl Reader<'_> {
             AnyTable::Plain(table) => rows(table, op),
             AnyTable::Time(table) => rows(table, op),
             AnyTable::Session(table) => rows(table, op),
+            AnyTable::PlainCount(table) => rows(table, op),
+            AnyTable::TimeCount(table) => rows(table, op),
+            AnyTable::SessionCount(table) => rows(table, op),
         };
         let Some(spec) = &op.function else { return Ok(Some(Node::new(Handle::Stream(made), &input.key, &input.value))) };
         let f = functions::mapper(spec, &input.key, &input.value);
@@ -188,31 +219,34 @@ impl Reader<'_> {
             return Err(Refused::ByType { stands_for: &["ConfigException"], why: "`suppress` is given its serdes" });
         }
         let until_closed = op.until.as_deref() == Some("window_closes");
+        let wait = span(op.wait_ms)?;
+        if until_closed && matches!(input.table(), AnyTable::Plain(_) | AnyTable::PlainCount(_)) {
+            return Err(Refused::ByType { stands_for: &["TopologyException"], why: "only a windowed table has an end to wait for" });
+        }
         let made = match input.table() {
-            AnyTable::Plain(_) if until_closed => {
-                return Err(Refused::ByType { stands_for: &["TopologyException"], why: "only a windowed table has an end to wait for" });
+            AnyTable::Time(table) if until_closed => AnyTable::Time(suppressed(table, Suppressed::until_window_closes(), op, &input)),
+            AnyTable::TimeCount(table) if until_closed => AnyTable::TimeCount(suppressed(table, Suppressed::until_window_closes(), op, &input)),
+            AnyTable::Session(table) if until_closed => AnyTable::Session(suppressed(table, Suppressed::until_window_closes(), op, &input)),
+            AnyTable::SessionCount(table) if until_closed => {
+                AnyTable::SessionCount(suppressed(table, Suppressed::until_window_closes(), op, &input))
             }
-            AnyTable::Plain(table) => AnyTable::Plain(self.suppressed(table, Suppressed::until_time_limit(span(op.wait_ms)?), op, &input)),
-            AnyTable::Time(table) if until_closed => AnyTable::Time(self.suppressed(table, Suppressed::until_window_closes(), op, &input)),
-            AnyTable::Time(table) => AnyTable::Time(self.suppressed(table, Suppressed::until_time_limit(span(op.wait_ms)?), op, &input)),
-            AnyTable::Session(table) if until_closed => AnyTable::Session(self.suppressed(table, Suppressed::until_window_closes(), op, &input)),
-            AnyTable::Session(table) => AnyTable::Session(self.suppressed(table, Suppressed::until_time_limit(span(op.wait_ms)?), op, &input)),
+            other => each_table!(other, table => suppressed(table, Suppressed::until_time_limit(wait), op, &input)),
         };
         table(made, &input.key, &input.value)
     }
+}
 
-    fn suppressed<K: TableKey>(&self, table: &KTable<K, Val>, mut until: Suppressed<K>, op: &Op, input: &Node) -> KTable<K, Val> {
-        let (key, value) = (KeySerde(ValSerde(input.key.clone())), ValSerde(input.value.clone()));
-        if let Some(spec) = &op.buffer {
-            until = until.buffer(options::buffer(spec));
-        }
-        if matches!(op.logging, Some(Logging::Switch(false))) {
-            until = until.without_changelog();
-        }
-        let state = match &op.name {
-            Some(name) => StoreRef::with(name.clone(), key, value),
-            None => StoreRef::unnamed(key, value),
-        };
-        table.suppress(state, until)
+fn suppressed<K: Cell, V: Cell>(table: &KTable<K, V>, mut until: Suppressed<K>, op: &Op, input: &Node) -> KTable<K, V> {
+    let (key, value) = (CellSerde::of(&input.key), CellSerde::of(&input.value));
+    if let Some(spec) = &op.buffer {
+        until = until.buffer(options::buffer(spec));
     }
+    if matches!(op.logging, Some(Logging::Switch(false))) {
+        until = until.without_changelog();
+    }
+    let state = match &op.name {
+        Some(name) => StoreRef::with(name.clone(), key, value),
+        None => StoreRef::unnamed(key, value),
+    };
+    table.suppress(state, until)
 }
