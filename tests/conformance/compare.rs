@@ -183,7 +183,7 @@ fn in_order(expected: &[Row], got: &[Row]) -> Option<String> {
     }
     let show = |rows: &[Row]| rows.get(at).map_or("no more records".to_owned(), show_row);
     let counts = format!("record {at} ({} expected, {} got)", expected.len(), got.len());
-    Some(format!("{counts}: expected {}\n     got {}", show(&expected[..]), show(got)))
+    Some(format!("{counts}: expected {}\n     got {}", show(expected), show(got)))
 }
 
 fn sort_within_steps(rows: &mut [Row]) {

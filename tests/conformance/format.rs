@@ -136,7 +136,7 @@ pub(crate) struct Rest {
 #[serde(untagged)]
 pub(crate) enum StoreField {
     Name(String),
-    Spec(StoreSpec),
+    Spec(Box<StoreSpec>),
 }
 
 /// How an operator materializes (section 4.1).

@@ -38,7 +38,7 @@ struct LaterSetting {
     reason: String,
 }
 
-/// A field of the scenario or of an operation that has this value.
+/// A field of the scenario or of an operation that has this value; `*` is any.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LaterValue {
@@ -76,7 +76,11 @@ impl Later {
     fn value(&self, scenario: &Scenario) -> Option<String> {
         let later = self.values.iter().find(|later| {
             let in_scenario = later.field == "api" && scenario.api.as_deref() == Some(&later.value);
-            in_scenario || scenario.topology.iter().any(|op| field(op, &later.field) == Some(&later.value))
+            in_scenario
+                || scenario
+                    .topology
+                    .iter()
+                    .any(|op| field(op, &later.field).is_some_and(|value| later.value == "*" || later.value == value))
         })?;
         Some(format!("{} = {}: {}", later.field, later.value, later.reason))
     }
@@ -92,6 +96,7 @@ fn field<'o>(op: &'o Op, name: &str) -> Option<&'o str> {
             op.supplier.as_ref().or(of_store).map(|supplier| supplier.kind.as_str())
         }
         "kind" => op.kind.as_deref(),
+        "pattern" => op.pattern.as_deref(),
         "api" => None,
         other => panic!("later.toml: no field {other}"),
     }

@@ -5,6 +5,7 @@
 //! `N passed, M failed, K skipped`; the exit code is 1 if a case failed. Cases whose stored answer is a defect of Java are listed apart.
 
 mod cases;
+mod cell;
 mod compare;
 mod drive;
 mod errors;
@@ -19,6 +20,7 @@ mod run;
 mod settings;
 mod steps;
 mod store_commands;
+mod store_dump;
 mod value;
 
 use std::process::ExitCode;

@@ -59,8 +59,8 @@ impl StepSpec {
         match self.name.as_str() {
             "append" | "twice" | "metadata" | "times" | "lookup" | "ticks" | "store_ops" => Type::Str,
             "count" => Type::Long,
-            "forward" | "drop" | "add_header" | "remove_header" | "clear_headers" | "shift_ts" | "throw_if" | "route" | "dedup" | "store_put"
-            | "collect" | "throw_on_tick" => value.clone(),
+            "forward" | "drop" | "add_header" | "remove_header" | "clear_headers" | "shift_ts" | "throw_if" | "route" | "dedup"
+            | "store_put" | "collect" | "throw_on_tick" => value.clone(),
             other => panic!("invalid scenario: unknown processor {other}"),
         }
     }

@@ -39,7 +39,7 @@ pub(crate) fn all(lines: &[Line]) -> Vec<Case> {
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
-                while let Some(line) = lines.get(next.fetch_add(1, Ordering::Relaxed)).map(|line| line.as_ref()) {
+                while let Some(line) = lines.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let case = one(line);
                     done.lock().expect("no panic while holding it").push(case);
                 }
@@ -51,7 +51,7 @@ pub(crate) fn all(lines: &[Line]) -> Vec<Case> {
     done
 }
 
-fn one(line: Result<&Box<format::Case>, &(String, String)>) -> Case {
+fn one(line: &Line) -> Case {
     match line {
         Err((place, problem)) => {
             let verdict = Verdict::Different(vec![format!("unreadable: {problem}")]);

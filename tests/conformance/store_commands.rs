@@ -103,7 +103,8 @@ fn key_value(store: &mut KeyValueStore<Val, Val>, stamped: bool, c: &Command<'_>
 }
 
 fn window(store: &mut WindowStore<Val, Val>, stamped: bool, c: &Command<'_>) -> Said<String> {
-    let of_key = |rows: Vec<(Timestamp, Stamped<Val>)>| list(rows.into_iter().map(|(at, row)| (at.to_string(), row_text(Some(row), stamped))));
+    let of_key =
+        |rows: Vec<(Timestamp, Stamped<Val>)>| list(rows.into_iter().map(|(at, row)| (at.to_string(), row_text(Some(row), stamped))));
     let rows = match c.word(0) {
         "put" => return Ok(store.put(c.key, c.time(2), &c.value(1), c.now).map(|()| OK.to_owned())?),
         "put_null" => return Ok(store.delete(c.key, c.time(1)).map(|()| OK.to_owned())?),

@@ -74,7 +74,7 @@ impl Type {
         }
     }
     /// Reads the JSON form of a value of this type, as forgiving as the oracle.
-    pub(crate) fn from_json(&self, json: Option<&Json>) -> Val {
+    pub(crate) fn value_of_json(&self, json: Option<&Json>) -> Val {
         let Some(json) = json.filter(|json| !json.is_null()) else { return Val::Null };
         match self {
             Type::Str => Val::Str(json.as_str().map_or_else(|| json.to_string(), str::to_owned)),

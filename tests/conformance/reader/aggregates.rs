@@ -1,11 +1,14 @@
 //! Windows and aggregates of grouped streams.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use highwater::{
-    EmitStrategy, Row, SessionWindowedKStream, SessionWindows, SlidingWindows, TimeWindowedKStream, TimeWindows, Timestamp, UnlimitedWindows,
+    EmitStrategy, Row, Serde, SessionWindowedKStream, SessionWindows, SlidingWindows, Store, StoreRef, TimeWindowedKStream, TimeWindows,
+    Timestamp, UnlimitedWindows,
 };
 
+use super::super::cell::CellSerde;
 use super::super::format::Op;
 use super::super::functions::{self, Boom};
 use super::super::value::{Type, Val};
@@ -20,7 +23,9 @@ impl Reader<'_> {
         let window = op.window.clone().unwrap_or_default();
         let grace = span(window.grace_ms.unwrap_or(0))?;
         let size = |millis: Option<i64>| span(millis.unwrap_or(0));
-        let emit = |windows: TimeWindowedKStream<Val, Val>| Handle::TimeWindowed(Rc::new(strategy(op).into_iter().fold(windows, TimeWindowedKStream::emit)));
+        let emit = |windows: TimeWindowedKStream<Val, Val>| {
+            Handle::TimeWindowed(Rc::new(strategy(op).into_iter().fold(windows, TimeWindowedKStream::emit)))
+        };
         let handle = match window.kind.as_deref() {
             Some("tumbling" | "hopping") => {
                 let windows = TimeWindows::of(size(window.size_ms)?).grace(grace);
@@ -45,15 +50,24 @@ impl Reader<'_> {
         let (input, long) = (self.input(op, 0), Type::Long);
         match &input.handle {
             Handle::Grouped(grouped) => {
-                let made = grouped.count(self.key_value(op, &input.key, &long)?);
+                let made = match op.store {
+                    None => grouped.count(unnamed(&input.key, &long)),
+                    Some(_) => grouped.count(self.key_value(op, &input.key, &long)?),
+                };
                 table(AnyTable::PlainCount(named(made, op)), &input.key, &long)
             }
             Handle::TimeWindowed(windows) => {
-                let made = windows.count(self.window(op, &input, &long)?);
+                let made = match op.store {
+                    None => windows.count(unnamed(&input.key, &long)),
+                    Some(_) => windows.count(self.window(op, &input, &long)?),
+                };
                 table(AnyTable::TimeCount(named(made, op)), &windowed_key(&input), &long)
             }
             Handle::SessionWindowed(windows) => {
-                let made = windows.count(self.session(op, &input, &long)?);
+                let made = match op.store {
+                    None => windows.count(unnamed(&input.key, &long)),
+                    Some(_) => windows.count(self.session(op, &input, &long)?),
+                };
                 table(AnyTable::SessionCount(named(made, op)), &windowed_key(&input), &long)
             }
             _ => panic!("invalid scenario: a count of something not grouped"),
@@ -123,4 +137,12 @@ fn windowed_key(input: &Node) -> Type {
         Some("unlimited") => Type::TimeWindowed(key, i64::MAX),
         _ => Type::TimeWindowed(key, window.size_ms.unwrap_or(0)),
     }
+}
+
+/// A bare reference: what Java calls `count()`, whose names are not those of `count(Materialized)`.
+fn unnamed<S>(key: &Type, value: &Type) -> StoreRef<S>
+where
+    S: Store<Serdes = (Arc<dyn Serde<Val>>, Arc<dyn Serde<i64>>)>,
+{
+    StoreRef::unnamed(CellSerde::of(key), CellSerde::of(value))
 }

@@ -182,7 +182,9 @@ impl Refused {
     pub(crate) fn problem(&self) -> Problem {
         match self {
             Refused::Build(error) => errors::of_build(error),
-            Refused::ByType { stands_for, why } => Problem { phase: Phase::Build, step: None, stands_for, text: format!("cannot be written: {why}") },
+            Refused::ByType { stands_for, why } => {
+                Problem { phase: Phase::Build, step: None, stands_for, text: format!("cannot be written: {why}") }
+            }
         }
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use highwater::{Buffer, KeyValueStore, Materialized, SessionStore, Store, StoreRef, WindowStore};
 
+use super::super::cell::{Cell, CellSerde};
 use super::super::format::{BufferSpec, Logging, Op, StoreField, StoreSpec, Supplier};
 use super::super::processors::StepSpec;
 use super::super::value::{Type, Val};
-use super::tables::{Cell, CellSerde};
 use super::{Node, Reader, Refused};
 
 /// Milliseconds of a scenario as a span. Java refuses negative ones where the type here has none.
@@ -52,7 +52,12 @@ macro_rules! reference {
 
 impl Reader<'_> {
     /// The key-value store of an operator.
-    pub(super) fn key_value<K: Cell, V: Cell>(&self, op: &Op, key: &Type, value: &Type) -> Result<Materialized<KeyValueStore<K, V>>, Refused> {
+    pub(super) fn key_value<K: Cell, V: Cell>(
+        &self,
+        op: &Op,
+        key: &Type,
+        value: &Type,
+    ) -> Result<Materialized<KeyValueStore<K, V>>, Refused> {
         let spec = store_spec(op);
         if let Some(name) = &spec.name {
             self.operator_stores.borrow_mut().insert(name.clone(), (key.clone(), value.clone()));
@@ -107,7 +112,8 @@ impl Reader<'_> {
         if let Some(added) = self.scenario.topology.iter().find(adds) {
             return self.added(added, name).map(Some);
         }
-        let missing = Refused::ByType { stands_for: &["TopologyException"], why: "a processor is given its store, so it cannot be missing" };
+        let missing =
+            Refused::ByType { stands_for: &["TopologyException"], why: "a processor is given its store, so it cannot be missing" };
         let (key, value) = self.operator_stores.borrow().get(name).cloned().ok_or(missing)?;
         Ok(Some(Added::KeyValue(Materialized::with(reference!(Some(name), key, value)), true)))
     }
@@ -149,7 +155,7 @@ fn backend(kind: &str, supplier: &Supplier) -> Supplier {
 /// The `store` object of an operator; nothing said if there is none.
 fn store_spec(op: &Op) -> StoreSpec {
     match &op.store {
-        Some(StoreField::Spec(spec)) => spec.clone(),
+        Some(StoreField::Spec(spec)) => (**spec).clone(),
         _ => StoreSpec::default(),
     }
 }

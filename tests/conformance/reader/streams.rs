@@ -2,6 +2,7 @@
 
 use highwater::{Consumed, Grouped, InvalidTimestamp, Joined, KStream, KTable, OffsetReset, Repartitioned, Timestamp, Topic};
 
+use super::super::cell::Cell;
 use super::super::format::{Op, StoreField};
 use super::super::functions;
 use super::super::processors::StepSpec;
@@ -9,7 +10,7 @@ use super::super::steps::{Fixed, Free};
 use super::super::store_commands::AnyStore;
 use super::super::value::{Type, Val, ValSerde, num};
 use super::options::{Added, span};
-use super::tables::{AnyTable, Cell};
+use super::tables::AnyTable;
 use super::{Handle, Made, Node, Reader, Refused};
 
 fn stream(stream: KStream<Val, Val>, key: &Type, value: &Type) -> Made {
@@ -53,9 +54,13 @@ impl Reader<'_> {
             "log_and_skip" => consumed.on_invalid_timestamp(InvalidTimestamp::Skip),
             "partition_time" => consumed.on_invalid_timestamp(InvalidTimestamp::UsePartitionTime),
             "value" => consumed.timestamps_from(|_, _, _, value| Timestamp::from_millis(num(value))),
-            "value_or_partition_time" => consumed.timestamps_from(|_, partition_time, _, value| {
-                if value.is_null() { partition_time } else { Timestamp::from_millis(num(value)) }
-            }),
+            "value_or_partition_time" => {
+                consumed.timestamps_from(
+                    |_, partition_time, _, value| {
+                        if value.is_null() { partition_time } else { Timestamp::from_millis(num(value)) }
+                    },
+                )
+            }
             other => panic!("invalid scenario: unknown extractor {other}"),
         };
         match op.reset.as_deref() {
@@ -247,7 +252,9 @@ impl Reader<'_> {
             Some(Added::KeyValue(store, stamped)) => {
                 from.process_values(store, move |store| fixed(Some(AnyStore::KeyValue { store, stamped })))
             }
-            Some(Added::Window(store, stamped)) => from.process_values(store, move |store| fixed(Some(AnyStore::Window { store, stamped }))),
+            Some(Added::Window(store, stamped)) => {
+                from.process_values(store, move |store| fixed(Some(AnyStore::Window { store, stamped })))
+            }
             Some(Added::Session(store)) => from.process_values(store, move |store| fixed(Some(AnyStore::Session(store)))),
         };
         stream(named(made, op), &input.key, &kind)
