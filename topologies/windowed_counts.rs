@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use highwater::serdes::{BigEndian, Nullable, Serde, SessionWindowed, Slot, TimeWindowed, Utf8};
-use highwater::{RawRecord, Role, SerdeError};
+use highwater::{
+    BuildSettings, Consumed, EmitStrategy, Grouped, OnError, RawRecord, Role, SerdeError, SessionWindowedKStream, SessionWindows,
+    SlidingWindows, StoreRef, StreamsBuilder, TimeWindowedKStream, TimeWindows, Topic, Topology, TopologyError, Watermark,
+};
 use serde::Serialize;
 
-use super::row::{Format, RowCodec};
+use super::row::{Format, Row, RowCodec};
 use super::time_format::TimeFormat;
 
 /// What a job file calls this job.
@@ -95,6 +98,31 @@ pub(crate) struct ResultRow {
 type KeySerde = Nullable<Utf8>;
 const KEY: KeySerde = Nullable(Utf8);
 
+/// The store, and the first part of its changelog's name.
+const STORE: &str = "counts";
+/// The repartition topic of `group-by`.
+const REGROUPED: &str = "regrouped";
+
+impl Bound {
+    fn watermark(self) -> Watermark {
+        let bounded = Watermark::bounded(self.disorder);
+        match self.idle_after {
+            Idle::Default => bounded,
+            Idle::After(silence) => bounded.idle_after(silence),
+            Idle::Never => bounded.never_idle(),
+        }
+    }
+}
+
+impl Emit {
+    fn strategy(self) -> EmitStrategy {
+        match self {
+            Emit::OnClose => EmitStrategy::on_window_close(),
+            Emit::OnUpdate => EmitStrategy::on_window_update(),
+        }
+    }
+}
+
 impl Window {
     /// From a window's start to its end, for the windows that have one length.
     fn length(self) -> Option<Duration> {
@@ -106,6 +134,56 @@ impl Window {
 }
 
 impl WindowedCounts {
+    /// The topology of this job.
+    pub(crate) fn topology(&self) -> Result<Topology, TopologyError> {
+        let mut settings = BuildSettings::default();
+        settings.require_explicit_names = true; // a generated name would change with the next version of this file
+        let builder = StreamsBuilder::with_settings(settings);
+        let rows = self.rows();
+        let input = builder.stream(self.source(&rows));
+        let grouped = match &self.group_by {
+            None => input.group_by_key_with(Grouped::with(REGROUPED, KEY, rows.clone())),
+            Some(_) => input.group_by_with(Grouped::with(REGROUPED, KEY, rows.clone()), |_, row| row.fields[1].clone()),
+        };
+        let late = self.late_topic.clone().map(|topic| Topic::with(topic, KEY, rows));
+        match self.window {
+            Window::Tumbling(size) => self.count(grouped.windowed_by(TimeWindows::of(size).grace(self.grace)), late),
+            Window::Hopping { size, advance } => {
+                self.count(grouped.windowed_by(TimeWindows::of(size).advance_by(advance).grace(self.grace)), late);
+            }
+            Window::Sliding(difference) => self.count(grouped.windowed_by(SlidingWindows::of(difference).grace(self.grace)), late),
+            Window::Session(gap) => self.count_sessions(grouped.windowed_by(SessionWindows::with_gap(gap).grace(self.grace)), late),
+        }
+        builder.build()
+    }
+
+    fn source(&self, rows: &RowCodec) -> Consumed<Option<String>, Row> {
+        let consumed = Consumed::with(Topic::with(self.input.topic.clone(), KEY, rows.clone())).timestamps(|row: &Row| row.at);
+        let consumed = match &self.input.bad_records {
+            BadRecords::Fail => consumed,
+            BadRecords::Skip => consumed.on_error(OnError::Skip),
+            // A time far in the future is a bad record too: it must not move the clock.
+            BadRecords::DeadLetter(topic) => consumed.bad_time_to(topic.clone()).on_error(OnError::dead_letter(topic.clone())),
+        };
+        match self.input.watermark {
+            None => consumed,
+            Some(bound) => consumed.watermark(bound.watermark()),
+        }
+    }
+
+    fn count(&self, windows: TimeWindowedKStream<Option<String>, Row>, late: Option<Topic<Option<String>, Row>>) {
+        let length = self.window.length().expect("time windows have one length");
+        let windows = late.into_iter().fold(windows.emit(self.emit.strategy()), TimeWindowedKStream::late_to);
+        let counts = windows.count(StoreRef::with(STORE, KEY, BigEndian));
+        counts.to_stream().to(Topic::with(self.output_topic.clone(), TimeWindowed::of(KEY, length), Nullable(BigEndian)));
+    }
+
+    fn count_sessions(&self, windows: SessionWindowedKStream<Option<String>, Row>, late: Option<Topic<Option<String>, Row>>) {
+        let windows = late.into_iter().fold(windows.emit(self.emit.strategy()), SessionWindowedKStream::late_to);
+        let counts = windows.count(StoreRef::with(STORE, KEY, BigEndian));
+        counts.to_stream().to(Topic::with(self.output_topic.clone(), SessionWindowed(KEY), Nullable(BigEndian)));
+    }
+
     /// Reads a record of the output topic.
     pub(crate) fn result(&self, record: &RawRecord<'_>) -> Result<ResultRow, SerdeError> {
         let slot = |role| Slot { topic: record.topic, role };

@@ -2,6 +2,7 @@
 
 mod args;
 mod failure;
+mod describe;
 pub(crate) mod feed;
 pub(crate) mod generator;
 mod job;
@@ -36,6 +37,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: &Command) -> Result<()> {
     match command {
         Command::List(args) => list::run(args),
+        Command::Describe(args) => describe::run(args),
         _ => Ok(()),
     }
 }
