@@ -140,7 +140,7 @@ impl WindowedCounts {
         settings.require_explicit_names = true; // a generated name would change with the next version of this file
         let builder = StreamsBuilder::with_settings(settings);
         let rows = self.rows();
-        let input = builder.stream(self.source(&rows));
+        let input = builder.stream(self.source(&rows)).named("read");
         let grouped = match &self.group_by {
             None => input.group_by_key_with(Grouped::with(REGROUPED, KEY, rows.clone())),
             Some(_) => input.group_by_with(Grouped::with(REGROUPED, KEY, rows.clone()), |_, row| row.fields[1].clone()),
@@ -174,14 +174,22 @@ impl WindowedCounts {
     fn count(&self, windows: TimeWindowedKStream<Option<String>, Row>, late: Option<Topic<Option<String>, Row>>) {
         let length = self.window.length().expect("time windows have one length");
         let windows = late.into_iter().fold(windows.emit(self.emit.strategy()), TimeWindowedKStream::late_to);
-        let counts = windows.count(StoreRef::with(STORE, KEY, BigEndian));
-        counts.to_stream().to(Topic::with(self.output_topic.clone(), TimeWindowed::of(KEY, length), Nullable(BigEndian)));
+        let counts = windows.count(StoreRef::with(STORE, KEY, BigEndian)).named("count");
+        counts
+            .to_stream()
+            .named("results")
+            .to(Topic::with(self.output_topic.clone(), TimeWindowed::of(KEY, length), Nullable(BigEndian)))
+            .named("write");
     }
 
     fn count_sessions(&self, windows: SessionWindowedKStream<Option<String>, Row>, late: Option<Topic<Option<String>, Row>>) {
         let windows = late.into_iter().fold(windows.emit(self.emit.strategy()), SessionWindowedKStream::late_to);
-        let counts = windows.count(StoreRef::with(STORE, KEY, BigEndian));
-        counts.to_stream().to(Topic::with(self.output_topic.clone(), SessionWindowed(KEY), Nullable(BigEndian)));
+        let counts = windows.count(StoreRef::with(STORE, KEY, BigEndian)).named("count");
+        counts
+            .to_stream()
+            .named("results")
+            .to(Topic::with(self.output_topic.clone(), SessionWindowed(KEY), Nullable(BigEndian)))
+            .named("write");
     }
 
     /// Reads a record of the output topic.

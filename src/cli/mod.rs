@@ -1,8 +1,8 @@
 //! The command line: what a person types, and what it prints.
 
 mod args;
-mod failure;
 mod describe;
+mod failure;
 pub(crate) mod feed;
 pub(crate) mod generator;
 mod job;

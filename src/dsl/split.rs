@@ -36,7 +36,7 @@ impl<K: Data, V: Data> Split<K, V> {
     }
 
     /// What happens to records on which a test fails.
-    pub fn on_error(self, policy: crate::OnError) -> Self {
+    pub fn on_error(self, policy: crate::error::OnError) -> Self {
         self.stream.graph.change(self.id, |call| call.on_error = Some(policy));
         self
     }

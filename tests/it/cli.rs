@@ -55,3 +55,27 @@ fn the_printed_example_is_a_job_file_that_is_listed() {
     let example = highwater(&["list", "windowed-counts"]);
     assert!(example.status.success() && text(&example.stdout).contains("\njob: windowed-counts\n"));
 }
+
+#[test]
+fn a_job_file_with_mistakes_ends_with_2_and_tells_them_all() {
+    let file = temporary("mistakes.yaml", "job: windowed-counts\ninput: {topic: t, format: jsn}\nwindw: {tumbling: 10}\n");
+    let output = highwater(&["describe", &file]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    for part in [":1:1: the job file has no `application`", ":2:27: `format` cannot be `jsn`", ":3:1: unknown key `windw`"] {
+        assert!(told.contains(&format!("mistakes.yaml{part}")), "{part} is not in:\n{told}");
+    }
+}
+
+#[test]
+fn describe_shows_the_topology_of_a_job_as_text_and_as_pictures() {
+    let describe = |more: &[&str]| {
+        let output = highwater(&[&["describe", "topologies/jobs/access-log-status-rekeyed.yaml"], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(describe(&[]).starts_with("Topologies:\n   Sub-topology: 0\n    Source: read (topics: [access-log])\n"), "{}", describe(&[]));
+    assert!(describe(&["--explain"]).contains("regrouped-repartition"));
+    assert!(describe(&["--format", "dot"]).starts_with("digraph"));
+    assert!(describe(&["--format", "mermaid"]).starts_with("flowchart"));
+}
