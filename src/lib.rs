@@ -32,6 +32,8 @@ pub use state::{
     Batch, DefaultStore, Direction, KeyPrefix, KeyRange, KeyValueStore, KeyValueView, Materialized, MemoryBackend, Names, Scan,
     SessionStore, SessionView, Stamped, Store, StoreBackend, StoreRef, StoreSet, SuppressStore, Unnamed, Visit, WindowStore, WindowView,
 };
+#[doc(hidden)]
+pub use testing::BareTask;
 pub use testing::{RawOutput, TopologyTestDriver};
 pub use topology::{OffsetReset, SubtopologyInfo, TopicConfig, Topology};
 pub use window::{

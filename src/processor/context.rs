@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::DeadLetterHeaders;
 use crate::error::{BoxError, Error, ErrorKind, Fault, Flow, OnError, Place, StoreError};
+use crate::processor::Schedules;
 use crate::processor::dead_letter;
 use crate::processor::sink::{Outgoing, Output, Target};
-use crate::processor::Schedules;
 use crate::record::{Headers, Meta, RawRecord, Timestamp};
 use crate::state::{RecordClock, RecordContext, WriteContext};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use highwater::serdes::{Json, Nullable, Utf8};
 use highwater::{
-    Consumed, ErrorKind, Headers, InvalidTimestamp, KeyValueStore, OnError, Settings, StoreRef, StreamsBuilder, TimeWindows, Timestamp, Topic,
-    Topology, TopologyProblem, TopologyTestDriver, Watermark,
+    Consumed, ErrorKind, Headers, InvalidTimestamp, KeyValueStore, OnError, Settings, StoreRef, StreamsBuilder, TimeWindows, Timestamp,
+    Topic, Topology, TopologyProblem, TopologyTestDriver, Watermark,
 };
 
 const NUMBERS: Topic<String, i64> = Topic::new("numbers");

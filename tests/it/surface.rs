@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use highwater::serdes::{Json, Utf8};
 use highwater::{
-    EmitStrategy, Grouped, Joined, KeyValueStore, Materialized, OnError, Produced, Repartitioned, Row, SessionWindows, SlidingWindows, StoreRef,
-    StreamsBuilder, Suppressed, TimeWindows, Timestamp, Topic, TopologyTestDriver, Unnamed, Windowed, default_serde,
+    EmitStrategy, Grouped, Joined, KeyValueStore, Materialized, OnError, Produced, Repartitioned, Row, SessionWindows, SlidingWindows,
+    StoreRef, StreamsBuilder, Suppressed, TimeWindows, Timestamp, Topic, TopologyTestDriver, Unnamed, Windowed, default_serde,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,10 +72,14 @@ fn groups_windows_and_aggregates() {
         open.push(order.cents as u8);
         if open.len() > 9 { Row::Delete } else { Row::Keep }
     });
-    by_customer().aggregate("checked", || 0_i64, |_, order, sum| {
-        *sum = sum.checked_add(order.cents).ok_or("overflow")?;
-        Ok::<_, &str>(())
-    });
+    by_customer().aggregate(
+        "checked",
+        || 0_i64,
+        |_, order, sum| {
+            *sum = sum.checked_add(order.cents).ok_or("overflow")?;
+            Ok::<_, &str>(())
+        },
+    );
     by_customer().windowed_by(TimeWindows::of(MINUTE).grace(MINUTE)).count("tumbling");
     by_customer().windowed_by(TimeWindows::of(MINUTE).advance_by(MINUTE / 6)).reduce("hopping", |_, new| new);
     by_customer().windowed_by(SlidingWindows::of(MINUTE)).aggregate("sliding", || 0_i64, |_, order, sum| *sum += order.cents);
