@@ -35,7 +35,7 @@ fix: ## format, and apply the lints that can be applied
 conformance: ## run a folder of conformance cases: make conformance CASES=path/to/cases
 	@test -n "$(CASES)" || { echo "say which folder: make conformance CASES=path/to/cases" >&2; exit 2; }
 	@test -d "$(CASES)" || { echo "there is no folder $(CASES)" >&2; exit 2; }
-	CASES="$(abspath $(CASES))" $(CARGO) test --locked --test conformance -- "$(abspath $(CASES))"
+	@$(CARGO) test --locked --test conformance -- "$(abspath $(CASES))"
 
 bench: ## the figures of docs/benchmarks.md
 	$(CARGO) bench --locked
