@@ -4,24 +4,26 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::run::{Case, Verdict};
+use super::run::{Case, DEDUPLICATED, Verdict};
 use super::say;
 
-/// Differences printed per case, unless all are asked for.
-const SHOWN: usize = 3;
+/// Characters of the first difference that are printed, unless all differences are asked for.
+const SHOWN: usize = 200;
 
 /// The running totals.
 pub(crate) struct Report {
     verbose: bool,
     passed: usize,
     failed: usize,
+    /// Of the failed ones, those that are right while every write goes to the changelog.
+    failed_deduplicated: usize,
     skipped: BTreeMap<String, usize>,
     noted: Vec<String>,
 }
 
 impl Report {
     pub(crate) fn new(verbose: bool) -> Report {
-        Report { verbose, passed: 0, failed: 0, skipped: BTreeMap::new(), noted: Vec::new() }
+        Report { verbose, passed: 0, failed: 0, failed_deduplicated: 0, skipped: BTreeMap::new(), noted: Vec::new() }
     }
 
     /// Counts and prints the cases of one file.
@@ -39,6 +41,7 @@ impl Report {
                 (Verdict::Same, None) => passed += 1,
                 (Verdict::Different(differences), None) => {
                     failed += 1;
+                    self.failed_deduplicated += usize::from(differences.iter().all(|text| text.starts_with(DEDUPLICATED)));
                     lines.push(self.show(&case.id, &case.purpose, &differences));
                 }
                 (verdict, Some(note)) => self.noted.push(format!(
@@ -58,11 +61,10 @@ impl Report {
     fn show(&self, id: &str, purpose: &str, differences: &[String]) -> String {
         if !self.verbose {
             let first = differences.first().map_or("", |text| text.lines().next().unwrap_or_default());
-            return format!("  FAILED {id}: {}", first.chars().take(200).collect::<String>());
+            return format!("  FAILED {id}: {}", first.chars().take(SHOWN).collect::<String>());
         }
-        let shown: Vec<_> =
-            differences.iter().take(SHOWN.max(if self.verbose { usize::MAX } else { 0 })).map(|text| format!("    {text}")).collect();
-        format!("  FAILED {id}: {purpose}\n{}", shown.join("\n"))
+        let lines: Vec<_> = differences.iter().map(|text| format!("    {text}")).collect();
+        format!("  FAILED {id}: {purpose}\n{}", lines.join("\n"))
     }
 
     /// Noted cases, reasons, totals.
@@ -74,6 +76,8 @@ impl Report {
         for (reason, count) in &self.skipped {
             say(&format!("skipped {count}: {reason}"));
         }
+        let (ran, failed) = (self.passed + self.failed, self.failed - self.failed_deduplicated);
+        say(&format!("changelogs with every write: {} of {ran} as Java; deduplicated per commit: {} of {ran}", ran - failed, self.passed));
         let skipped: usize = self.skipped.values().sum();
         say(&format!("{} passed, {} failed, {skipped} skipped", self.passed, self.failed));
         if self.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -139,7 +139,7 @@ impl Reader<'_> {
             return Err(Refused::ByType { stands_for: &["ConfigException"], why: "`suppress` is given its serdes" });
         }
         let until_closed = op.until.as_deref() == Some("window_closes");
-        let wait = span(op.wait_ms)?;
+        let wait = span(op.wait_ms.max(0))?; // Java takes a negative wait for none
         if until_closed && matches!(input.table(), AnyTable::Plain(_) | AnyTable::PlainCount(_)) {
             return Err(Refused::ByType { stands_for: &["TopologyException"], why: "only a windowed table has an end to wait for" });
         }
