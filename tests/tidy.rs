@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("dsl", &[BASE, TIME, "serdes", "state", "processor", "topology"]),
     ("kafka", &[BASE, "config", "telemetry"]),
     ("runtime/plan", &[BASE, "config"]),
+    ("runtime/assignment", &[BASE, "config", "topology", "kafka"]), // counts what a topology and its topics say
     ("runtime", &[BASE, TIME, "serdes", "state", "processor", "topology", "kafka"]),
     ("testing", &[BASE, TIME, "serdes", "state", "processor", "topology", "dsl", "kafka", "runtime"]),
     // The binary: a crate of its own, which sees the library as any user does.

@@ -1,9 +1,13 @@
 //! Results as a file: rows of key, window start, window end and count, as CSV or JSON lines.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use anyhow::{Context, Result};
+
+use super::failure::UsageError;
 use crate::topologies::windowed_counts::ResultRow;
 
 /// How rows are written.
@@ -72,6 +76,55 @@ impl ResultTable {
     }
 }
 
+/// Where the results of a running job go.
+pub(crate) struct ResultSink {
+    format: OutputFormat,
+    out: Box<dyn Write>,
+    /// Kept to the end for a job that has one; else each row is written as it comes.
+    table: Option<ResultTable>,
+}
+
+impl ResultSink {
+    /// The file, or standard output as CSV. With `ends`, rows come sorted at the end.
+    pub(crate) fn open(path: Option<&Path>, ends: bool) -> Result<Self> {
+        let (format, out): (_, Box<dyn Write>) = match path {
+            None => (OutputFormat::Csv, Box::new(io::stdout())),
+            Some(path) => {
+                let format = OutputFormat::of(path).map_err(UsageError)?;
+                (format, Box::new(File::create(path).with_context(|| format!("cannot write `{}`", path.display()))?))
+            }
+        };
+        let mut sink = ResultSink { format, out: Box::new(BufWriter::new(out)), table: ends.then(ResultTable::default) };
+        if !ends {
+            sink.format.write_header(&mut sink.out)?;
+        }
+        Ok(sink)
+    }
+
+    pub(crate) fn take(&mut self, row: ResultRow) -> io::Result<()> {
+        match &mut self.table {
+            Some(table) => {
+                table.take(row);
+                Ok(())
+            }
+            None => self.format.write_row(&row, &mut self.out),
+        }
+    }
+
+    /// What was taken so far is with the reader.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Writes what was kept to the end.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        if let Some(table) = &self.table {
+            table.write(self.format, &mut self.out)?;
+        }
+        self.out.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +154,19 @@ mod tests {
     #[test]
     fn json_lines_name_their_columns_in_order() {
         assert_eq!(written(OutputFormat::JsonLines, vec![row("a", 0, Some(1))]), "{\"key\":\"a\",\"start\":0,\"end\":10,\"count\":1}\n");
+    }
+
+    #[test]
+    fn a_job_without_an_end_writes_each_row_as_it_comes() {
+        let path = std::env::temp_dir().join(format!("highwater-output-{}.csv", std::process::id()));
+        let mut sink = ResultSink::open(Some(&path), false).unwrap();
+        for row in [row("b", 0, Some(1)), row("a", 0, Some(1)), row("a", 0, None)] {
+            sink.take(row).unwrap();
+        }
+        sink.finish().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(text, "key,start,end,count\nb,0,10,1\na,0,10,1\na,0,10,\n");
     }
 
     #[test]
