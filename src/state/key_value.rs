@@ -133,8 +133,8 @@ impl<K: Data, V: Data> KeyValueStore<K, V> {
     }
 
     fn write(&mut self, key: &[u8], row: Option<&[u8]>) -> Result<()> {
-        let context = self.0.now.record();
         let mut core = lock(&self.0.core);
+        let context = self.0.now.context(core.caching());
         let flushed = core.write(key, row, &context.lend())?;
         core.keep_for_listener(flushed);
         Ok(())

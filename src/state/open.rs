@@ -58,11 +58,10 @@ impl RecordClock {
     pub(crate) fn get(&self) -> Timestamp {
         Timestamp::from_millis(self.at.load(Ordering::Relaxed))
     }
-    /// The record with the time now set.
-    pub(crate) fn record(&self) -> RecordContext {
-        let mut record = lock(&self.record).clone();
-        record.timestamp = self.get();
-        record
+    /// What a write is given: the time now set and, for a store that keeps it, the record.
+    pub(crate) fn context(&self, kept: bool) -> RecordContext {
+        let record = if kept { lock(&self.record).clone() } else { RecordContext::default() };
+        RecordContext { timestamp: self.get(), ..record }
     }
 }
 

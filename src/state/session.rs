@@ -120,8 +120,8 @@ impl<K: Data, V: Data> SessionStore<K, V> {
         self.write(&key, session, None)
     }
     fn write(&mut self, key: &[u8], session: SessionWindow, row: Option<&[u8]>) -> Result<()> {
-        let context = self.0.now.record();
         let mut core = lock(&self.0.core);
+        let context = self.0.now.context(core.caching());
         let flushed = core.write(key, session.start.as_millis(), session.end.as_millis(), row, &context.lend())?;
         core.keep_for_listener(flushed);
         Ok(())

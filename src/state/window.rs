@@ -142,8 +142,8 @@ impl<K: Data, V: Data> WindowStore<K, V> {
         self.write(&key, start, None)
     }
     fn write(&mut self, key: &[u8], start: Timestamp, row: Option<&[u8]>) -> Result<()> {
-        let context = self.0.now.record();
         let mut core = lock(&self.0.core);
+        let context = self.0.now.context(core.caching());
         let flushed = core.write(key, start.as_millis(), row, &context.lend())?;
         core.keep_for_listener(flushed);
         Ok(())
