@@ -4,6 +4,7 @@
 //! room among its own entries only. Evicting a dirty entry flushes every dirty entry of the store, in the order of each
 //! key's latest write.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,6 +13,7 @@ use hashbrown::hash_map::EntryRef;
 
 use crate::state::backend::{Direction, KeyRange};
 use crate::state::context::{RecordContext, WriteContext};
+use crate::state::key_schema::RowLayout;
 use crate::state::order::{LazyOrder, SharedKey};
 
 /// How many bytes the record caches of a thread may hold together.
@@ -74,6 +76,14 @@ struct Entry {
     older: usize,
 }
 
+/// How to tell the time that a row lies by.
+#[derive(Clone, Copy)]
+pub(crate) struct RowTime {
+    pub(crate) layout: RowLayout,
+    /// None for rows that lie by no time.
+    pub(crate) of: fn(RowLayout, &[u8]) -> Option<i64>,
+}
+
 /// Entries by row key.
 pub(crate) struct RecordCache {
     budget: Arc<CacheBudget>,
@@ -84,6 +94,9 @@ pub(crate) struct RecordCache {
     index: HashMap<SharedKey, usize>,
     order: LazyOrder,
     dirty: Vec<usize>,
+    /// Dirty entries by time, for stores that are asked for rows by time.
+    by_time: Option<RowTime>,
+    dirty_by_time: BTreeSet<(i64, SharedKey)>,
     newest: usize,
     oldest: usize,
     last_seq: u64,
@@ -97,7 +110,7 @@ impl Drop for RecordCache {
 }
 
 impl RecordCache {
-    pub(crate) fn new(budget: Arc<CacheBudget>, key_extra: usize) -> Self {
+    pub(crate) fn new(budget: Arc<CacheBudget>, key_extra: usize, by_time: Option<RowTime>) -> Self {
         RecordCache {
             budget,
             key_extra,
@@ -106,6 +119,8 @@ impl RecordCache {
             index: HashMap::new(),
             order: LazyOrder::default(),
             dirty: Vec::new(),
+            by_time,
+            dirty_by_time: BTreeSet::new(),
             newest: NONE,
             oldest: NONE,
             last_seq: 0,
@@ -133,6 +148,9 @@ impl RecordCache {
         let entry = &mut self.slots[slot];
         if entry.seq == 0 {
             self.dirty.push(slot);
+            if let Some(time) = self.by_time.and_then(|by| (by.of)(by.layout, key)) {
+                self.dirty_by_time.insert((time, entry.key.clone()));
+            }
         }
         entry.seq = self.last_seq;
         entry.context = cx.keep();
@@ -161,6 +179,7 @@ impl RecordCache {
     /// All dirty entries, in the order of their latest write; they stay as clean ones, deletions go.
     pub(crate) fn take_dirty(&mut self) -> Vec<DirtyEntry> {
         let mut dirty = std::mem::take(&mut self.dirty);
+        self.dirty_by_time.clear();
         dirty.sort_unstable_by_key(|slot| self.slots[*slot].seq);
         let taken = dirty.iter().map(|slot| {
             let entry = &mut self.slots[*slot];
@@ -176,9 +195,12 @@ impl RecordCache {
         taken
     }
 
-    /// Dirty entries, in no order.
-    pub(crate) fn dirty(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.dirty.iter().map(|slot| (&*self.slots[*slot].key, self.slots[*slot].value.as_deref()))
+    /// Dirty entries of a span of time, for stores that are asked for rows by time.
+    pub(crate) fn dirty_between(&self, from: i64, to: i64) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let nothing: SharedKey = Arc::from([].as_slice());
+        let found = (from <= to).then(|| self.dirty_by_time.range((from, nothing)..)).into_iter().flatten();
+        let entry = |key: &SharedKey| self.index.get(key).map(|slot| self.slots[*slot].value.as_deref());
+        found.take_while(move |(time, _)| *time <= to).filter_map(move |(_, key)| Some((&**key, entry(key)?)))
     }
 
     /// Entries of the range in order; none is a deletion.
@@ -197,7 +219,7 @@ impl RecordCache {
     }
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        *self = RecordCache::new(self.budget.clone(), self.key_extra);
+        *self = RecordCache::new(self.budget.clone(), self.key_extra, self.by_time);
     }
 
     /// FORMAT §9.9: cache key + 24 + 1 + value + context.

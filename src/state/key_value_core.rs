@@ -30,7 +30,7 @@ impl KeyValueCore {
         };
         let (budget, caching) = (how.environment.cache.clone(), how.spec.caching.unwrap_or(false));
         let below = KeyValueRows { rows: Rows::open(&mut how, None), recency };
-        KeyValueCore(Cached::new(below, &budget, caching, 0))
+        KeyValueCore(Cached::new(below, &budget, caching, 0, None))
     }
     /// Shows the row under `key`; a stamped one begins with eight bytes of time.
     pub(crate) fn read<R>(&mut self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {

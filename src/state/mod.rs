@@ -28,6 +28,7 @@ mod retention;
 mod rows;
 mod session;
 mod session_core;
+mod session_rows;
 mod spec;
 mod store_ref;
 mod store_set;
@@ -35,6 +36,7 @@ mod suppress;
 mod table;
 mod window;
 mod window_core;
+mod window_rows;
 
 pub use backend::{Batch, Direction, KeyRange, MemoryBackend, StoreBackend, Visit};
 pub(crate) use buffer_core::{BufferCore, Evicted};

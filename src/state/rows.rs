@@ -6,10 +6,9 @@ use std::sync::Arc;
 use crate::error::StoreError;
 use crate::record::Timestamp;
 use crate::state::backend::{Direction, KeyRange, Visit};
-use crate::state::cache::{CacheBudget, DirtyEntry, Flushed, RecordCache};
+use crate::state::cache::{CacheBudget, DirtyEntry, Flushed, RecordCache, RowTime};
 use crate::state::changelog::{Changelog, ToStoreKey};
 use crate::state::context::WriteContext;
-use crate::state::key_schema::RowLayout;
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
 use crate::state::spec::Dedup;
 use crate::state::table::{READ_CACHE_BYTES, Table, merge};
@@ -106,9 +105,8 @@ fn unstamped(value: &[u8]) -> Vec<u8> {
 #[derive(Clone, Copy)]
 pub(crate) struct Horizon {
     pub(crate) oldest: i64,
-    pub(crate) layout: RowLayout,
-    /// The time that a row lies by; none for rows that a scan never shows.
-    pub(crate) time_of: fn(RowLayout, &[u8]) -> Option<i64>,
+    /// Rows without a time are never shown.
+    pub(crate) time: RowTime,
 }
 
 /// What lies below a record cache: rows that may have expired.
@@ -136,8 +134,8 @@ pub(crate) struct Cached<B> {
 }
 
 impl<B: Below> Cached<B> {
-    pub(crate) fn new(below: B, budget: &Arc<CacheBudget>, caching: bool, key_extra: usize) -> Self {
-        let cache = (caching && budget.max() > 0).then(|| RecordCache::new(budget.clone(), key_extra));
+    pub(crate) fn new(below: B, budget: &Arc<CacheBudget>, caching: bool, key_extra: usize, by_time: Option<RowTime>) -> Self {
+        let cache = (caching && budget.max() > 0).then(|| RecordCache::new(budget.clone(), key_extra, by_time));
         Cached { below, cache, listener: None, pending: Vec::new() }
     }
     pub(crate) fn caching(&self) -> bool {
@@ -214,9 +212,9 @@ impl<B: Below> Cached<B> {
         }
         Ok(first)
     }
-    /// Dirty rows of the cache, in no order.
-    pub(crate) fn dirty(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.cache.iter().flat_map(RecordCache::dirty)
+    /// Dirty rows of the cache in a span of time, for stores with a time index.
+    pub(crate) fn dirty_between(&self, from: i64, to: i64) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.cache.iter().flat_map(move |cache| cache.dirty_between(from, to))
     }
 
     pub(crate) fn uncommitted_bytes(&mut self) -> usize {
@@ -267,8 +265,8 @@ impl<B: Below> Cached<B> {
 fn scan_visible<B: Below>(below: &mut B, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError> {
     match below.horizon() {
         None => below.rows().table.scan(range, direction, visit),
-        Some(Horizon { oldest, layout, time_of }) => below.rows().table.scan(range, direction, &mut |row, value| {
-            if time_of(layout, row).is_some_and(|time| time >= oldest) { visit(row, value) } else { GO_ON }
+        Some(Horizon { oldest, time }) => below.rows().table.scan(range, direction, &mut |row, value| {
+            if (time.of)(time.layout, row).is_some_and(|time| time >= oldest) { visit(row, value) } else { GO_ON }
         }),
     }
 }

@@ -3,15 +3,15 @@
 use std::ops::{Bound, ControlFlow};
 
 use crate::error::StoreError;
-use crate::record::Timestamp;
 use crate::state::backend::Direction;
-use crate::state::cache::Flushed;
+use crate::state::cache::{Flushed, RowTime};
 use crate::state::context::WriteContext;
 use crate::state::control::Core;
 use crate::state::key_schema::{RowLayout, session_key, split_session_key};
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
 use crate::state::retention::{Retention, segment_in, segments_between};
-use crate::state::rows::{Below, Cached, GO_ON, Horizon, Rows};
+use crate::state::rows::{Cached, GO_ON, Rows};
+use crate::state::session_rows::{SessionRows, end_of, index_key, parse, row_key, to_store_key};
 
 /// One value per key and session.
 pub(crate) struct SessionCore {
@@ -26,107 +26,6 @@ pub(crate) struct SessionRow {
     pub(crate) start: i64,
     pub(crate) end: i64,
     pub(crate) value: Vec<u8>,
-}
-
-struct SessionRows {
-    rows: Rows,
-    retention: Retention,
-}
-
-/// Key, start and end of a row; none for index rows.
-fn parse(layout: RowLayout, row: &[u8]) -> Option<(&[u8], i64, i64)> {
-    match layout {
-        RowLayout::TimeFirst => {
-            let (end, rest) = row.split_first_chunk::<8>()?;
-            let (key, start) = rest.split_last_chunk::<8>()?;
-            Some((key, i64::from_be_bytes(*start), i64::from_be_bytes(*end)))
-        }
-        _ => split_session_key(layout.store_key(row)?),
-    }
-}
-
-fn end_of(layout: RowLayout, row: &[u8]) -> Option<i64> {
-    parse(layout, row).map(|(_, _, end)| end)
-}
-
-fn row_key(layout: RowLayout, key: &[u8], start: i64, end: i64, out: &mut Vec<u8>) {
-    out.clear();
-    match layout.segment(end) {
-        Some(segment) => {
-            layout.open_segment(segment, out);
-            session_key(key, start, end, out);
-        }
-        None => {
-            out.extend_from_slice(&end.to_be_bytes());
-            out.extend_from_slice(key);
-            out.extend_from_slice(&start.to_be_bytes());
-        }
-    }
-}
-
-/// Time first: end, start, key.
-fn index_key(interval: i64, key: &[u8], start: i64, end: i64) -> Vec<u8> {
-    let mut index = Vec::with_capacity(25 + key.len());
-    RowLayout::open_index(end / interval, &mut index);
-    index.extend_from_slice(&end.to_be_bytes());
-    index.extend_from_slice(&start.to_be_bytes());
-    index.extend_from_slice(key);
-    index
-}
-
-impl SessionRows {
-    /// Removes a session. One that has expired is no record lost, so it is not counted.
-    fn remove(&mut self, row: &[u8], at: Timestamp) -> Result<(), StoreError> {
-        let refused = self.retention.refused();
-        self.write(row, None, at)?;
-        self.retention.set_refused(refused);
-        Ok(())
-    }
-}
-
-impl Below for SessionRows {
-    const READ_THROUGH: bool = false;
-    fn rows(&mut self) -> &mut Rows {
-        &mut self.rows
-    }
-    fn read(&mut self, row: &[u8]) -> Result<Option<&[u8]>, StoreError> {
-        if end_of(self.retention.layout, row).is_none_or(|end| end < self.retention.oldest_visible()) {
-            return Ok(None);
-        }
-        self.rows.table.get(row)
-    }
-    fn write(&mut self, row: &[u8], value: Option<&[u8]>, at: Timestamp) -> Result<bool, StoreError> {
-        let layout = self.retention.layout;
-        let Some((key, start, end)) = parse(layout, row) else { return Ok(false) };
-        if !self.retention.admits(end) {
-            let mut log_key = Vec::new();
-            session_key(key, start, end, &mut log_key);
-            self.rows.log_only(&log_key, value, at);
-            return Ok(false);
-        }
-        if let RowLayout::Indexed { interval } = layout {
-            let was = self.rows.table.get(row)?.is_some();
-            if was != value.is_some() {
-                self.rows.table.put(&index_key(interval, key, start, end), value.map(|_| [].as_slice()), 0);
-            }
-        }
-        self.rows.put(row, value, at, |out| session_key(key, start, end, out));
-        Ok(true)
-    }
-    fn horizon(&self) -> Option<Horizon> {
-        Some(Horizon { oldest: self.retention.oldest_visible(), layout: self.retention.layout, time_of: end_of })
-    }
-    fn store_key(&self, row: &[u8], out: &mut Vec<u8>) {
-        to_store_key(self.retention.layout, row, out);
-    }
-}
-
-fn to_store_key(layout: RowLayout, row: &[u8], out: &mut Vec<u8>) -> bool {
-    let parts = parse(layout, row);
-    if let Some((key, start, end)) = parts {
-        session_key(key, start, end, out);
-    }
-    parts.is_some()
 }
 
 /// Which sessions a search wants.
@@ -152,9 +51,10 @@ impl SessionCore {
         let retention = Retention::of(&how);
         let (budget, caching) = (how.environment.cache.clone(), how.spec.caching.unwrap_or(false));
         let extra = retention.layout.cache_key_extra(8);
+        let by_time = how.time_index.then_some(RowTime { layout: retention.layout, of: end_of });
         let mut below = SessionRows { rows: Rows::open(&mut how, None), retention };
         below.retention.look_for_newest(&mut below.rows.table);
-        SessionCore { cached: Cached::new(below, &budget, caching, extra), row: Vec::new() }
+        SessionCore { cached: Cached::new(below, &budget, caching, extra, by_time), row: Vec::new() }
     }
     fn layout(&self) -> RowLayout {
         self.cached.below.retention.layout
@@ -316,9 +216,8 @@ impl SessionCore {
     /// What the cache holds back and the index does not know.
     fn dirty_between(&self, from: i64, to: i64) -> Dirty {
         let layout = self.layout();
-        let parsed = self.cached.dirty().filter_map(|(row, value)| Some((parse(layout, row)?, value)));
-        let inside = parsed.filter(|((_, _, end), _)| (from..=to).contains(end));
-        inside.map(|((key, start, end), value)| ((end, start, key.to_vec()), Some(value.map(<[u8]>::to_vec)))).collect()
+        let dirty = self.cached.dirty_between(from, to).filter_map(|(row, value)| Some((parse(layout, row)?, value)));
+        dirty.map(|((key, start, end), value)| ((end, start, key.to_vec()), Some(value.map(<[u8]>::to_vec)))).collect()
     }
 
     /// Ends, starts and keys of the index, but for rows that the cache has deleted.

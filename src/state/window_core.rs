@@ -5,14 +5,15 @@ use std::ops::{Bound, ControlFlow};
 use crate::error::StoreError;
 use crate::record::Timestamp;
 use crate::state::backend::Direction;
-use crate::state::cache::Flushed;
+use crate::state::cache::{Flushed, RowTime};
 use crate::state::context::WriteContext;
 use crate::state::control::Core;
 use crate::state::key_schema::{RowLayout, split_window_key, window_key};
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
 use crate::state::retention::{Retention, segment_in, segments_between};
-use crate::state::rows::{Below, Cached, GO_ON, Horizon, Rows};
+use crate::state::rows::{Cached, GO_ON, Rows};
 use crate::state::spec::{Dedup, StoreKind};
+use crate::state::window_rows::{WindowRows, index_prefix, index_row, parse, row_key, start_of, to_store_key};
 
 /// One value per key and window start; with duplicates, one per put.
 pub(crate) struct WindowCore {
@@ -29,140 +30,6 @@ pub(crate) struct WindowRow {
     pub(crate) value: Vec<u8>,
 }
 
-struct WindowRows {
-    rows: Rows,
-    retention: Retention,
-    duplicates: bool,
-    /// Numbers of the last put among duplicates, in the store and in its changelog; the latter counts deletions too.
-    store_seq: u32,
-    changelog_seq: u32,
-}
-
-/// Key, start and sequence number of a row; none for index rows.
-fn parse(layout: RowLayout, duplicates: bool, row: &[u8]) -> Option<(&[u8], i64, u32)> {
-    match layout {
-        RowLayout::TimeFirst => {
-            let (start, rest) = row.split_first_chunk::<8>()?;
-            let (key, seq) = if duplicates { rest.split_last_chunk::<4>()? } else { (rest, &[0; 4]) };
-            Some((key, i64::from_be_bytes(*start), u32::from_be_bytes(*seq)))
-        }
-        _ => split_window_key(layout.store_key(row)?),
-    }
-}
-
-fn start_of(layout: RowLayout, row: &[u8]) -> Option<i64> {
-    match layout {
-        RowLayout::TimeFirst => row.first_chunk::<8>().map(|start| i64::from_be_bytes(*start)),
-        _ => split_window_key(layout.store_key(row)?).map(|(_, start, _)| start),
-    }
-}
-
-impl WindowRows {
-    fn layout(&self) -> RowLayout {
-        self.retention.layout
-    }
-    fn row_key(&self, key: &[u8], start: i64, seq: u32, out: &mut Vec<u8>) {
-        row_key(self.layout(), self.duplicates, key, start, seq, out);
-    }
-    /// Keeps the index row of a row that appears or goes.
-    fn write_index(&mut self, row: &[u8], there: bool) -> Result<(), StoreError> {
-        let RowLayout::Indexed { interval } = self.layout() else { return Ok(()) };
-        let was = self.rows.table.get(row)?.is_some();
-        if let (true, Some((key, start, seq))) = (was != there, parse(self.layout(), self.duplicates, row)) {
-            let index = index_row(interval, key, start, seq);
-            self.rows.table.put(&index, there.then_some(&[]), 0);
-        }
-        Ok(())
-    }
-    /// A put among duplicates: the store numbers values, the changelog numbers every put.
-    fn put_duplicate(&mut self, key: &[u8], start: i64, value: Option<&[u8]>, at: Timestamp) -> Result<bool, StoreError> {
-        self.changelog_seq = self.changelog_seq.wrapping_add(1) & 0x7FFF_FFFF;
-        let mut log_key = Vec::new();
-        window_key(key, start, self.changelog_seq, &mut log_key);
-        self.rows.log_only(&log_key, value, at);
-        let Some(value) = value else { return Ok(true) };
-        self.store_seq = self.store_seq.wrapping_add(1) & 0x7FFF_FFFF;
-        if !self.retention.admits(start) {
-            return Ok(false);
-        }
-        let (mut row, seq) = (Vec::new(), self.store_seq);
-        self.row_key(key, start, seq, &mut row);
-        let at = self.rows.time_of(Some(value), at);
-        self.rows.table.put(&row, Some(value), at);
-        Ok(true)
-    }
-}
-
-fn row_key(layout: RowLayout, duplicates: bool, key: &[u8], start: i64, seq: u32, out: &mut Vec<u8>) {
-    out.clear();
-    match layout.segment(start) {
-        Some(segment) => {
-            layout.open_segment(segment, out);
-            window_key(key, start, seq, out);
-        }
-        None => {
-            out.extend_from_slice(&start.to_be_bytes());
-            out.extend_from_slice(key);
-            if duplicates {
-                out.extend_from_slice(&seq.to_be_bytes());
-            }
-        }
-    }
-}
-
-/// Time first: start, key, sequence number.
-fn index_row(interval: i64, key: &[u8], start: i64, seq: u32) -> Vec<u8> {
-    let mut index = index_prefix(start / interval, start);
-    index.extend_from_slice(key);
-    index.extend_from_slice(&seq.to_be_bytes());
-    index
-}
-
-fn index_prefix(segment: i64, start: i64) -> Vec<u8> {
-    let mut index = Vec::with_capacity(64);
-    RowLayout::open_index(segment, &mut index);
-    index.extend_from_slice(&start.to_be_bytes());
-    index
-}
-
-impl Below for WindowRows {
-    const READ_THROUGH: bool = false;
-    fn rows(&mut self) -> &mut Rows {
-        &mut self.rows
-    }
-    fn read(&mut self, row: &[u8]) -> Result<Option<&[u8]>, StoreError> {
-        if start_of(self.layout(), row).is_none_or(|start| start < self.retention.oldest_visible()) {
-            return Ok(None);
-        }
-        self.rows.table.get(row)
-    }
-    fn write(&mut self, row: &[u8], value: Option<&[u8]>, at: Timestamp) -> Result<bool, StoreError> {
-        let admitted = start_of(self.layout(), row).is_some_and(|start| self.retention.admits(start));
-        if admitted {
-            self.write_index(row, value.is_some())?;
-            let (layout, duplicates) = (self.layout(), self.duplicates);
-            self.rows.put(row, value, at, |out| to_store_key(layout, duplicates, row, out));
-        } else {
-            let mut key = Vec::new();
-            self.store_key(row, &mut key);
-            self.rows.log_only(&key, value, at);
-        }
-        Ok(admitted)
-    }
-    fn horizon(&self) -> Option<Horizon> {
-        Some(Horizon { oldest: self.retention.oldest_visible(), layout: self.layout(), time_of: start_of })
-    }
-    fn store_key(&self, row: &[u8], out: &mut Vec<u8>) {
-        to_store_key(self.layout(), self.duplicates, row, out);
-    }
-}
-
-fn to_store_key(layout: RowLayout, duplicates: bool, row: &[u8], out: &mut Vec<u8>) {
-    if let Some((key, start, seq)) = parse(layout, duplicates, row) {
-        window_key(key, start, seq, out);
-    }
-}
-
 impl WindowCore {
     pub(crate) fn open(mut how: OpenStore<'_>) -> Self {
         let StoreKind::Window { duplicates, .. } = how.spec.kind else { unreachable!("a window store opens with a window spec") };
@@ -170,9 +37,10 @@ impl WindowCore {
         let (budget, caching) = (how.environment.cache.clone(), how.spec.caching.unwrap_or(false) && !duplicates);
         let rows = Rows::open(&mut how, duplicates.then_some(Dedup::Off));
         let extra = retention.layout.cache_key_extra(12);
+        let by_time = how.time_index.then_some(RowTime { layout: retention.layout, of: start_of });
         let mut below = WindowRows { rows, retention, duplicates, store_seq: 0, changelog_seq: 0 };
         below.retention.look_for_newest(&mut below.rows.table);
-        WindowCore { cached: Cached::new(below, &budget, caching, extra), row: Vec::new() }
+        WindowCore { cached: Cached::new(below, &budget, caching, extra, by_time), row: Vec::new() }
     }
     /// Shows the row of a window. Among duplicates: the last one put, on the persistent layout; in memory none, as in Kafka Streams.
     pub(crate) fn read<R>(&mut self, key: &[u8], start: i64, f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
@@ -326,9 +194,8 @@ impl WindowCore {
     /// What the cache holds back and the index does not know.
     fn dirty_between(&self, from: i64, to: i64) -> Dirty {
         let (layout, duplicates) = (self.cached.below.layout(), self.cached.below.duplicates);
-        let parsed = self.cached.dirty().filter_map(|(row, value)| Some((parse(layout, duplicates, row)?, value)));
-        let inside = parsed.filter(|((_, start, _), _)| (from..=to).contains(start));
-        inside.map(|((key, start, _), value)| ((start, key.to_vec()), Some(value.map(<[u8]>::to_vec)))).collect()
+        let dirty = self.cached.dirty_between(from, to).filter_map(|(row, value)| Some((parse(layout, duplicates, row)?, value)));
+        dirty.map(|((key, start, _), value)| ((start, key.to_vec()), Some(value.map(<[u8]>::to_vec)))).collect()
     }
 
     /// Starts and keys of the index, but for rows that the cache has deleted.
@@ -376,42 +243,39 @@ impl WindowCore {
     /// The start of the newest window that has a row; none without rows.
     pub(crate) fn newest_start(&mut self) -> Result<Option<i64>, StoreError> {
         let newest = self.cached.below.retention.newest();
-        let Some(mut last) = self.cached.below.layout().segment(newest) else {
-            let mut found = Vec::new();
-            self.visit_range((None, None), (0, newest), Direction::Backward, 1, &mut found)?;
-            return Ok(found.first().map(|row| row.start));
-        };
-        let cached = self.dirty_between(0, newest);
-        let in_cache = cached.iter().filter(|(_, row)| **row != Some(None)).map(|((start, _), _)| *start).next_back();
-        while let Some(segment) = segment_in(&mut self.cached, 0, last, Direction::Backward)? {
-            let in_table = self.newest_of(segment, newest, &cached)?;
-            if in_table.is_some() {
-                return Ok(in_table.max(in_cache));
+        let mut found = Vec::new();
+        match self.cached.below.layout() {
+            RowLayout::TimeFirst => self.visit_range((None, None), (0, newest), Direction::Backward, 1, &mut found)?,
+            RowLayout::Indexed { interval } => return self.newest_indexed(interval, newest),
+            RowLayout::Segmented { interval } => {
+                let mut last = newest / interval;
+                while let Some(segment) = segment_in(&mut self.cached, 0, last, Direction::Backward)?.filter(|_| found.is_empty()) {
+                    let span = (segment.saturating_mul(interval), (segment + 1).saturating_mul(interval) - 1);
+                    self.visit_range((None, None), span, Direction::Forward, usize::MAX, &mut found)?;
+                    last = segment - 1;
+                }
             }
-            last = segment - 1;
         }
-        Ok(in_cache)
+        Ok(found.iter().map(|row| row.start).max())
     }
 
-    fn newest_of(&mut self, segment: i64, newest: i64, cached: &Dirty) -> Result<Option<i64>, StoreError> {
-        let oldest = self.cached.below.retention.oldest_visible();
-        let mut found = None;
-        if let RowLayout::Indexed { .. } = self.cached.below.layout() {
+    fn newest_indexed(&mut self, interval: i64, newest: i64) -> Result<Option<i64>, StoreError> {
+        let (cached, oldest) = (self.dirty_between(0, newest), self.cached.below.retention.oldest_visible());
+        let in_cache = cached.iter().filter(|(_, row)| **row != Some(None)).map(|((start, _), _)| *start).next_back();
+        let mut last = newest / interval;
+        while let Some(segment) = segment_in(&mut self.cached, 0, last, Direction::Backward)? {
+            let mut found = None;
             self.visit_index(segment, 0, newest, Direction::Backward, &mut |start, key| {
                 let there = start >= oldest && cached.get(&(start, key.to_vec())) != Some(&Some(None));
                 found = there.then_some(start);
                 if there { ControlFlow::Break(()) } else { GO_ON }
             })?;
-            return Ok(found);
+            if found.is_some() {
+                return Ok(found.max(in_cache));
+            }
+            last = segment - 1;
         }
-        let mut rows = Vec::new();
-        let interval = match self.cached.below.layout() {
-            RowLayout::Segmented { interval } | RowLayout::Indexed { interval } => interval,
-            RowLayout::TimeFirst => return Ok(None),
-        };
-        let span = (segment.saturating_mul(interval), (segment + 1).saturating_mul(interval) - 1);
-        self.visit_range((None, None), span, Direction::Forward, usize::MAX, &mut rows)?;
-        Ok(rows.iter().map(|row| row.start).max())
+        Ok(in_cache)
     }
 }
 

@@ -70,7 +70,7 @@ fn a_budget_of_nothing_is_no_cache() {
 #[test]
 fn an_entry_costs_what_kafka_streams_says() {
     let budget = Arc::new(CacheBudget::new(1 << 20));
-    let mut cache = RecordCache::new(budget.clone(), 12);
+    let mut cache = RecordCache::new(budget.clone(), 12, None);
     cache.put(b"key", Some(b"value"), &context(1).lend());
     let entry = (3 + 12) + 24 + 1 + 5 + 8 + 8 + 4 + "in".len();
     assert_eq!(budget.used(), entry);
