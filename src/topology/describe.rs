@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::topology::draft::SinkTopic;
-use crate::topology::hash_order::{TreeOrder, hash_ordered};
+use crate::topology::hash_order::{TreeOrder, hash_ordered, hash_ordered_copy};
 use crate::topology::node::{Node, NodeId, NodeKind, Plan, Subtopology};
 
 /// The whole text.
@@ -90,10 +90,10 @@ impl<'a> Part<'a> {
         let (before, after) = (self.list(&known.before), self.list(&known.after));
         match kind {
             NodeKind::Source { topics, .. } => {
-                format!("Source: {name} (topics: [{}])\n      --> {after}", hash_ordered(topics.clone()).join(", "))
+                format!("Source: {name} (topics: [{}])\n      --> {after}", hash_ordered_copy(topics.clone()).join(", "))
             }
             NodeKind::Processor => {
-                let stores = hash_ordered(stores.clone()).join(", ");
+                let stores = hash_ordered_copy(stores.clone()).join(", ");
                 format!("Processor: {name} (stores: [{stores}])\n      --> {after}\n      <-- {before}")
             }
             NodeKind::Sink { topic: SinkTopic::Fixed(topic), .. } => format!("Sink: {name} (topic: {topic})\n      <-- {before}"),

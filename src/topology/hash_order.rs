@@ -9,12 +9,22 @@ fn spread_hash(name: &str) -> u32 {
     hash ^ (hash >> 16)
 }
 
-/// Sorts names as a Java `HashSet` that got them in the order given would list them.
-pub(crate) fn hash_ordered<T: AsRef<str>>(mut names: Vec<T>) -> Vec<T> {
-    let mut buckets = 16_usize;
+/// Sorts names as a Java `HashSet` that got them one by one, in the order given, would list them.
+pub(crate) fn hash_ordered<T: AsRef<str>>(names: Vec<T>) -> Vec<T> {
+    let mut buckets = 16;
     while names.len() > buckets / 4 * 3 {
         buckets *= 2;
     }
+    in_buckets(names, buckets)
+}
+
+/// The same for a `HashSet` that was made as a copy of another collection: it has more room.
+pub(crate) fn hash_ordered_copy<T: AsRef<str>>(names: Vec<T>) -> Vec<T> {
+    let buckets = (names.len() * 4 / 3 + 1).next_power_of_two().max(16);
+    in_buckets(names, buckets)
+}
+
+fn in_buckets<T: AsRef<str>>(mut names: Vec<T>, buckets: usize) -> Vec<T> {
     names.sort_by_key(|name| spread_hash(name.as_ref()) as usize & (buckets - 1));
     names
 }
