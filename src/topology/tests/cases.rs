@@ -76,6 +76,19 @@ fn judge(case: &Value) -> Outcome {
     }
 }
 
+/// Topologies found by chance in which something matters that the shared cases leave open; the answers are Kafka Streams'.
+#[test]
+fn chance_finds_are_as_in_kafka_streams() {
+    for line in include_str!("generated.jsonl").lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        match judge(&case) {
+            Outcome::Equal => {}
+            Outcome::Different(why) => panic!("{}, {}: {why}", case["scenario"]["id"], case["scenario"]["purpose"]),
+            Outcome::Refused | Outcome::Skipped => panic!("{}: not compared", case["scenario"]["id"]),
+        }
+    }
+}
+
 #[test]
 fn names_and_topics_are_those_of_kafka_streams() {
     let Some(folder) = folder() else {
@@ -97,7 +110,7 @@ fn names_and_topics_are_those_of_kafka_streams() {
         }
     }
     eprintln!("{equal} equal, {refused} refused as Kafka Streams does, {skipped} out of scope, {} different", different.len());
-    assert!(different.is_empty(), "{} cases differ, the first ones:\n{}", different.len(), different[..different.len().min(800)].join("\n"));
+    assert!(different.is_empty(), "{} cases differ, the first ones:\n{}", different.len(), different[..different.len().min(8)].join("\n"));
     assert!(equal > 2000, "only {equal} cases were compared");
     assert!(refused > 30, "only {refused} faults were found");
 }

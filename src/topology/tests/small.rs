@@ -266,3 +266,33 @@ fn pictures_show_nodes_topics_and_stores() {
     "#]]
     .assert_eq(&topology.to_mermaid());
 }
+
+#[test]
+fn stores_of_one_node_are_flushed_in_the_order_of_javas_sets() {
+    let add = |name: &str| json!({ "op": "add_store", "store": name, "kind": "key_value", "supplier": { "kind": "in_memory" } });
+    let plan = plan(&json!([
+        add("b"), add("a"), add("q"),
+        { "op": "stream", "id": "s", "topics": ["in"] },
+        { "op": "process", "id": "p", "in": "s", "fn": "forward", "stores": ["b", "a", "q"] },
+    ]));
+    let stores = |names: &[std::sync::Arc<str>]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(stores(&plan.subtopologies[0].stores), ["a", "q", "b"]);
+    assert_eq!(stores(&plan.nodes[1].stores), ["b", "a", "q"]);
+}
+
+#[test]
+fn a_table_of_a_named_grouping_may_be_joined_before_the_grouping_is_used_again() {
+    // Kafka Streams writes the grouping's topic after the join then, and misses the store. Here the store is connected later.
+    let plan = plan(&json!([
+        { "op": "stream", "id": "s", "topics": ["in"] },
+        { "op": "group_by", "id": "g", "in": "s", "fn": "value", "name": "by-value" },
+        { "op": "count", "id": "one", "in": "g", "store": { "name": "one" } },
+        { "op": "stream", "id": "other", "topics": ["other"] },
+        { "op": "join_table", "id": "joined", "in": ["other", "one"], "fn": "pair" },
+        { "op": "count", "id": "two", "in": "g", "store": { "name": "two" } },
+    ]));
+    let join = plan.calls[4].result.expect("a join");
+    assert_eq!(plan.nodes[join].stores.iter().map(|store| &**store).collect::<Vec<_>>(), ["one"]);
+    assert_eq!(plan.subtopologies.len(), 2);
+    assert_eq!(plan.subtopologies[1].copartitioned, [["by-value-repartition", "other"]]);
+}
