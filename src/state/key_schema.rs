@@ -83,10 +83,6 @@ impl RowLayout {
     pub(crate) fn cache_key_extra(self, row_is_shorter_by: usize) -> usize {
         if self == RowLayout::TimeFirst { row_is_shorter_by } else { 0 }
     }
-    /// Nothing at or after `time` has a smaller key.
-    pub(crate) fn lower_bound(self, time: i64) -> [u8; 8] {
-        self.segment(time).unwrap_or(time).to_be_bytes()
-    }
 }
 
 #[cfg(test)]

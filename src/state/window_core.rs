@@ -3,7 +3,6 @@
 use std::ops::{Bound, ControlFlow};
 
 use crate::error::StoreError;
-use crate::record::Timestamp;
 use crate::state::backend::Direction;
 use crate::state::cache::{Flushed, RowTime};
 use crate::state::context::WriteContext;
