@@ -177,7 +177,6 @@ impl Table {
         }
         self.dirty_bytes = 0;
         self.dirty_order.clear();
-        self.drained = self.last_seq;
     }
 
     /// Puts rows of a changelog into the backend, past this transaction.
@@ -197,6 +196,12 @@ impl Table {
     /// Committed rows and changed ones; a changed row that was committed before counts twice.
     pub(crate) fn approximate_rows(&self) -> usize {
         self.backend.approximate_rows() + self.dirty.len()
+    }
+
+    /// Bytes of committed rows at hand.
+    #[cfg(test)]
+    pub(crate) fn clean_bytes(&self) -> usize {
+        self.clean_bytes
     }
 
     /// Second chance: over the budget, rows that nobody touched since the last sweep go, and if that is not enough, all.

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use super::rig::{Setup, context, core};
-use crate::state::cache::{CacheBudget, RecordCache};
+use crate::state::cache::{CacheBudget, RecordCache, RowTime};
 use crate::state::control::Core;
+use crate::state::key_schema::RowLayout;
 use crate::state::{Flushed, KeyValueCore, SessionCore, StoreKind, StoreSpec, WindowCore, lock};
 
 fn open(kind: StoreKind, cache_bytes: usize) -> Setup {
@@ -78,8 +79,25 @@ fn an_entry_costs_what_kafka_streams_says() {
     assert_eq!(budget.used(), entry + 7);
     cache.put_clean(b"read", b"v");
     assert_eq!(budget.used(), entry + 7 + (4 + 12) + 24 + 1 + 1 + 20);
+    cache.put(b"read", None, &context(3).lend());
+    assert_eq!(cache.take_dirty().len(), 2);
+    assert_eq!(budget.used(), entry + 7, "a deletion that was written through is not kept");
     drop(cache);
     assert_eq!(budget.used(), 0, "a closed store gives back what it held");
+}
+
+#[test]
+fn dirty_entries_are_found_by_time_until_they_are_flushed() {
+    let of = |_: RowLayout, row: &[u8]| row.first_chunk::<8>().map(|time| i64::from_be_bytes(*time));
+    let by_time = RowTime { layout: RowLayout::TimeFirst, of };
+    let mut cache = RecordCache::new(Arc::new(CacheBudget::new(1 << 20)), 0, Some(by_time));
+    for time in [5_i64, 7, 9] {
+        cache.put(&time.to_be_bytes(), Some(b"v"), &context(1).lend());
+    }
+    let between = |cache: &RecordCache, from, to| cache.dirty_between(from, to).count();
+    assert_eq!((between(&cache, 6, 9), between(&cache, 9, 6), between(&cache, 0, 4)), (2, 0, 0));
+    cache.take_dirty();
+    assert_eq!(between(&cache, 0, 9), 0);
 }
 
 #[test]

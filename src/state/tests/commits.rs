@@ -246,3 +246,97 @@ fn expired_segments_leave_the_backend_at_commit() {
         assert!(rig.control.approximate_rows() <= 7, "{layout:?} holds {}", rig.control.approximate_rows());
     }
 }
+
+/// W10 and W11, at the edges: 100 with a retention of 10.
+#[test]
+fn memory_refuses_what_the_persistent_layout_only_hides() {
+    for (layout, admitted) in [(Layout::InMemory, [false, true]), (Layout::Persistent, [true, true])] {
+        let mut rig = Rig::<WindowStore<String, String>>::open(&window(|spec| (spec.layout, spec.retention_ms) = (Some(layout), Some(10))));
+        let at = Timestamp::from_millis;
+        rig.store.put(&"a".to_owned(), at(100), &"v".to_owned(), at(0)).expect("memory takes it");
+        for (start, admitted) in [90, 91].into_iter().zip(admitted) {
+            rig.store.put(&"a".to_owned(), at(start), &"v".to_owned(), at(0)).expect("memory takes it");
+            assert_eq!(rig.control.take_expired_writes(), u64::from(!admitted), "{layout:?} {start}");
+            assert_eq!(rig.store.get(&"a".to_owned(), at(start)).expect("reads").is_some(), start == 91, "{layout:?} {start}");
+        }
+        let starts: Vec<_> = rig.store.fetch(&"a".to_owned(), ..).expect("reads").iter().map(|(start, _)| start.as_millis()).collect();
+        assert_eq!(starts, [91, 100]);
+    }
+}
+
+#[test]
+fn an_abort_takes_back_the_time_that_was_seen() {
+    let mut rig = Rig::<WindowStore<String, String>>::open(&window(|spec| spec.retention_ms = Some(10)));
+    let at = Timestamp::from_millis;
+    rig.store.put(&"a".to_owned(), at(5), &"v".to_owned(), at(0)).expect("memory takes it");
+    rig.commit();
+    rig.store.put(&"a".to_owned(), at(1_000_000), &"v".to_owned(), at(0)).expect("memory takes it");
+    assert!(rig.store.get(&"a".to_owned(), at(5)).expect("reads").is_none());
+    rig.control.abort();
+    assert!(rig.store.get(&"a".to_owned(), at(5)).expect("reads").is_some());
+}
+
+#[test]
+fn sessions_in_memory_come_by_end_then_key_then_latest_start() {
+    let mut spec = StoreSpec::new(StoreKind::Session);
+    spec.layout = Some(Layout::InMemory);
+    let mut rig = Rig::<SessionStore<String, String>>::open(&Setup::of(spec));
+    let at = Timestamp::from_millis;
+    for (key, start, end) in [("ab", 1, 9), ("a", 1, 9), ("a", 5, 9), ("b", 0, 8)] {
+        let session = SessionWindow { start: at(start), end: at(end) };
+        rig.store.put(&key.to_owned(), session, &"v".to_owned()).expect("memory takes it");
+    }
+    let seen = |rows: Vec<(crate::window::Windowed<String, SessionWindow>, String)>| {
+        rows.into_iter().map(|(w, _)| (w.key, w.window.start.as_millis())).collect::<Vec<_>>()
+    };
+    let order = [("b", 0), ("a", 5), ("a", 1), ("ab", 1)].map(|(key, start)| (key.to_owned(), start));
+    assert_eq!(seen(rig.store.all().expect("reads")), order);
+}
+
+#[test]
+fn a_plain_backend_loses_times_but_its_changelog_does_not() {
+    let setup = key_value(|spec| spec.plain_backend = true);
+    let mut rig = Rig::<Words>::open(&setup);
+    put(&mut rig, "a", "1", 5);
+    rig.commit();
+    assert_eq!(shown(&rig.log), ["a=1@5"]);
+    for rig in [&rig, &rig.restored(&setup)] {
+        let found = rig.store.get_stamped(&"a".to_owned()).expect("reads").expect("there");
+        assert_eq!((found.value.as_str(), found.timestamp), ("1", Timestamp::UNKNOWN));
+    }
+}
+
+#[test]
+fn a_restored_row_replaces_one_that_was_read_before() {
+    let setup = key_value(|_| ());
+    let mut rig = Rig::<Words>::open(&setup);
+    put(&mut rig, "a", "1", 5);
+    rig.commit();
+    let back = Rig::<Words>::open(&setup);
+    assert_eq!(get(&back, "a"), None);
+    let logged = &rig.log.0[0];
+    let record = crate::state::ChangelogRecord {
+        key: &logged.key,
+        value: logged.value.as_deref(),
+        timestamp: Timestamp::from_millis(5),
+        headers: &logged.headers,
+    };
+    back.control.restore(&[record], 1).expect("restores");
+    assert_eq!(get(&back, "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn an_evicted_row_of_the_read_cache_is_read_again() {
+    let mut rows = crate::state::table::Table::new(Box::<crate::state::MemoryBackend>::default(), 1000);
+    for n in 0..100_u32 {
+        rows.put(&n.to_be_bytes(), Some(b"value"), 0);
+    }
+    rows.apply(None, None).expect("applies");
+    for n in 0..100_u32 {
+        assert_eq!(rows.get(&n.to_be_bytes()).expect("reads"), Some(b"value".as_slice()));
+    }
+    rows.put(b"one more", Some(b""), 0);
+    rows.apply(None, None).expect("applies");
+    assert!(rows.clean_bytes() <= 1000, "{}", rows.clean_bytes());
+    assert_eq!(rows.get(&7_u32.to_be_bytes()).expect("reads"), Some(b"value".as_slice()));
+}
