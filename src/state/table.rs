@@ -204,7 +204,7 @@ impl Table {
         self.clean_bytes
     }
 
-    /// Second chance: over the budget, rows that nobody touched since the last sweep go, and if that is not enough, all.
+    /// After `apply`, when every row is clean. Second chance: over the budget, rows that nobody touched since the last sweep go, and if that is not enough, all.
     fn sweep(&mut self) {
         for keep_used in [true, false] {
             if self.clean_bytes <= self.read_budget {
@@ -212,8 +212,8 @@ impl Table {
             }
             let mut left = 0;
             self.rows.retain(|key, row| {
-                let stays = row.seq != 0 || (keep_used && std::mem::take(&mut row.used));
-                left += if stays && row.seq == 0 { weight(key, &row.value) } else { 0 };
+                let stays = keep_used && std::mem::take(&mut row.used);
+                left += if stays { weight(key, &row.value) } else { 0 };
                 stays
             });
             self.clean_bytes = left;
