@@ -54,7 +54,7 @@ impl StreamsBuilder {
             self.check_readable(&topics, [key.source_problem(), value.source_problem()]);
         }
         let bad_time_to: Option<Arc<str>> = bad_time_to.map(|topic| (*topic).into());
-        let call = Call::new(Op::Stream { topics, watermark, reset }, &[]).on_error(on_error);
+        let call = Call::new(Op::Stream { topics, watermark, reset }, &[]).typed::<K, V>().on_error(on_error);
         let call = match decode {
             Decode::Serdes { key, value, timestamps } => call.part(Part::Main, move |assembly, id| {
                 let (key, value, timestamps, bad_time_to) = (key.clone(), value.clone(), timestamps.clone(), bad_time_to.clone());
@@ -157,8 +157,8 @@ impl StreamsBuilder {
     /// Adds a store for processors that name it.
     pub fn add_store<S: Store>(&self, store: impl Names<S>) {
         let store = store.materialized();
-        let crate::state::StorePlan { name, spec, open } = store.plan();
-        self.graph.add(Call::new(Op::AddStore { store: StoreDraft { name, spec, open, asked_for: true } }, &[]));
+        let crate::state::StorePlan { name, spec, open, of } = store.plan();
+        self.graph.add(Call::new(Op::AddStore { store: StoreDraft { name, spec, open, of: Some(of), asked_for: true } }, &[]));
     }
 
     /// Checks the whole topology, and names everything in it.

@@ -458,8 +458,8 @@ impl<K: Data, V: Data> KStream<K, V> {
 
 fn own_stores<S: StoreSet>(stores: &S) -> Vec<ProcessStore> {
     let own = |plan: PlannedStore| {
-        let StorePlan { name, spec, open } = plan.0;
-        ProcessStore::Own(StoreDraft { name, spec, open, asked_for: true })
+        let StorePlan { name, spec, open, of } = plan.0;
+        ProcessStore::Own(StoreDraft { name, spec, open, of: Some(of), asked_for: true })
     };
     stores.plans().into_iter().map(own).collect()
 }

@@ -52,7 +52,13 @@ impl<K, V> Clone for KTable<K, V> {
 pub(crate) fn store_draft<S: Store>(store: &Materialized<S>, asked_for: bool) -> StoreDraft {
     let mut spec = store.spec().clone();
     spec.caching.get_or_insert(true); // stores of the DSL are cached unless they say otherwise (K2.5)
-    StoreDraft { name: store.store().name().map(str::to_owned), spec, open: store.opener(), asked_for }
+    StoreDraft {
+        name: store.store().name().map(str::to_owned),
+        spec,
+        open: store.opener(),
+        of: Some(std::any::TypeId::of::<S>()),
+        asked_for,
+    }
 }
 
 impl<K: Data, V: Data> KTable<K, V> {

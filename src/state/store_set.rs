@@ -12,6 +12,8 @@ pub(crate) struct StorePlan {
     pub(crate) name: Option<String>,
     pub(crate) spec: StoreSpec,
     pub(crate) open: OpenFn,
+    /// The store's kind and types, to compare two uses of one name.
+    pub(crate) of: std::any::TypeId,
 }
 
 /// The crate's plan of a store, wrapped because a public trait names it.
@@ -21,7 +23,8 @@ pub struct PlannedStore(pub(crate) StorePlan);
 impl<S: Store> Materialized<S> {
     /// Everything a topology needs to know of this store.
     pub(crate) fn plan(&self) -> StorePlan {
-        StorePlan { name: self.store().name().map(str::to_owned), spec: self.spec().clone(), open: self.opener() }
+        let (name, open) = (self.store().name().map(str::to_owned), self.opener());
+        StorePlan { name, spec: self.spec().clone(), open, of: std::any::TypeId::of::<S>() }
     }
 }
 

@@ -3,7 +3,7 @@
 //! `build` replays them (see `replay`), because a generated name depends on every call before it and an operator's
 //! own name is said after the operator.
 
-use std::any::Any;
+use std::any::{Any, TypeId, type_name};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,6 +45,8 @@ pub(crate) struct StoreDraft {
     pub(crate) name: Option<String>,
     pub(crate) spec: StoreSpec,
     pub(crate) open: OpenFn,
+    /// Its kind and types: two uses of one name must agree. None is not checked.
+    pub(crate) of: Option<TypeId>,
     /// Made by `Materialized` or a name, and not only implied by the operator (tables without a store of their own).
     pub(crate) asked_for: bool,
 }
@@ -149,11 +151,20 @@ pub(crate) struct Call {
     pub(crate) name: Option<String>,
     pub(crate) on_error: Option<OnError>,
     pub(crate) factories: Vec<(Part, Factory)>,
+    /// Key and value type of a source: streams of one topic share it.
+    pub(crate) types: Option<Types>,
+}
+
+/// A pair of types, to compare and to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Types {
+    id: TypeId,
+    pub(crate) names: [&'static str; 2],
 }
 
 impl Call {
     pub(crate) fn new(op: Op, inputs: &[CallId]) -> Self {
-        Call { op, inputs: inputs.to_vec(), name: None, on_error: None, factories: Vec::new() }
+        Call { op, inputs: inputs.to_vec(), name: None, on_error: None, factories: Vec::new(), types: None }
     }
     pub(crate) fn named(mut self, name: Option<String>) -> Self {
         self.name = name;
@@ -161,6 +172,10 @@ impl Call {
     }
     pub(crate) fn on_error(mut self, policy: Option<OnError>) -> Self {
         self.on_error = policy;
+        self
+    }
+    pub(crate) fn typed<K: 'static, V: 'static>(mut self) -> Self {
+        self.types = Some(Types { id: TypeId::of::<(K, V)>(), names: [type_name::<K>(), type_name::<V>()] });
         self
     }
     pub(crate) fn part(mut self, part: Part, make: impl Fn(&mut Assembly<'_>, NodeId) -> Erased + Send + Sync + 'static) -> Self {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use crate::error::TopologyProblem;
-use crate::topology::draft::{CallId, OffsetReset, SinkTopic, StoreDraft};
+use crate::topology::draft::{CallId, OffsetReset, SinkTopic, StoreDraft, Types};
 use crate::topology::naming::ShuffleNames;
 use crate::window::Watermark;
 
@@ -29,6 +29,7 @@ pub(super) struct Reading {
     pub(super) topics: Vec<String>,
     pub(super) watermark: Option<Watermark>,
     pub(super) reset: Option<OffsetReset>,
+    pub(super) types: Option<Types>,
 }
 
 /// What a logical node will write.
@@ -153,6 +154,11 @@ impl Graph {
             return Some(TopologyProblem::DuplicateTopic(topic.to_owned()));
         }
         let problem = match (first.watermark, second.watermark) {
+            _ if first.types != second.types => {
+                let as_types = |reading: &Reading| reading.types.map_or_else(String::new, |types| types.names.join(", "));
+                let both = format!("as ({}) and as ({})", as_types(first), as_types(second));
+                Some(contradiction(&format!("the topic `{topic}` is read twice, {both}: read it once and map the values")))
+            }
             _ if first.reset != second.reset => {
                 Some(contradiction(&format!("the topic `{topic}` is read twice, with different offset resets")))
             }

@@ -31,7 +31,7 @@ impl Replay {
                         unique.push(topic.clone());
                     }
                 }
-                let reading = Reading { topics: unique, watermark: *watermark, reset: *reset };
+                let reading = Reading { topics: unique, watermark: *watermark, reset: *reset, types: call.types };
                 let graph = self.graph.add(ROOT, name.clone(), id, Content::Source(reading));
                 Some(Value::Stream(Stream { name, graph, sources: BTreeSet::from([graph]), rekeyed_by: None, shuffled: None }))
             }

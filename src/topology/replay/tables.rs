@@ -24,7 +24,7 @@ impl Replay {
                 let generated = self.names.node("KSTREAM-SOURCE");
                 let source = call.name.as_ref().map_or(generated, |name| format!("{name}-source"));
                 let name = self.names.given_or_node(call.name.as_deref(), "KTABLE-SOURCE");
-                let reading = Reading { topics: vec![topic.clone()], watermark: *watermark, reset: *reset };
+                let reading = Reading { topics: vec![topic.clone()], watermark: *watermark, reset: *reset, types: call.types };
                 let graph = self.graph.add(ROOT, name, id, Content::Table { source, reading });
                 Some(Self::source_table(graph, BTreeSet::from([graph]), store))
             }

@@ -1,5 +1,6 @@
 //! From the logical graph to physical nodes, stores and sub-topologies, in the order in which Kafka Streams adds them.
 
+use std::any::TypeId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -21,8 +22,9 @@ pub(super) struct Written {
     by_name: HashMap<Arc<str>, NodeId>,
     /// Topics that a source reads.
     read: HashMap<String, NodeId>,
-    /// Stores that give way to one of the same name.
+    /// Stores that give way to one of the same name, and what each store is of.
     yielding: HashMap<Arc<str>, bool>,
+    store_types: HashMap<Arc<str>, TypeId>,
     /// A store named by a processor, until all stores are known.
     waiting: Vec<(NodeId, String)>,
 }
@@ -56,7 +58,7 @@ impl Written {
                 self.node(&names.sink, node.call, Part::ShuffleSink, sink, &[filter]);
                 let topic = RepartitionTopic { name: names.topic.clone(), partitions: *partitions, because: because.clone() };
                 self.repartition_topics.insert(names.topic.clone(), topic);
-                let reading = Reading { topics: vec![names.topic.clone()], watermark: None, reset: None };
+                let reading = Reading { topics: vec![names.topic.clone()], watermark: None, reset: None, types: None };
                 self.source(&names.source, node.call, Part::ShuffleSource, &reading, true)
             }
             Content::Sink(topic) => {
@@ -68,7 +70,7 @@ impl Written {
     }
 
     fn source(&mut self, name: &str, call: CallId, part: Part, reading: &Reading, internal: bool) -> NodeId {
-        let Reading { topics, watermark, reset } = reading.clone();
+        let Reading { topics, watermark, reset, .. } = reading.clone();
         if topics.is_empty() {
             let reason = String::from("no topic to read: name at least one");
             self.problems.push(TopologyProblem::InvalidOption { node: name.to_owned(), reason });
@@ -129,7 +131,9 @@ impl Written {
         let was_yielding = self.yielding.get(&name).copied();
         let other = self.stores.get(&name);
         if let Some(other) = other {
-            let differs = other.spec.kind != spec.kind || other.spec.stamped != spec.stamped;
+            let types = (store.draft.of, self.store_types.get(&name).copied());
+            let differs =
+                other.spec.kind != spec.kind || other.spec.stamped != spec.stamped || matches!(types, (Some(one), Some(two)) if one != two);
             if differs || !(store.yields || was_yielding == Some(true)) {
                 return self.problem_once(TopologyProblem::DuplicateStore(store.name.clone()));
             }
@@ -139,6 +143,9 @@ impl Written {
         }
         let users = other.map(|other| other.users.clone()).unwrap_or_default();
         let changelog = spec.logging.then(|| format!("{name}-changelog"));
+        if let Some(types) = store.draft.of {
+            self.store_types.insert(Arc::clone(&name), types);
+        }
         self.yielding.insert(Arc::clone(&name), store.yields);
         self.stores.insert(Arc::clone(&name), StoreNode { name, spec, open: store.draft.open.clone(), users, changelog });
     }

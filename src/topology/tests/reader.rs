@@ -62,7 +62,7 @@ fn store(described: &Value, kind: StoreKind) -> Result<StoreDraft, Skip> {
     for (key, value) in described["logging"].as_object().into_iter().flatten() {
         spec.topic_config.insert(key.clone(), value.as_str().unwrap().to_owned());
     }
-    Ok(StoreDraft { name: text(&described["name"]), spec, open: opened(), asked_for: !described.is_null() })
+    Ok(StoreDraft { name: text(&described["name"]), spec, open: opened(), of: None, asked_for: !described.is_null() })
 }
 
 fn windows(window: &Value, emit: &Value) -> WindowFacts {

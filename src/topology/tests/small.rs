@@ -161,7 +161,7 @@ fn a_processor_shares_the_store_of_an_operator_and_brings_its_own() {
     let mut spec = StoreSpec::new(StoreKind::KeyValue);
     spec.logging = false;
     let own = |name: &str| {
-        ProcessStore::Own(StoreDraft { name: Some(name.to_owned()), spec: spec.clone(), open: reader::opened(), asked_for: true })
+        ProcessStore::Own(StoreDraft { name: Some(name.to_owned()), spec: spec.clone(), open: reader::opened(), of: None, asked_for: true })
     };
     let mut draft = draft(&counted);
     // Before the operator that makes the store, so that its settings must win.
@@ -295,4 +295,34 @@ fn a_table_of_a_named_grouping_may_be_joined_before_the_grouping_is_used_again()
     assert_eq!(plan.nodes[join].stores.iter().map(|store| &**store).collect::<Vec<_>>(), ["one"]);
     assert_eq!(plan.subtopologies.len(), 2);
     assert_eq!(plan.subtopologies[1].copartitioned, [["by-value-repartition", "other"]]);
+}
+
+#[test]
+fn one_name_with_two_types_is_a_problem() {
+    let mut twice = draft(&json!([
+        { "op": "stream", "id": "a", "topics": ["in"] },
+        { "op": "stream", "id": "b", "topics": ["in"] },
+    ]));
+    let typed = |op: Op| Call::new(op, &[]).typed::<String, i64>();
+    twice.calls[0] = typed(twice.calls[0].op.clone());
+    twice.calls[1].types = Call::new(Op::Merge, &[]).typed::<String, bool>().types;
+    let Err(found) = replay(twice) else { panic!("two types, and built") };
+    let told = "`KSTREAM-SOURCE-0000000001`: the topic `in` is read twice, as (alloc::string::String, i64) and as (alloc::string::String, bool): \
+                read it once and map the values";
+    assert_eq!(found[0].to_string(), told);
+
+    let mut counted = draft(&json!([
+        { "op": "stream", "id": "s", "topics": ["in"] },
+        { "op": "group_by_key", "id": "g", "in": "s" },
+        { "op": "count", "id": "c", "in": "g", "store": { "name": "counts" } },
+    ]));
+    let own = |of| {
+        let (name, spec) = (Some(String::from("counts")), StoreSpec::new(StoreKind::KeyValue));
+        ProcessStore::Own(StoreDraft { name, spec, open: reader::opened(), of: Some(of), asked_for: true })
+    };
+    if let Op::Aggregate { store, .. } = &mut counted.calls[2].op {
+        store.of = Some(std::any::TypeId::of::<i64>());
+    }
+    counted.calls.push(Call::new(Op::Process { stores: vec![own(std::any::TypeId::of::<bool>())], fixed_key: true }, &[0]));
+    assert_eq!(replay(counted).err(), Some(vec![TopologyProblem::DuplicateStore(String::from("counts"))]));
 }
