@@ -7,7 +7,7 @@ use crate::dsl::options::Decode;
 use crate::dsl::table::{LookupFactory, store_draft};
 use crate::dsl::{Consumed, KStream, KTable};
 use crate::error::{TopologyError, TopologyProblem};
-use crate::processor::{KeyValueRows, RawSource, ReceiveRaw, Shared, Source, SourceMaker, StoreLookup, TableSource};
+use crate::processor::{Extract, KeyValueRows, RawSource, ReceiveRaw, Shared, Source, SourceMaker, StagedRecord, StoreLookup, TableSource};
 use crate::record::Data;
 use crate::serdes::{Nullable, SharedSerde};
 use crate::state::{KeyValueStore, Materialized, Names, Store, StoreRef};
@@ -67,7 +67,7 @@ impl StreamsBuilder {
                         invalid,
                         bad_time_to: bad_time_to.clone(),
                         node,
-                        staged: None,
+                        staged: StagedRecord::default(),
                         next: Box::new(next),
                     })
                 })
@@ -79,7 +79,7 @@ impl StreamsBuilder {
                     Box::new(RawSource {
                         decode: Arc::new(move |raw: crate::record::RawRecord<'_>| decode(raw)),
                         node,
-                        staged: None,
+                        staged: StagedRecord::default(),
                         next: Box::new(next),
                     })
                 })
@@ -119,16 +119,12 @@ impl StreamsBuilder {
         let op = Op::Table { topic, watermark, reset, store: store_draft(&store, asked_for) };
         let bad_time_to: Option<Arc<str>> = bad_time_to.map(|topic| (*topic).into());
         let source_value: SharedSerde<Option<V>> = Arc::new(Nullable(value.clone()));
-        let source_key = key.clone();
+        let (source_key, plain_value) = (key.clone(), value.clone());
         let call = Call::new(op, &[]).on_error(on_error).part(Part::Source, move |assembly, id| {
             let (key, value, timestamps, bad_time_to) = (source_key.clone(), source_value.clone(), timestamps.clone(), bad_time_to.clone());
+            let plain_value = plain_value.clone();
             make_source(assembly, id, move |node, next| {
-                let timestamps = timestamps.clone().map(|extract| -> crate::processor::Extract<K, Option<V>> {
-                    Arc::new(move |raw, partition_time, key, row: &Option<V>| match row {
-                        Some(row) => extract(raw, partition_time, key, row),
-                        None => raw.timestamp,
-                    })
-                });
+                let timestamps = timestamps.clone().map(|extract| tombstones_too(extract, plain_value.clone()));
                 let (key, value) = (key.clone(), value.clone());
                 Box::new(Source {
                     key,
@@ -137,7 +133,7 @@ impl StreamsBuilder {
                     invalid,
                     bad_time_to: bad_time_to.clone(),
                     node,
-                    staged: None,
+                    staged: StagedRecord::default(),
                     next: Box::new(next),
                 })
             })
@@ -168,6 +164,14 @@ impl StreamsBuilder {
     pub fn build(self) -> Result<Topology, TopologyError> {
         Topology::build(self.graph.0.take())
     }
+}
+
+/// Event time of a table's rows. A tombstone is shown to the function only if its type has a null; else its own time counts.
+fn tombstones_too<K: Data, V: Data>(extract: Extract<K, V>, value: SharedSerde<V>) -> Extract<K, Option<V>> {
+    Arc::new(move |raw, partition_time, key, row| match row {
+        Some(row) => extract(raw, partition_time, key, row),
+        None => value.deserialize_null().map_or(raw.timestamp, |null| extract(raw, partition_time, key, &null)),
+    })
 }
 
 /// A factory's source: more heads over the same nodes, one per input partition.

@@ -10,7 +10,7 @@ use crate::dsl::{Grouped, Joined, KGroupedStream, KTable, Produced, Repartitione
 use crate::error::{BoxError, OnError};
 use crate::processor::{
     DynamicSink, Filter, FixedKeyProcessor, FixedNode, FlatMap, ForEach, Map, Next, NodeInfo, NullKeyFilter, Outcome, Pass, Processor,
-    ProcessorNode, Receive, Sink, SinkContext, SinkValue, Source, TableJoin, TryMap, Verdict,
+    ProcessorNode, Receive, Sink, SinkContext, SinkValue, Source, StagedRecord, TableJoin, TryMap, Verdict,
 };
 use crate::record::{Data, Record};
 use crate::serdes::DefaultSerde;
@@ -473,11 +473,14 @@ fn hand_out<S: StoreSet>(names: &[String], assembly: &mut Assembly<'_>) -> S::Ha
     S::hand_out(&mut || assembly.handle(names.next().expect("as many handles as plans are taken")))
 }
 
-/// The three nodes of a repartition topic: null-key filter, sink, source.
+/// The three nodes of a repartition topic: filter, sink, source. The filter lets everything pass but in front of a grouping,
+/// which has no use for null keys; a left join has.
 pub(crate) fn with_shuffle<K: Data, V: Data>(call: Call, topic: &Repartitioned<K, V>) -> Call {
+    let grouping = matches!(call.op, Op::Group { .. });
     let (filter_key, key, value, partition_by) = (topic.key.clone(), topic.key.clone(), topic.value.clone(), topic.partition_by.clone());
     let call = call.part(Part::ShuffleFilter, move |assembly, id| {
-        erase::<K, V>(NullKeyFilter { key: filter_key.clone(), next: assembly.output_of::<K, V>(id) })
+        let next = assembly.output_of::<K, V>(id);
+        if grouping { erase::<K, V>(NullKeyFilter { key: filter_key.clone(), next }) } else { erase::<K, V>(Pass(next)) }
     });
     let call = call.part(Part::ShuffleSink, move |assembly, id| {
         let (topic, node) = (assembly.sink_topic(id), assembly.info(id));
@@ -488,7 +491,16 @@ pub(crate) fn with_shuffle<K: Data, V: Data>(call: Call, topic: &Repartitioned<K
         let (key, value) = (key.clone(), value.clone());
         make_source::<K, V>(assembly, id, move |node, next| {
             let (key, value, invalid) = (key.clone(), value.clone(), crate::processor::InvalidTimestamp::Fail);
-            Box::new(Source { key, value, timestamps: None, invalid, bad_time_to: None, node, staged: None, next: Box::new(next) })
+            Box::new(Source {
+                key,
+                value,
+                timestamps: None,
+                invalid,
+                bad_time_to: None,
+                node,
+                staged: StagedRecord::default(),
+                next: Box::new(next),
+            })
         })
     })
 }

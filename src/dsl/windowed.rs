@@ -199,7 +199,10 @@ impl<K: Data, V: Data> TimeWindowedKStream<K, V> {
 fn window_draft<S: Store>(store: &Materialized<S>, facts: &WindowFacts) -> StoreDraft {
     let mut draft = store_draft(store, store.is_explicit());
     if let crate::state::StoreKind::Window { size_ms, .. } = &mut draft.spec.kind {
-        *size_ms = facts.size_ms;
+        *size_ms = if facts.kind == WindowKind::Unlimited { i64::MAX } else { facts.size_ms };
+    }
+    if facts.on_close && matches!(facts.kind, WindowKind::Sliding | WindowKind::Session) {
+        draft.spec.caching = Some(false); // as Kafka Streams: nothing is emitted at a flush, and closing reads the store
     }
     draft
 }
@@ -289,7 +292,7 @@ impl<K: Data, V: Data> SessionWindowedKStream<K, V> {
             advance_ms: 0,
             grace_ms: millis(windows.grace),
             on_close,
-            problem: windows.problem(),
+            problem: None,
         };
         let op = made.op(window_draft(&store, &facts), facts);
         let (key, step, merge) = (self.grouped.key.clone(), Arc::new(step), Arc::new(merge));

@@ -108,9 +108,6 @@ pub enum TopologyProblem {
         /// The generated name.
         name: String,
     },
-    /// Nothing to run.
-    #[error("the topology has no source: begin with `builder.stream(..)` or `builder.table(..)`")]
-    Empty,
     /// A codec is needed and the types name none.
     #[error("`{node}` needs a serde for {role}: {fix}")]
     MissingSerde {

@@ -25,6 +25,22 @@ pub(crate) struct Origin {
     pub(crate) headers: Headers,
 }
 
+impl Origin {
+    /// Becomes that of a record; buffers are reused. The bytes are kept only if asked for.
+    pub(crate) fn set(&mut self, raw: &RawRecord<'_>, keeps_bytes: bool) {
+        self.known = true;
+        if *self.topic != *raw.topic {
+            self.topic = raw.topic.into();
+        }
+        (self.partition, self.offset, self.timestamp) = (raw.partition, raw.offset, raw.timestamp);
+        self.headers.clone_from(raw.headers);
+        if keeps_bytes {
+            keep(&mut self.key, raw.key);
+            keep(&mut self.value, raw.value);
+        }
+    }
+}
+
 impl Default for Origin {
     fn default() -> Self {
         Origin {
@@ -110,21 +126,6 @@ impl TaskContext {
             policies: Policies::default(),
             keeps_bytes: false,
             commit_requested: false,
-        }
-    }
-
-    /// A record is about to be decoded and processed.
-    pub(crate) fn begin(&mut self, raw: &RawRecord<'_>) {
-        let origin = &mut self.origin;
-        origin.known = true;
-        if *origin.topic != *raw.topic {
-            origin.topic = raw.topic.into();
-        }
-        (origin.partition, origin.offset, origin.timestamp) = (raw.partition, raw.offset, raw.timestamp);
-        origin.headers.clone_from(raw.headers);
-        if self.keeps_bytes {
-            keep(&mut origin.key, raw.key);
-            keep(&mut origin.value, raw.value);
         }
     }
 

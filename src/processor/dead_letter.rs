@@ -32,7 +32,10 @@ pub(crate) fn headers(
             headers.add("__streams.errors.exception", format!("highwater: {node}"));
             headers.add("__streams.errors.message", message);
             headers.add("__streams.errors.stacktrace", cut(chain(error)));
-            headers.add("__streams.errors.topic", origin.topic.as_bytes());
+            match origin.known {
+                true => headers.add("__streams.errors.topic", origin.topic.as_bytes()),
+                false => headers.add_null("__streams.errors.topic"), // a punctuation has no source record
+            }
             headers.add("__streams.errors.partition", origin.partition.to_string());
             headers.add("__streams.errors.offset", origin.offset.to_string());
         }

@@ -11,7 +11,7 @@ use crate::processor::aggregate::{Merge, Step};
 use crate::processor::late::{Late, Missed};
 use crate::processor::rows::{SessionRows, forward_flushed_sessions};
 use crate::processor::{Driven, Next, NodeClock, NodeInfo, Receive, TaskContext};
-use crate::record::{Change, Data, Meta, Timestamp};
+use crate::record::{Change, Data, Headers, Meta, Timestamp};
 use crate::serdes::SharedSerde;
 use crate::watermark::Closing;
 use crate::window::{SessionWindow, SessionWindows, TimeWindow, Windowed};
@@ -38,6 +38,8 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> Receive<K, V> 
             return Ok(());
         }
         let clock = self.clock.observe(meta.timestamp, cx);
+        // Before the fold, as for time windows: a record that moves time cannot reach the sessions that it closes.
+        self.close_if_due(clock, meta, cx)?;
         self.rows.select(&key).map_err(|error| cx.corrupt(&self.node, error))?;
         let at = meta.timestamp;
         let near = self.rows.find(at - self.windows.gap, at + self.windows.gap).map_err(|error| cx.corrupt(&self.node, error))?;
@@ -48,10 +50,9 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> Receive<K, V> 
             end: merged.end.max(other.end),
         });
         if self.is_late(session.end, clock, cx) {
-            return self.report_late(key, value, clock, meta, cx).and_then(|()| self.close_if_due(clock, meta, cx));
+            return self.report_late(key, value, clock, meta, cx);
         }
-        self.fold_into(session, near, key, value, meta, cx)?;
-        self.close_if_due(clock, meta, cx)
+        self.fold_into(session, near, key, value, meta, cx)
     }
 }
 
@@ -72,6 +73,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> SessionAggrega
         self.late.send(&key, &value, meta, &missed, &self.node, cx)
     }
 
+    /// Sessions that grew together are withdrawn before the user's function sees the new value, as in Kafka Streams (KS-W8).
     fn fold_into(
         &mut self,
         session: SessionWindow,
@@ -82,27 +84,27 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> SessionAggrega
         cx: &mut TaskContext,
     ) -> Flow {
         let grew = session.start != session.end || session.start != meta.timestamp;
-        let new = match self.row_of(&key, value, &near) {
-            Ok(new) => new,
+        let row = match self.merged(&key, &near) {
+            Ok(row) => row,
             Err(error) => return cx.failed(&self.node, error),
         };
         if grew {
             for (other, row) in near {
                 self.write(other, None, meta, cx)?;
                 let old = self.sends_old.then_some(row);
-                self.forward(&key, other, Change { old, new: None }, meta, cx)?;
+                self.forward(&key, other, Change { old, new: None }, cx)?;
             }
         }
+        let new = match self.step.apply(&key, value, row) {
+            Ok(new) => new,
+            Err(error) => return cx.failed(&self.node, error),
+        };
         self.write(session, new.as_ref(), meta, cx)?;
-        self.forward(&key, session, Change { old: None, new }, meta, cx)
+        self.forward(&key, session, Change { old: None, new }, cx)
     }
 
-    fn row_of(&self, key: &K, value: V, near: &[(SessionWindow, A)]) -> Result<Option<A>, BoxError> {
-        let mut row = self.step.initial();
-        for (_, other) in near {
-            row = self.merge.merge(key, row, other.clone())?;
-        }
-        self.step.apply(key, value, row)
+    fn merged(&self, key: &K, near: &[(SessionWindow, A)]) -> Result<Option<A>, BoxError> {
+        near.iter().try_fold(self.step.initial(), |row, (_, other)| self.merge.merge(key, row, other.clone()))
     }
 
     fn write(&mut self, session: SessionWindow, row: Option<&A>, meta: &Meta, cx: &mut TaskContext) -> Flow {
@@ -111,12 +113,13 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> SessionAggrega
         if self.on_close { Ok(()) } else { forward_flushed_sessions(&self.rows, evicted, &self.node, &mut self.next, cx) }
     }
 
-    /// Sends an update at once, unless the cache or the close of the session will. Its time is the session's last event (D5).
-    fn forward(&mut self, key: &K, session: SessionWindow, change: Change<A>, meta: &Meta, cx: &mut TaskContext) -> Flow {
+    /// Sends an update at once, unless the cache or the close of the session will. Its time is the session's last event (D5);
+    /// it has no headers, as several records made it.
+    fn forward(&mut self, key: &K, session: SessionWindow, change: Change<A>, cx: &mut TaskContext) -> Flow {
         if self.on_close || self.rows.caching() {
             return Ok(());
         }
-        let meta = Meta { timestamp: session.end, headers: meta.headers.clone() };
+        let meta = Meta { timestamp: session.end, headers: Headers::default() };
         self.next.receive(Windowed { key: key.clone(), window: session }, change, &meta, cx)
     }
 

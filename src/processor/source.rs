@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{BoxError, ErrorKind, Fault, Flow, SerdeError};
+use crate::processor::context::Origin;
 use crate::processor::{Next, NodeInfo, ReceiveRaw, Staged, TaskContext};
 use crate::record::{Data, Meta, RawRecord, Timestamp};
 use crate::serdes::{Role, SharedSerde, Slot};
@@ -22,6 +23,39 @@ pub enum InvalidTimestamp {
     UsePartitionTime,
 }
 
+/// A decoded record and where it came from. It waits while the task compares heads; the task may run another record in
+/// between, so the origin waits with it.
+pub(crate) struct StagedRecord<K, V> {
+    record: Option<(K, V, Meta)>,
+    origin: Origin,
+}
+
+impl<K, V> Default for StagedRecord<K, V> {
+    fn default() -> Self {
+        StagedRecord { record: None, origin: Origin::default() }
+    }
+}
+
+impl<K, V> StagedRecord<K, V> {
+    /// The context is that of `raw` from here on.
+    fn take_context(&mut self, raw: &RawRecord<'_>, cx: &mut TaskContext) {
+        std::mem::swap(&mut self.origin, &mut cx.origin);
+        cx.origin.set(raw, cx.keeps_bytes);
+    }
+    /// Puts the record aside; the context is what it was before.
+    fn keep(&mut self, record: (K, V, Meta), cx: &mut TaskContext) {
+        self.record = Some(record);
+        std::mem::swap(&mut self.origin, &mut cx.origin);
+    }
+    /// The record is taken, and the context is its.
+    fn take(&mut self, cx: &mut TaskContext) -> Option<(K, V, Meta)> {
+        let record = self.record.take()?;
+        std::mem::swap(&mut self.origin, &mut cx.origin);
+        cx.at(record.2.timestamp);
+        Some(record)
+    }
+}
+
 /// The head of a sub-topology for one input partition.
 pub(crate) struct Source<K, V> {
     pub(crate) key: SharedSerde<K>,
@@ -30,7 +64,7 @@ pub(crate) struct Source<K, V> {
     pub(crate) invalid: InvalidTimestamp,
     pub(crate) bad_time_to: Option<Arc<str>>,
     pub(crate) node: NodeInfo,
-    pub(crate) staged: Option<(K, V, Meta)>,
+    pub(crate) staged: StagedRecord<K, V>,
     pub(crate) next: Next<K, V>,
 }
 
@@ -51,7 +85,7 @@ impl<K: Data, V: Data> Source<K, V> {
 
 impl<K: Data, V: Data> ReceiveRaw for Source<K, V> {
     fn stage(&mut self, raw: RawRecord<'_>, partition_time: Timestamp, cx: &mut TaskContext) -> Result<Staged, Fault> {
-        cx.begin(&raw);
+        self.staged.take_context(&raw, cx);
         let (key, value) = match self.decode(&raw) {
             Ok(pair) => pair,
             Err(error) => return cx.undecodable(&self.node, error).map(|()| Staged::Dropped),
@@ -66,16 +100,13 @@ impl<K: Data, V: Data> ReceiveRaw for Source<K, V> {
             cx.drop_record(1);
             return Ok(Staged::Dropped);
         }
-        self.staged = Some((key, value, Meta { timestamp, headers: raw.headers.clone() }));
+        self.staged.keep((key, value, Meta { timestamp, headers: raw.headers.clone() }), cx);
         Ok(Staged::Ready(timestamp))
     }
 
     fn run(&mut self, cx: &mut TaskContext) -> Flow {
-        match self.staged.take() {
-            Some((key, value, meta)) => {
-                cx.at(meta.timestamp);
-                self.next.receive(key, value, &meta, cx)
-            }
+        match self.staged.take(cx) {
+            Some((key, value, meta)) => self.next.receive(key, value, &meta, cx),
             None => Ok(()),
         }
     }
@@ -108,7 +139,7 @@ fn own_timestamp(raw: &RawRecord<'_>, partition_time: Timestamp, invalid: Invali
 pub(crate) struct RawSource<F, K, V> {
     pub(crate) decode: Arc<F>,
     pub(crate) node: NodeInfo,
-    pub(crate) staged: Option<(K, V, Meta)>,
+    pub(crate) staged: StagedRecord<K, V>,
     pub(crate) next: Next<K, V>,
 }
 
@@ -117,10 +148,10 @@ where
     F: Fn(RawRecord<'_>) -> Result<Option<(K, V)>, BoxError> + Send + Sync,
 {
     fn stage(&mut self, raw: RawRecord<'_>, _: Timestamp, cx: &mut TaskContext) -> Result<Staged, Fault> {
-        cx.begin(&raw);
+        self.staged.take_context(&raw, cx);
         match (self.decode)(raw) {
             Ok(Some((key, value))) if raw.timestamp >= Timestamp::from_millis(0) => {
-                self.staged = Some((key, value, Meta { timestamp: raw.timestamp, headers: raw.headers.clone() }));
+                self.staged.keep((key, value, Meta { timestamp: raw.timestamp, headers: raw.headers.clone() }), cx);
                 Ok(Staged::Ready(raw.timestamp))
             }
             Ok(Some(_)) => {
@@ -133,11 +164,8 @@ where
     }
 
     fn run(&mut self, cx: &mut TaskContext) -> Flow {
-        match self.staged.take() {
-            Some((key, value, meta)) => {
-                cx.at(meta.timestamp);
-                self.next.receive(key, value, &meta, cx)
-            }
+        match self.staged.take(cx) {
+            Some((key, value, meta)) => self.next.receive(key, value, &meta, cx),
             None => Ok(()),
         }
     }

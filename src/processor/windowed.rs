@@ -106,16 +106,16 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Receive<K, V> for TimeAggregat
             return Ok(());
         }
         let clock = self.clock.observe(meta.timestamp, cx);
+        if self.on_close && !cx.bounded {
+            // Kafka Streams sends what a record closes at that record, with its headers. Before the fold: the fold moves the
+            // store's own time, behind which a jump would hide the windows that it closes; it cannot touch them itself.
+            self.close_by_stream_time(clock.unwrap_or(meta.timestamp), meta, cx)?;
+        }
         let mut windows = std::mem::take(&mut self.scratch);
         self.windows.containing(meta.timestamp, &mut windows);
         let done = self.fold_all(&windows, key, value, clock, meta, cx);
         self.scratch = windows;
-        done?;
-        if !self.on_close || cx.bounded {
-            return Ok(());
-        }
-        // Kafka Streams sends what a record closes at that record, with its headers.
-        clock.map_or(Ok(()), |clock| self.close_by_stream_time(clock, meta, cx))
+        done
     }
 }
 

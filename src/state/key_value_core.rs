@@ -82,8 +82,11 @@ impl Below for KeyValueRows {
             (Some(recency), None) => recency.forget(row),
             (None, _) => None,
         };
-        if let Some(evicted) = evicted {
-            self.rows.put(&evicted, None, at, |key| key.extend_from_slice(&evicted)); // logged before the row that pushed it out
+        match evicted {
+            // Only a plain store tells its changelog, before the row that pushed the other out: as Kafka Streams.
+            Some(evicted) if self.rows.stamped() => self.rows.table.remove_silently(&evicted),
+            Some(evicted) => self.rows.put(&evicted, None, at, |key| key.extend_from_slice(&evicted)),
+            None => {}
         }
         self.rows.put(row, value, at, |key| key.extend_from_slice(row));
         Ok(true)

@@ -35,6 +35,9 @@ impl Rows {
             plain_backend: how.spec.plain_backend && how.spec.stamped,
         }
     }
+    pub(crate) fn stamped(&self) -> bool {
+        self.stamped
+    }
     /// When the changelog record of this write says it happened: a stamped row's own time, else the record's.
     pub(crate) fn time_of(&self, value: Option<&[u8]>, at: Timestamp) -> i64 {
         let stamp = value.filter(|_| self.stamped).and_then(<[u8]>::first_chunk::<8>);

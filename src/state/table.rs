@@ -25,6 +25,8 @@ struct Row {
     at: i64,
     /// Touched since the last sweep of the read cache.
     used: bool,
+    /// The changelog does not hear of its last write.
+    silent: bool,
 }
 
 /// Rows by key. Committed ones come from the backend and stay at hand; changed ones stay until `apply` or `abort`.
@@ -70,7 +72,7 @@ impl Table {
             EntryRef::Vacant(place) => {
                 let value = self.backend.get(key)?;
                 self.clean_bytes += weight(key, &value);
-                place.insert(Row { value, seq: 0, at: 0, used: true })
+                place.insert(Row { value, seq: 0, at: 0, used: true, silent: false })
             }
         };
         row.used = true;
@@ -93,7 +95,7 @@ impl Table {
                     (old, new) => *old = new.map(<[u8]>::to_vec),
                 }
                 let after = weight(key, &row.value);
-                (row.seq, row.at, row.used) = (seq, at, true);
+                (row.seq, row.at, row.used, row.silent) = (seq, at, true, false);
                 match dirtied {
                     Some(key) => {
                         self.clean_bytes = self.clean_bytes.saturating_sub(before);
@@ -105,12 +107,20 @@ impl Table {
                 }
             }
             EntryRef::Vacant(place) => {
-                let row = Row { value: value.map(<[u8]>::to_vec), seq, at, used: true };
+                let row = Row { value: value.map(<[u8]>::to_vec), seq, at, used: true, silent: false };
                 self.dirty_bytes += weight(key, &row.value);
                 let key = place.insert_entry(row).key().clone();
                 self.dirty_order.insert(&key);
                 self.dirty.push(key);
             }
+        }
+    }
+
+    /// Deletes `key` without a changelog record.
+    pub(crate) fn remove_silently(&mut self, key: &[u8]) {
+        self.put(key, None, 0);
+        if let Some(row) = self.rows.get_mut(key) {
+            row.silent = true;
         }
     }
 
@@ -135,7 +145,7 @@ impl Table {
     /// Rows changed since the last call, in the order of each row's latest write.
     pub(crate) fn drain(&mut self, mut visit: impl FnMut(Change<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let mut changed: Vec<(&SharedKey, &Row)> = self.dirty.iter().filter_map(|key| self.rows.get_key_value(key)).collect();
-        changed.retain(|(_, row)| row.seq > self.drained);
+        changed.retain(|(_, row)| row.seq > self.drained && !row.silent);
         changed.sort_unstable_by_key(|(_, row)| row.seq);
         self.drained = self.last_seq;
         changed.into_iter().try_for_each(|(key, row)| visit(Change { seq: row.seq, key, value: row.value.as_deref(), at: row.at }))

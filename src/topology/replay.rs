@@ -24,10 +24,6 @@ use crate::topology::time;
 /// Decides everything about a topology, or tells everything that is wrong with it.
 pub(crate) fn replay(draft: Draft) -> Result<Plan, Vec<TopologyProblem>> {
     let mut replay = Replay::new(draft.settings, draft.problems);
-    let reads = |call: &Call| matches!(call.op, Op::Stream { .. } | Op::Table { .. });
-    if !draft.calls.iter().any(reads) && replay.problems.is_empty() {
-        replay.problems.push(TopologyProblem::Empty);
-    }
     for (id, call) in draft.calls.iter().enumerate() {
         check::names(call, &mut replay.problems);
         let value = replay.call(id, call);

@@ -107,7 +107,8 @@ pub struct SessionWindows {
 }
 
 impl SessionWindows {
-    /// A session ends after this long without a record; two records exactly this far apart share one (KS-W6).
+    /// A session ends after this long without a record; two records exactly this far apart share one (KS-W6). With a gap of
+    /// zero only records of one instant do.
     pub const fn with_gap(gap: Duration) -> Self {
         SessionWindows { gap, grace: Duration::ZERO }
     }
@@ -115,9 +116,6 @@ impl SessionWindows {
     pub const fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
-    }
-    pub(crate) fn problem(&self) -> Option<&'static str> {
-        (millis(self.gap) == 0).then_some("the inactivity gap is zero: give it at least a millisecond")
     }
 }
 
@@ -301,6 +299,5 @@ mod tests {
         assert!(TimeWindows::of(Duration::ZERO).problem().is_some());
         assert!(TimeWindows::of(Duration::from_secs(1)).advance_by(Duration::from_secs(2)).problem().is_some());
         assert!(TimeWindows::of(Duration::from_secs(1)).problem().is_none());
-        assert!(SessionWindows::with_gap(Duration::ZERO).problem().is_some());
     }
 }
