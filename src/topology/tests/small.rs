@@ -303,8 +303,7 @@ fn one_name_with_two_types_is_a_problem() {
         { "op": "stream", "id": "a", "topics": ["in"] },
         { "op": "stream", "id": "b", "topics": ["in"] },
     ]));
-    let typed = |op: Op| Call::new(op, &[]).typed::<String, i64>();
-    twice.calls[0] = typed(twice.calls[0].op.clone());
+    twice.calls[0].types = Call::new(Op::Merge, &[]).typed::<String, i64>().types;
     twice.calls[1].types = Call::new(Op::Merge, &[]).typed::<String, bool>().types;
     let Err(found) = replay(twice) else { panic!("two types, and built") };
     let told = "`KSTREAM-SOURCE-0000000001`: the topic `in` is read twice, as (alloc::string::String, i64) and as (alloc::string::String, bool): \
