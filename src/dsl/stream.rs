@@ -473,14 +473,15 @@ fn hand_out<S: StoreSet>(names: &[String], assembly: &mut Assembly<'_>) -> S::Ha
     S::hand_out(&mut || assembly.handle(names.next().expect("as many handles as plans are taken")))
 }
 
-/// The three nodes of a repartition topic: filter, sink, source. The filter lets everything pass but in front of a grouping,
-/// which has no use for null keys; a left join has.
+/// The three nodes of a repartition topic: filter, sink, source. The filter drops null keys, unless a left join wants them.
 pub(crate) fn with_shuffle<K: Data, V: Data>(call: Call, topic: &Repartitioned<K, V>) -> Call {
-    let grouping = matches!(call.op, Op::Group { .. });
     let (filter_key, key, value, partition_by) = (topic.key.clone(), topic.key.clone(), topic.value.clone(), topic.partition_by.clone());
     let call = call.part(Part::ShuffleFilter, move |assembly, id| {
         let next = assembly.output_of::<K, V>(id);
-        if grouping { erase::<K, V>(NullKeyFilter { key: filter_key.clone(), next }) } else { erase::<K, V>(Pass(next)) }
+        match assembly.null_keys_welcome_behind(id) {
+            true => erase::<K, V>(Pass(next)),
+            false => erase::<K, V>(NullKeyFilter { key: filter_key.clone(), next }),
+        }
     });
     let call = call.part(Part::ShuffleSink, move |assembly, id| {
         let (topic, node) = (assembly.sink_topic(id), assembly.info(id));

@@ -52,6 +52,6 @@ mod tests {
             heap.push(Timestamp::from_millis(time), queue);
         }
         let order: Vec<usize> = std::iter::from_fn(|| heap.pop()).collect();
-        assert_eq!(order, [2, 3, 1, 0]);
+        assert_eq!(order, [2, 3, 0, 1]);
     }
 }

@@ -12,7 +12,7 @@ use crate::processor::edge::{Discard, Fanout};
 use crate::processor::{Driven, Next, NodeInfo, Outputs, Receive, Shared, SourceMaker};
 use crate::record::Data;
 use crate::state::{Layout, OpenStore, Opened, Store, StoreControl, StoreEnvironment, StoreSpec};
-use crate::topology::draft::{CallId, Erased, SinkTopic};
+use crate::topology::draft::{CallId, Erased, Part, SinkTopic};
 use crate::topology::node::{CallFacts, NodeKind, Plan};
 use crate::topology::{NodeId, Topology};
 use crate::window::Watermark;
@@ -129,6 +129,21 @@ impl Assembly<'_> {
             NodeKind::Sink { topic: SinkTopic::Fixed(topic), .. } => topic.as_str().into(),
             _ => unreachable!("only sinks with a fixed topic ask for it"),
         }
+    }
+
+    /// Whether a left join lies behind the repartition topic of this node's call: then null keys must pass through it (K2.4).
+    pub(crate) fn null_keys_welcome_behind(&self, id: NodeId) -> bool {
+        let plan = &self.plan;
+        let call = plan.nodes[id].call;
+        let of_topic = |node: &&crate::topology::node::Node| node.call == call && node.part == Part::ShuffleSource;
+        let mut below: Vec<NodeId> = plan.nodes.iter().filter(of_topic).flat_map(|node| node.children.clone()).collect();
+        while let Some(node) = below.pop() {
+            if plan.calls[plan.nodes[node].call].welcomes_null_keys {
+                return true;
+            }
+            below.extend(&plan.nodes[node].children);
+        }
+        false
     }
 
     /// What node `id` forwards to.

@@ -82,6 +82,8 @@ pub(crate) struct CallFacts {
     /// A table whose changes must carry the old value, because something downstream asked.
     pub(crate) sends_old: bool,
     pub(crate) on_error: Option<OnError>,
+    /// A left join of a stream with a table: records without a key are welcome.
+    pub(crate) welcomes_null_keys: bool,
     pub(crate) windows: Option<WindowFacts>,
     /// `suppress` until windows close: how long after a window's end it closes (sessions: gap and grace).
     pub(crate) close_grace_ms: Option<i64>,

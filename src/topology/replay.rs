@@ -127,7 +127,8 @@ impl Replay {
 
     /// Replays one call. A missing input was reported when the call was made, and gives nothing.
     fn call(&mut self, id: CallId, call: &Call) -> Value {
-        self.facts.insert(id, CallFacts { on_error: call.on_error.clone(), ..CallFacts::default() });
+        let welcomes_null_keys = matches!(call.op, Op::JoinTable { left: true, .. });
+        self.facts.insert(id, CallFacts { on_error: call.on_error.clone(), welcomes_null_keys, ..CallFacts::default() });
         let value = match &call.op {
             Op::AddStore { store } => {
                 let store = self.given_store(store);

@@ -95,6 +95,10 @@ fn field<'o>(op: &'o Op, name: &str) -> Option<&'o str> {
             };
             op.supplier.as_ref().or(of_store).map(|supplier| supplier.kind.as_str())
         }
+        "store.supplier.retention_ms" => match &op.store {
+            Some(StoreField::Spec(spec)) => spec.supplier.as_ref().and_then(|supplier| supplier.retention_ms).map(|_| "own"),
+            _ => None,
+        },
         "kind" => op.kind.as_deref(),
         "pattern" => op.pattern.as_deref(),
         "api" => None,
