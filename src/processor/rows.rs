@@ -256,6 +256,10 @@ impl<K: Data, V: Data> SessionRows<K, V> {
             .map(|row| Ok((session(row.start, row.end), self.codecs.read_key(&row.key)?, self.codecs.read_row(&row.value)?.value)));
         typed.collect()
     }
+    /// The oldest end of a session that the store will still have after a write at `at`.
+    pub(crate) fn oldest_kept(&self, at: Timestamp) -> Timestamp {
+        Timestamp::from_millis(lock(&self.core).oldest_kept(at.as_millis()))
+    }
     pub(crate) fn any(&self) -> bool {
         lock(&self.core).ending_in(i64::MIN, i64::MAX, 1).is_ok_and(|rows| !rows.is_empty())
     }

@@ -137,7 +137,10 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> SessionAggrega
             return Ok(());
         }
         let Some(before) = self.clock.advance(close) else { return Ok(()) };
-        let earliest = before.map_or(0, |before| before.as_millis().max(0));
+        // Sessions whose segment goes with this record are not sent, as in Kafka Streams: a longer retention avoids it, and
+        // bounded mode has no such edge.
+        let kept = self.rows.oldest_kept(observed).as_millis();
+        let earliest = before.map_or(0, |before| before.as_millis().max(0)).max(kept);
         let due = self.rows.ending_in(Timestamp::from_millis(earliest), latest, usize::MAX);
         for (session, key, row) in due.map_err(|error| cx.corrupt(&self.node, error))? {
             self.emit_final(session, key, row, meta, cx)?;

@@ -7,7 +7,7 @@ use crate::state::backend::Direction;
 use crate::state::key_schema::RowLayout;
 use crate::state::open::OpenStore;
 use crate::state::rows::{Below, Cached};
-use crate::state::spec::Layout;
+use crate::state::spec::{Layout, StoreKind};
 use crate::state::table::Table;
 
 /// The shortest segment, in ms.
@@ -18,6 +18,9 @@ const SHORTEST_SEGMENT: i64 = 60_000;
 pub(crate) struct Retention {
     pub(crate) layout: RowLayout,
     keep: i64,
+    /// Whether the instant exactly `keep` behind is hidden (1) or still shown (0): Kafka Streams' time-ordered window stores
+    /// show one instant more than the others.
+    edge: i64,
     /// The largest time that reached the table.
     observed: i64,
     /// The largest time that was ever written, cached or not: nothing lies behind it.
@@ -43,6 +46,7 @@ impl Retention {
         Retention {
             layout,
             keep,
+            edge: i64::from(!matches!((layout, how.spec.kind), (RowLayout::Indexed { .. }, StoreKind::Window { .. }))),
             observed: -1,
             newest: -1,
             floor: i64::MIN,
@@ -81,8 +85,19 @@ impl Retention {
     }
     /// Rows before this time are not shown.
     pub(crate) fn oldest_visible(&self) -> i64 {
-        let behind = if self.bounded { i64::MIN } else { self.observed.saturating_sub(self.keep).saturating_add(1) };
+        let behind = if self.bounded { i64::MIN } else { self.observed.saturating_sub(self.keep).saturating_add(self.edge) };
         behind.max(self.floor)
+    }
+    /// The oldest time that is still there once a row of time `newest` is written: segments go as a whole, and at once.
+    /// Memory drops nothing before its owner has seen it.
+    pub(crate) fn oldest_kept(&self, newest: i64) -> i64 {
+        match self.layout {
+            RowLayout::Segmented { interval } | RowLayout::Indexed { interval } if !self.bounded => {
+                let edge = self.observed.max(newest).saturating_sub(self.keep);
+                edge.div_euclid(interval).saturating_mul(interval)
+            }
+            _ => i64::MIN,
+        }
     }
     /// Whether a row of that time may be written. It moves the observed time, as every attempt does.
     pub(crate) fn admits(&mut self, time: i64) -> bool {

@@ -177,6 +177,10 @@ impl SessionCore {
         Ok(found)
     }
 
+    /// The oldest end of a session that is still there once one ends at `newest`.
+    pub(crate) fn oldest_kept(&self, newest: i64) -> i64 {
+        self.cached.below.retention.oldest_kept(newest)
+    }
     /// Sessions of all keys with `from <= end <= to`, by end, start and key (in memory by end, key, latest start first), at
     /// most `limit` of them.
     pub(crate) fn ending_in(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<SessionRow>, StoreError> {

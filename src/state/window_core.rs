@@ -180,7 +180,10 @@ impl WindowCore {
         for ((start, key), known) in found {
             let value = match known {
                 Some(value) => value,
-                None => self.read(&key, start, |value| value.map(<[u8]>::to_vec))?,
+                None => {
+                    self.cached.below.row_key(&key, start, 0, &mut self.row);
+                    self.cached.below.rows.table.get(&self.row)?.map(<[u8]>::to_vec)
+                }
             };
             rows.extend(value.map(|value| WindowRow { key, start, value }));
             if rows.len() == limit {
