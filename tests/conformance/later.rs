@@ -75,7 +75,11 @@ impl Later {
 
     fn value(&self, scenario: &Scenario) -> Option<String> {
         let later = self.values.iter().find(|later| {
-            let in_scenario = later.field == "api" && scenario.api.as_deref() == Some(&later.value);
+            let in_scenario = match later.field.as_str() {
+                "api" => scenario.api.as_deref() == Some(&later.value),
+                "dead-letter.after-sink" => dead_letter_after_sink(scenario),
+                _ => false,
+            };
             in_scenario
                 || scenario
                     .topology
@@ -101,9 +105,19 @@ fn field<'o>(op: &'o Op, name: &str) -> Option<&'o str> {
         },
         "kind" => op.kind.as_deref(),
         "pattern" => op.pattern.as_deref(),
-        "api" => None,
+        "api" | "dead-letter.after-sink" => None,
         other => panic!("later.toml: no field {other}"),
     }
+}
+
+/// Whether a dead letter may be written for a record that a sink beside the failing operator took before.
+fn dead_letter_after_sink(scenario: &Scenario) -> bool {
+    let sinks = scenario.topology.iter().enumerate().filter(|(_, op)| op.op == "to");
+    let has_later_sibling =
+        |nth: usize, sink: &Op| scenario.topology[nth + 1..].iter().any(|op| op.op != "to" && op.input(0) == sink.input(0));
+    scenario.config.contains_key("errors.dead.letter.queue.topic.name")
+        && scenario.config.get("processing.exception.handler").is_some_and(|handler| handler == "continue")
+        && sinks.into_iter().any(|(nth, sink)| has_later_sibling(nth, sink))
 }
 
 /// For every id whether it is a table.
