@@ -34,7 +34,7 @@ pub use state::{
 };
 #[doc(hidden)]
 pub use testing::BareTask;
-pub use testing::{RawOutput, TopologyTestDriver};
+pub use testing::{Announced, RawOutput, TopologyTestDriver, TopologyTestDriverBuilder};
 pub use topology::{OffsetReset, SubtopologyInfo, TopicConfig, Topology};
 pub use window::{
     Buffer, EmitStrategy, SessionWindow, SessionWindows, SlidingWindows, Suppressed, TimeWindow, TimeWindows, UnlimitedWindows, Watermark,

@@ -1,7 +1,8 @@
 //! What the nodes of a task share while a record passes, and what happens when a node fails.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::DeadLetterHeaders;
 use crate::error::{BoxError, Error, ErrorKind, Fault, Flow, OnError, Place, StoreError};
@@ -63,8 +64,17 @@ pub(crate) struct Counters {
     pub(crate) dropped: AtomicU64,
     /// (record, window) pairs missed.
     pub(crate) late: AtomicU64,
+    /// The same by the name of the node.
+    pub(crate) late_by_node: Mutex<BTreeMap<Arc<str>, u64>>,
     /// Records whose time was too far ahead of the wall clock.
     pub(crate) bad_time: AtomicU64,
+}
+
+impl Counters {
+    /// Pairs missed at one node.
+    pub(crate) fn late_of(&self, node: &str) -> u64 {
+        self.late_by_node.lock().unwrap_or_else(PoisonError::into_inner).get(node).copied().unwrap_or(0)
+    }
 }
 
 /// What happens to records that fail, where neither the source nor the operator says otherwise.
@@ -137,6 +147,15 @@ impl TaskContext {
 
     pub(crate) fn drop_record(&self, records: u64) {
         self.counters.dropped.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// A record missed this many windows of a node.
+    #[cold]
+    pub(crate) fn late_record(&self, node: &NodeInfo, windows: usize) {
+        let pairs = windows as u64;
+        self.counters.late.fetch_add(pairs, Ordering::Relaxed);
+        *self.counters.late_by_node.lock().unwrap_or_else(PoisonError::into_inner).entry(node.name.clone()).or_default() += pairs;
+        self.drop_record(pairs);
     }
 
     /// What a write to a store keeps of the record being processed.

@@ -4,7 +4,6 @@
 //! is never merged).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::error::{BoxError, Fault, Flow};
 use crate::processor::aggregate::{Merge, Step};
@@ -66,8 +65,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> SessionAggrega
     }
 
     fn report_late(&mut self, key: K, value: V, clock: Option<Timestamp>, meta: &Meta, cx: &mut TaskContext) -> Flow {
-        cx.counters.late.fetch_add(1, Ordering::Relaxed);
-        cx.drop_record(1);
+        cx.late_record(&self.node, 1);
         let missed = [TimeWindow { start: meta.timestamp, end: meta.timestamp }];
         let missed = Missed { windows: &missed, clock, partial: false };
         self.late.send(&key, &value, meta, &missed, &self.node, cx)

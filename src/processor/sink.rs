@@ -15,6 +15,10 @@ pub(crate) trait Output: Send {
     fn partitions(&mut self, topic: u32) -> i32;
     /// Takes a record. The bytes are borrowed only for the call.
     fn send(&mut self, topic: u32, record: Outgoing<'_>) -> Result<(), BoxError>;
+    /// Time of the last data that this task sent to the partition, if it sent any: the time of the control records that follow it.
+    fn last_sent(&self, _topic: u32, _partition: i32) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// A record on its way out.

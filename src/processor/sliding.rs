@@ -11,7 +11,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::error::{Fault, Flow};
 use crate::processor::aggregate::Step;
@@ -113,8 +112,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> SlidingAggregate<S, K, V, A> {
     }
 
     fn report_late(&mut self, arrival: &Arrival<'_, K, V>, cx: &mut TaskContext) -> Flow {
-        cx.counters.late.fetch_add(arrival.missed.len() as u64, Ordering::Relaxed);
-        cx.drop_record(arrival.missed.len() as u64);
+        cx.late_record(&self.node, arrival.missed.len());
         let missed = Missed { windows: &arrival.missed, clock: arrival.clock, partial: arrival.entered };
         self.late.send(&arrival.key, &arrival.value, arrival.meta, &missed, &self.node, cx)
     }

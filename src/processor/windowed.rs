@@ -5,7 +5,6 @@
 //! `end + grace <= clock`. Rules: KS-W1 to W3, E1 to E4, A1, A2; DESIGN §3.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::error::{Fault, Flow};
 use crate::processor::aggregate::Step;
@@ -130,8 +129,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> TimeAggregate<S, K, V, A> {
         let mut rest = Some((key, value));
         if !missed.is_empty() {
             let (key, value) = rest.as_ref().expect("not taken yet");
-            cx.counters.late.fetch_add(missed.len() as u64, Ordering::Relaxed);
-            cx.drop_record(missed.len() as u64);
+            cx.late_record(&self.node, missed.len());
             let missed = Missed { windows: &missed, clock, partial: !entered.is_empty() };
             self.late.send(key, value, meta, &missed, &self.node, cx)?;
         }

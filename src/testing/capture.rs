@@ -1,11 +1,11 @@
-//! What a task under test has sent.
+//! What the tasks under test have sent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::BoxError;
 use crate::processor::{Outgoing, Output, Target};
-use crate::record::{Headers, Timestamp};
+use crate::record::{Headers, TaskId, Timestamp};
 
 /// A record as bytes, as the log would carry it.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub struct RawOutput {
     pub timestamp: Option<Timestamp>,
     /// Headers.
     pub headers: Headers,
+    /// The task that sent it; `0_0` in stream time, where one task runs everything.
+    pub task: TaskId,
 }
 
 #[derive(Debug, Default)]
@@ -31,19 +33,26 @@ struct Sent {
     records: Vec<RawOutput>,
 }
 
-/// Keeps what a task sends. Clones share it.
-#[derive(Clone, Debug, Default)]
+/// Keeps what tasks send, in the order sent. Made for one task; `of` makes another over the same records.
+#[derive(Clone, Debug)]
 pub(crate) struct Capture {
     sent: Arc<Mutex<Sent>>,
-    /// Partition of the task that sends.
-    partition: i32,
-    partitions: BTreeMap<String, i32>,
+    task: TaskId,
+    /// Topics that are not named have one partition.
+    partitions: Arc<BTreeMap<String, i32>>,
+    /// Time of the last data that this task sent, by topic and partition.
+    last: BTreeMap<(u32, i32), Timestamp>,
 }
 
 impl Capture {
-    /// For a task of this partition, in a log whose topics have one partition unless said.
-    pub(crate) fn new(partition: i32, partitions: BTreeMap<String, i32>) -> Self {
-        Capture { sent: Arc::default(), partition, partitions }
+    /// For a log whose topics have these numbers of partitions, one unless said.
+    pub(crate) fn new(partitions: BTreeMap<String, i32>) -> Self {
+        let task = TaskId { subtopology: 0, partition: 0 };
+        Capture { sent: Arc::default(), task, partitions: Arc::new(partitions), last: BTreeMap::new() }
+    }
+    /// The end at which a task sends.
+    pub(crate) fn of(&self, task: TaskId) -> Self {
+        Capture { task, last: BTreeMap::new(), ..self.clone() }
     }
     /// Everything since the last call, in the order sent.
     pub(crate) fn take(&self) -> Vec<RawOutput> {
@@ -54,6 +63,9 @@ impl Capture {
     }
     fn count(&self, topic: &str) -> i32 {
         self.partitions.get(topic).copied().unwrap_or(1)
+    }
+    fn name(&self, topic: u32) -> Arc<str> {
+        self.lock().topics[topic as usize].clone()
     }
 }
 
@@ -70,21 +82,26 @@ impl Output for Capture {
         slot
     }
     fn partitions(&mut self, topic: u32) -> i32 {
-        let name = self.lock().topics[topic as usize].clone();
-        self.count(&name)
+        self.count(&self.name(topic))
+    }
+    fn last_sent(&self, topic: u32, partition: i32) -> Option<Timestamp> {
+        self.last.get(&(topic, partition)).copied()
     }
     fn send(&mut self, topic: u32, record: Outgoing<'_>) -> Result<(), BoxError> {
-        let name = self.lock().topics[topic as usize].clone();
+        let name = self.name(topic);
         let partition = match record.target {
             Target::Partition(partition) => partition,
             Target::ByKey(bytes) => crate::kafka::partition_of(bytes, self.count(&name)),
-            Target::OwnPartition => self.partition,
+            Target::OwnPartition => self.task.partition,
             Target::Any => 0,
         };
         let timestamp = Some(record.timestamp).filter(|at| *at != Timestamp::UNKNOWN);
+        if let Some(at) = timestamp.filter(|_| record.key.is_some() || record.value.is_some()) {
+            self.last.insert((topic, partition), at);
+        }
         let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
         let headers = record.headers.clone();
-        self.lock().records.push(RawOutput { topic: name, partition, key, value, timestamp, headers });
+        self.lock().records.push(RawOutput { topic: name, partition, key, value, timestamp, headers, task: self.task });
         Ok(())
     }
 }

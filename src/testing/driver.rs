@@ -1,30 +1,35 @@
 //! A topology without a broker: piped records run to their end, time moves by hand.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::config::Settings;
 use crate::dsl::Topic;
 use crate::error::{Error, ErrorKind, Place};
-use crate::processor::Staged;
-use crate::record::{Data, Headers, RawRecord, Record, Timestamp};
-use crate::runtime::task::{Task, TaskParts};
-use crate::serdes::{Role, SharedSerde, Slot};
-use crate::state::{CacheBudget, MemoryBackend, Store, StoreRef};
-use crate::testing::capture::{Capture, RawOutput};
-use crate::testing::heap::QueueHeap;
+use crate::processor::Counters;
+use crate::record::{Data, Headers, Record, TaskId, Timestamp};
+use crate::runtime::task::Task;
+use crate::state::{Store, StoreRef};
+use crate::testing::bounded::{Announced, Bounded};
+use crate::testing::builder::TopologyTestDriverBuilder;
+use crate::testing::capture::RawOutput;
+use crate::testing::feed::Incoming;
+use crate::testing::stream_time::StreamTime;
+use crate::testing::typed;
 use crate::topology::Topology;
 
-/// Drives a topology by hand: one task for all of it, one partition per topic, a commit after every record.
+/// Drives a topology by hand: a piped record is processed to the very end, through repartition topics too, before `pipe` returns.
 ///
-/// A piped record goes into its topic's queue and is processed to the very end, through repartition topics too, before
-/// `pipe` returns. Record caches are flushed after each record, so they show only where one record writes a key twice.
-/// Wall-clock time moves by [`advance_wall_clock`](Self::advance_wall_clock) alone.
+/// Record caches are flushed after each record, so they show only where one record writes a key twice. Wall-clock time moves by
+/// [`advance_wall_clock`](Self::advance_wall_clock) alone.
 ///
-/// Not simulated: several partitions (but in bounded mode, see [`partitions`](Self::partitions)), rebalances, transactions,
-/// restoring from changelogs.
+/// **Stream time**: one task for all of it, one partition per topic, as in Kafka Streams' own driver. **Bounded mode**, where a source
+/// declares a watermark: one task per sub-topology and partition, as the engine would run them, with as many partitions as
+/// [`builder`](Self::builder) is told. The input ends with [`finish`](Self::finish).
+///
+/// Not simulated: rebalances, transactions, restoring from changelogs.
 ///
 /// ```
 /// use highwater::{StreamsBuilder, Timestamp, Topic, TopologyTestDriver};
@@ -46,32 +51,78 @@ use crate::topology::Topology;
 /// assert_eq!(counts.last(), Some(&("be".to_owned(), 2)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Bounded mode, two partitions of which one falls silent:
+///
+/// ```
+/// use std::time::Duration;
+/// use highwater::{Consumed, EmitStrategy, StreamsBuilder, TimeWindows, Timestamp, Topic, TopologyTestDriver, Watermark, Windowed};
+///
+/// const CLICKS: Topic<String, String> = Topic::new("clicks");
+/// const PER_MINUTE: Topic<Windowed<String>, i64> = Topic::new("clicks-per-minute");
+///
+/// let builder = StreamsBuilder::new();
+/// builder
+///     .stream(Consumed::with(CLICKS).watermark(Watermark::bounded(Duration::from_secs(5))))
+///     .group_by(|_user, page| page.clone())
+///     .windowed_by(TimeWindows::of(Duration::from_mins(1)))
+///     .emit(EmitStrategy::on_window_close())
+///     .count("per-page")
+///     .to(PER_MINUTE);
+///
+/// let mut driver = TopologyTestDriver::builder(&builder.build()?).partitions("clicks", 2).build()?;
+/// let click = |driver: &mut TopologyTestDriver, partition, second| {
+///     driver.pipe_to(partition, &CLICKS, "ann".to_owned(), "home".to_owned(), Timestamp::from_secs(second))
+/// };
+/// click(&mut driver, 0, 58)?;
+/// click(&mut driver, 1, 59)?;
+/// click(&mut driver, 1, 130)?; // partition 0 may still bring the first minute
+/// assert!(driver.read(&PER_MINUTE).is_none());
+/// driver.advance_wall_clock(Duration::from_secs(20))?;
+/// click(&mut driver, 1, 131)?;
+/// driver.advance_wall_clock(Duration::from_secs(10))?; // 30 s of silence: partition 0 is not waited for
+/// assert_eq!(driver.read(&PER_MINUTE).expect("the first minute").value, 2);
+/// driver.finish()?;
+/// assert_eq!(driver.read(&PER_MINUTE).expect("the third minute").value, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct TopologyTestDriver {
     topology: Topology,
-    task: Task,
-    capture: Capture,
-    queues: Vec<Queue>,
-    by_topic: HashMap<Arc<str>, usize>,
-    heap: QueueHeap,
+    run: Box<dyn Run>,
     wall_clock: Timestamp,
     outputs: BTreeMap<Arc<str>, VecDeque<RawOutput>>,
 }
 
-/// Records on their way into one input of the task.
-struct Queue {
-    records: VecDeque<RawOutput>,
-    next_offset: i64,
-    /// Its head is decoded and in the heap.
-    ready: bool,
+/// The way in which a driver runs its topology. Topics and partitions handed in are known to be read.
+pub(crate) trait Run: Send {
+    /// Appends a record to a source partition and runs everything to its end.
+    fn pipe(&mut self, topic: &str, partition: i32, record: Incoming) -> Result<(), Error>;
+    /// How many partitions a topic has that some source reads.
+    fn partitions(&self, topic: &str) -> Option<i32>;
+    /// The wall clock moves.
+    fn advance(&mut self, now: Timestamp) -> Result<(), Error>;
+    /// A partition is fetched no more, or again.
+    fn set_paused(&mut self, topic: &str, partition: i32, paused: bool) -> Result<(), Error>;
+    /// The end of input is declared.
+    fn finish(&mut self) -> Result<(), Error>;
+    /// The tasks.
+    fn tasks(&self) -> Vec<(TaskId, &Task)>;
+    /// What was sent since the last call, in the order sent.
+    fn take_sent(&mut self) -> Vec<RawOutput>;
+    /// What was announced since the last call.
+    fn take_announced(&mut self) -> Vec<Announced> {
+        Vec::new()
+    }
 }
 
 impl TopologyTestDriver {
-    /// Default settings, application id `app`, wall clock at the epoch.
+    /// Application id `app`, wall clock at the epoch, one partition per topic. In bounded mode every change of a watermark is
+    /// announced and any timestamp is plausible, since the wall clock stands still; [`builder`](Self::builder) says otherwise.
     ///
     /// # Panics
     /// If a processor's `init` fails; [`with_settings`](Self::with_settings) returns that instead.
     pub fn new(topology: &Topology) -> Self {
-        Self::with_settings(topology, &Settings::new("app"), Timestamp::from_millis(0)).expect("the processors initialise")
+        Self::builder(topology).build().expect("the processors initialise")
     }
 
     /// With settings of its own, and the wall clock at `now`.
@@ -79,32 +130,26 @@ impl TopologyTestDriver {
     /// # Errors
     /// If a processor's `init` fails.
     pub fn with_settings(topology: &Topology, settings: &Settings, now: Timestamp) -> Result<Self, Error> {
-        let capture = Capture::new(0, BTreeMap::new());
-        let all: Vec<usize> = (0..topology.plan().subtopologies.len()).collect();
-        let mut task = Task::new(TaskParts {
-            topology,
-            subtopologies: &all,
-            settings,
-            cache: Arc::new(CacheBudget::new(settings.record_cache_bytes)),
-            output: Box::new(capture.clone()),
-            partitions: &|_| vec![0],
-            backends: &mut |_| Box::new(MemoryBackend::default()),
-            now,
-        });
-        task.init()?;
-        let topics: Vec<Arc<str>> = task.inputs().map(|input| input.topic.clone()).collect();
-        let queues = topics.iter().map(|_| Queue { records: VecDeque::new(), next_offset: 0, ready: false }).collect();
-        let by_topic = topics.into_iter().enumerate().map(|(index, topic)| (topic, index)).collect();
-        Ok(TopologyTestDriver {
-            topology: topology.clone(),
-            task,
-            capture,
-            queues,
-            by_topic,
-            heap: QueueHeap::default(),
-            wall_clock: now,
-            outputs: BTreeMap::new(),
-        })
+        Self::builder(topology).settings(settings.clone()).wall_clock(now).build()
+    }
+
+    /// Says what the other constructors leave to defaults: partitions, settings, wall clock.
+    pub fn builder(topology: &Topology) -> TopologyTestDriverBuilder<'_> {
+        TopologyTestDriverBuilder::new(topology)
+    }
+
+    pub(crate) fn start(
+        topology: &Topology,
+        settings: &Settings,
+        partitions: &BTreeMap<String, i32>,
+        bounded: bool,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let run: Box<dyn Run> = match bounded {
+            true => Box::new(Bounded::new(topology, settings, partitions, now)?),
+            false => Box::new(StreamTime::new(topology, settings, now)?),
+        };
+        Ok(TopologyTestDriver { topology: topology.clone(), run, wall_clock: now, outputs: BTreeMap::new() })
     }
 
     /// The topology under test.
@@ -112,19 +157,24 @@ impl TopologyTestDriver {
         &self.topology
     }
 
-    /// Pipes one record with the timestamp the log would carry.
+    /// Pipes one record into partition 0 with the timestamp the log would carry.
     ///
     /// # Errors
     /// If a source does not read the topic, a serde refuses key or value, or processing fails under [`OnError::Fail`](crate::OnError::Fail).
     pub fn pipe<K: Data, V: Data>(&mut self, topic: &Topic<K, V>, key: K, value: V, at: Timestamp) -> Result<(), Error> {
-        let (key_serde, value_serde) = topic.serdes();
-        let mut headers = Headers::default();
-        let key = encode(&key_serde, &key, topic.name(), Role::Key, &mut headers)?;
-        let value = encode(&value_serde, &value, topic.name(), Role::Value, &mut headers)?;
-        self.pipe_bytes(topic.name(), key.as_deref(), value.as_deref(), at, headers)
+        self.pipe_to(0, topic, key, value, at)
     }
 
-    /// Pipes bytes as they might lie in the log, however wrong.
+    /// Pipes one record into a partition: the test chooses it, no partitioner does.
+    ///
+    /// # Errors
+    /// As [`pipe`](Self::pipe); and if the topic has no such partition.
+    pub fn pipe_to<K: Data, V: Data>(&mut self, partition: i32, topic: &Topic<K, V>, key: K, value: V, at: Timestamp) -> Result<(), Error> {
+        let (key, value, headers) = typed::encode(topic, &key, &value)?;
+        self.pipe_bytes_to(partition, topic.name(), key.as_deref(), value.as_deref(), at, headers)
+    }
+
+    /// Pipes bytes into partition 0 as they might lie in the log, however wrong.
     ///
     /// # Errors
     /// As [`pipe`](Self::pipe); and if the timestamp is negative, which no log accepts.
@@ -136,95 +186,92 @@ impl TopologyTestDriver {
         at: Timestamp,
         headers: Headers,
     ) -> Result<(), Error> {
-        let Some(&queue) = self.by_topic.get(topic) else {
-            return Err(refused(
-                topic,
-                format!("no source reads the topic `{topic}`: the sources are {}", self.topology.source_topics().join(", ")),
-            ));
-        };
+        self.pipe_bytes_to(0, topic, key, value, at, headers)
+    }
+
+    /// Pipes bytes into a partition.
+    ///
+    /// # Errors
+    /// As [`pipe_bytes`](Self::pipe_bytes); and if the topic has no such partition.
+    pub fn pipe_bytes_to(
+        &mut self,
+        partition: i32,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        at: Timestamp,
+        headers: Headers,
+    ) -> Result<(), Error> {
+        self.known(topic, partition)?;
         if at < Timestamp::from_millis(0) {
             return Err(refused(topic, format!("timestamp {at}: a record in the log cannot have a negative one")));
         }
-        let record = RawOutput {
-            topic: topic.into(),
-            partition: 0,
-            key: key.map(<[u8]>::to_vec),
-            value: value.map(<[u8]>::to_vec),
-            timestamp: Some(at),
-            headers,
-        };
-        self.enqueue(queue, record)?;
-        self.run_all()
+        let record = Incoming { key: key.map(<[u8]>::to_vec), value: value.map(<[u8]>::to_vec), timestamp: at, headers };
+        let done = self.run.pipe(topic, partition, record);
+        self.collect(done)
     }
 
-    /// Moves the wall clock: due wall-clock schedules fire once each.
+    /// Moves the wall clock: due wall-clock schedules fire once each; in bounded mode silence counts.
     ///
     /// # Errors
     /// If processing fails.
     pub fn advance_wall_clock(&mut self, by: Duration) -> Result<(), Error> {
         self.wall_clock = self.wall_clock + by;
-        self.task.advance(self.wall_clock)?;
-        self.commit()?;
-        self.run_all()
+        let done = self.run.advance(self.wall_clock);
+        self.collect(done)
     }
 
-    fn enqueue(&mut self, queue: usize, record: RawOutput) -> Result<(), Error> {
-        self.queues[queue].records.push_back(record);
-        self.make_ready(queue)
+    /// Fetches no more from a source partition until [`resume`](Self::resume): what is piped into it waits. A partition with records
+    /// waiting is behind, never idle.
+    ///
+    /// # Errors
+    /// If no source reads it, or if processing fails.
+    pub fn pause(&mut self, topic: &str, partition: i32) -> Result<(), Error> {
+        self.known(topic, partition)?;
+        let done = self.run.set_paused(topic, partition, true);
+        self.collect(done)
     }
 
-    /// Decodes records of a queue until one is the head; dropped ones are dealt with.
-    fn make_ready(&mut self, queue: usize) -> Result<(), Error> {
-        let Queue { records, next_offset, ready } = &mut self.queues[queue];
-        while let Some(record) = records.front().filter(|_| !*ready) {
-            let raw = RawRecord {
-                topic: &record.topic,
-                partition: 0,
-                offset: *next_offset,
-                key: record.key.as_deref(),
-                value: record.value.as_deref(),
-                timestamp: record.timestamp.unwrap_or(Timestamp::UNKNOWN),
-                headers: &record.headers,
-            };
-            let staged = self.task.stage(queue, raw);
-            *next_offset += 1;
-            records.pop_front();
-            if let Staged::Ready(at) = staged? {
-                *ready = true;
-                self.heap.push(at, queue);
-            }
+    /// Fetches from a paused partition again: what waits is processed, lowest time first.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause).
+    pub fn resume(&mut self, topic: &str, partition: i32) -> Result<(), Error> {
+        self.known(topic, partition)?;
+        let done = self.run.set_paused(topic, partition, false);
+        self.collect(done)
+    }
+
+    /// Declares the end of input. What is paused is processed; in bounded mode the watermark becomes final, which closes everything
+    /// that is open. In stream time nothing closes by an end: what is cached is flushed, which every record has done already.
+    ///
+    /// # Errors
+    /// If processing fails.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        let done = self.run.finish();
+        self.collect(done)
+    }
+
+    fn known(&self, topic: &str, partition: i32) -> Result<(), Error> {
+        match self.run.partitions(topic) {
+            None => Err(refused(
+                topic,
+                format!("no source reads the topic `{topic}`: the sources are {}", self.topology.source_topics().join(", ")),
+            )),
+            Some(count) if !(0..count).contains(&partition) => Err(refused(
+                topic,
+                format!("`{topic}` has no partition {partition}, it has {count}: say how many with `TopologyTestDriver::builder`"),
+            )),
+            Some(_) => Ok(()),
         }
-        Ok(())
     }
 
-    /// Takes the queue with the smallest head, again and again, until all are empty.
-    fn run_all(&mut self) -> Result<(), Error> {
-        self.collect()?;
-        while let Some(queue) = self.heap.pop() {
-            self.queues[queue].ready = false;
-            self.task.run(queue)?;
-            self.commit()?;
-            self.make_ready(queue)?;
-            self.collect()?;
+    /// What was sent becomes readable, also before a failure.
+    fn collect(&mut self, done: Result<(), Error>) -> Result<(), Error> {
+        for record in self.run.take_sent() {
+            self.outputs.entry(record.topic.clone()).or_default().push_back(record);
         }
-        Ok(())
-    }
-
-    fn commit(&mut self) -> Result<(), Error> {
-        self.task.flush()?;
-        self.task.apply(&|_| None)
-    }
-
-    /// What the task sent goes to the outputs, and back into the topology where it reads the topic.
-    fn collect(&mut self) -> Result<(), Error> {
-        for record in self.capture.take() {
-            let queue = self.by_topic.get(&record.topic).copied();
-            self.outputs.entry(record.topic.clone()).or_default().push_back(record.clone());
-            if let Some(queue) = queue {
-                self.enqueue(queue, record)?;
-            }
-        }
-        Ok(())
+        done
     }
 
     /// The next record written to the topic.
@@ -233,10 +280,7 @@ impl TopologyTestDriver {
     /// If its bytes are not what the topic's serdes write: the test reads another topic than the topology writes.
     pub fn read<K: Data, V: Data>(&mut self, topic: &Topic<K, V>) -> Option<Record<K, V>> {
         let out = self.outputs.get_mut(topic.name())?.pop_front()?;
-        let (key_serde, value_serde) = topic.serdes();
-        let key = decode(&key_serde, out.key.as_deref(), topic.name(), Role::Key, &out.headers);
-        let value = decode(&value_serde, out.value.as_deref(), topic.name(), Role::Value, &out.headers);
-        Some(Record { key, value, timestamp: out.timestamp.unwrap_or(Timestamp::UNKNOWN), headers: out.headers })
+        Some(typed::decode(topic, out))
     }
 
     /// Everything written to the topic so far, as pairs.
@@ -244,7 +288,8 @@ impl TopologyTestDriver {
         std::iter::from_fn(|| self.read(topic)).map(|record| (record.key, record.value)).collect()
     }
 
-    /// Everything written to the topic since the last call, as bytes. Changelogs and repartition topics are topics like any other.
+    /// Everything written to the topic since the last call, as bytes, by every task. Changelogs and repartition topics are topics like
+    /// any other; in bounded mode a repartition topic also has control records, with neither key nor value.
     pub fn take_records(&mut self, topic: &str) -> Vec<RawOutput> {
         self.outputs.get_mut(topic).map(|records| records.drain(..).collect()).unwrap_or_default()
     }
@@ -254,49 +299,71 @@ impl TopologyTestDriver {
         self.outputs.iter().filter(|(_, records)| !records.is_empty()).map(|(topic, _)| topic.to_string()).collect()
     }
 
-    /// A store, for reading; none if no store has that name or it has another type.
+    /// A store, for reading; none if no store has that name or it has another type. Where several tasks have a part of it, that of the
+    /// first; [`store_of`](Self::store_of) reads the others.
     pub fn store<S: Store>(&self, store: &StoreRef<S>) -> Option<S::View> {
-        let name = store.name()?;
-        let store = self.task.stores().iter().find(|candidate| *candidate.name == *name)?;
-        (store.handle)().downcast::<S>().ok().map(|handle| handle.view())
+        self.run.tasks().into_iter().find_map(|(_, task)| view(task, store))
     }
 
-    /// How many records a store holds, whatever its type; none if no store has that name.
+    /// One task's part of a store.
+    pub fn store_of<S: Store>(&self, task: TaskId, store: &StoreRef<S>) -> Option<S::View> {
+        self.run.tasks().into_iter().find(|(id, _)| *id == task).and_then(|(_, task)| view(task, store))
+    }
+
+    /// How many records a store holds in all tasks, whatever its type; none if no store has that name.
     pub fn store_len(&self, name: &str) -> Option<usize> {
-        let store = self.task.stores().iter().find(|candidate| *candidate.name == *name)?;
-        Some(store.control.approximate_rows())
+        let tasks = self.run.tasks();
+        let stores = tasks.iter().flat_map(|(_, task)| task.stores()).filter(|candidate| *candidate.name == *name);
+        stores.map(|store| store.control.approximate_rows()).fold(None, |rows, more| Some(rows.unwrap_or(0) + more))
+    }
+
+    /// The tasks, in the order in which data flows through them; one in stream time.
+    pub fn tasks(&self) -> Vec<TaskId> {
+        self.run.tasks().into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// The watermark of a task: none while it has no value or in stream time, [`Timestamp::MAX`] after [`finish`](Self::finish).
+    pub fn watermark(&self, task: TaskId) -> Option<Timestamp> {
+        self.run.tasks().into_iter().find(|(id, _)| *id == task)?.1.watermark()
+    }
+
+    /// What tasks announced to the readers of their repartition topics since the last call, in the order sent. Bounded mode only.
+    pub fn take_announcements(&mut self) -> Vec<Announced> {
+        self.run.take_announced()
     }
 
     /// Records dropped so far: null keys, late ones (per window), undecodable or skipped ones.
     pub fn dropped_records(&self) -> u64 {
-        self.task.counters().dropped.load(Ordering::Relaxed)
+        self.sum(|counters| &counters.dropped)
     }
 
     /// (record, window) pairs that came after the window had closed.
     pub fn late_records(&self) -> u64 {
-        self.task.counters().late.load(Ordering::Relaxed)
+        self.sum(|counters| &counters.late)
     }
+
+    /// The same for one operator, by the name it has in [`describe`](Topology::describe).
+    pub fn late_records_of(&self, operator: &str) -> u64 {
+        self.run.tasks().into_iter().map(|(_, task)| task.counters().late_of(operator)).sum()
+    }
+
+    /// Records whose time was too far ahead of the wall clock (bounded mode).
+    pub fn bad_time_records(&self) -> u64 {
+        self.sum(|counters| &counters.bad_time)
+    }
+
+    fn sum(&self, count: impl Fn(&Counters) -> &AtomicU64) -> u64 {
+        self.run.tasks().into_iter().map(|(_, task)| count(task.counters()).load(Ordering::Relaxed)).sum()
+    }
+}
+
+fn view<S: Store>(task: &Task, store: &StoreRef<S>) -> Option<S::View> {
+    let name = store.name()?;
+    let store = task.stores().iter().find(|candidate| *candidate.name == *name)?;
+    (store.handle)().downcast::<S>().ok().map(|handle| handle.view())
 }
 
 fn refused(topic: &str, reason: String) -> Error {
     let place = Place { topic: Some(topic.to_owned()), ..Place::default() };
     Error::new(ErrorKind::InvalidConfig, place, reason.into())
-}
-
-fn encode<T: 'static>(serde: &SharedSerde<T>, value: &T, topic: &str, role: Role, headers: &mut Headers) -> Result<Option<Vec<u8>>, Error> {
-    if serde.is_null(value) {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    let written = serde.serialize(value, Slot { topic, role }, headers, &mut bytes);
-    written.map_err(|error| Error::new(ErrorKind::Serde, Place { topic: Some(topic.to_owned()), ..Place::default() }, error.into()))?;
-    Ok(Some(bytes))
-}
-
-fn decode<T: 'static>(serde: &SharedSerde<T>, bytes: Option<&[u8]>, topic: &str, role: Role, headers: &Headers) -> T {
-    let decoded = match bytes {
-        Some(bytes) => serde.deserialize(bytes, Slot { topic, role }, headers),
-        None => serde.deserialize_null(),
-    };
-    decoded.unwrap_or_else(|error| panic!("a record in `{topic}` does not read back with the topic's serdes: {error}"))
 }

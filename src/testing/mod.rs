@@ -1,11 +1,22 @@
 //! Testing a topology without a broker. Public, without dependencies of its own.
+//!
+//! `driver` is the face; behind it a topology runs in one of two ways: `stream_time`, one task for everything as in Kafka Streams'
+//! own driver, or `bounded`, one task per sub-topology and partition, as the engine would run it.
 
 mod bare_task;
+mod bounded;
+mod builder;
 mod capture;
 mod driver;
+mod feed;
 mod heap;
+mod layout;
+mod stream_time;
+mod typed;
 
 #[doc(hidden)]
 pub use bare_task::BareTask;
+pub use bounded::Announced;
+pub use builder::TopologyTestDriverBuilder;
 pub use capture::RawOutput;
 pub use driver::TopologyTestDriver;

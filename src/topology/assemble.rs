@@ -47,6 +47,8 @@ pub(crate) struct Assembled {
 pub(crate) struct AssembledSource {
     pub(crate) topics: Vec<Arc<str>>,
     pub(crate) internal: bool,
+    /// A repartition topic whose writers announce their watermarks in it.
+    pub(crate) announced: bool,
     pub(crate) watermark: Option<Watermark>,
     pub(crate) make: SourceMaker,
 }
@@ -187,7 +189,13 @@ impl Assembly<'_> {
             unreachable!("only source nodes are asked for")
         };
         let full = |topic: &String| if *internal { internal_name(self.setup.application_id, topic).into() } else { topic.as_str().into() };
-        AssembledSource { topics: topics.iter().map(full).collect(), internal: *internal, watermark: *watermark, make }
+        let announced = *internal && topics.iter().any(|topic| self.writer_is_bounded(topic));
+        AssembledSource { topics: topics.iter().map(full).collect(), internal: *internal, announced, watermark: *watermark, make }
+    }
+
+    fn writer_is_bounded(&self, repartition_topic: &str) -> bool {
+        let writes = |kind: &NodeKind| matches!(kind, NodeKind::Sink { topic: SinkTopic::Fixed(topic), internal: true } if topic == repartition_topic);
+        self.plan.nodes.iter().any(|node| writes(&node.kind) && self.plan.subtopologies[node.subtopology].bounded)
     }
 
     /// Makes a node reachable for the task as well as for its parent.

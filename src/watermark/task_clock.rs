@@ -45,6 +45,10 @@ impl TaskClock {
         let survey = Survey { stale: true, wake: Timestamp::MAX, least: None, active: false };
         TaskClock { sources: Vec::new(), repartitions: Vec::new(), close_when_idle, w, silence: None, survey }
     }
+    /// Closes what is open after this much silence, if nothing shorter was said before.
+    pub(crate) fn close_when_idle(&mut self, silence: Duration) {
+        self.close_when_idle = Some(self.close_when_idle.map_or(silence, |shorter| shorter.min(silence)));
+    }
     /// Adds a source partition; the number names it in `supply` and `observe`.
     pub(crate) fn add_source(&mut self, source: SourceClock) -> usize {
         self.survey.stale = true;

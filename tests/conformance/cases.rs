@@ -4,24 +4,27 @@ use std::path::{Path, PathBuf};
 
 use super::format::Case;
 
-/// A folder of case files.
-pub(crate) struct Folder(PathBuf);
+/// Folders of case files.
+pub(crate) struct Folder(Vec<PathBuf>);
 
 impl Folder {
-    /// The folder asked for, which must be there, or the shared cases if they are.
+    /// The folder asked for, which must be there, or the shared cases in both modes of time if they are.
     pub(crate) fn find(asked: Option<&str>) -> Option<Folder> {
         match asked {
             Some(folder) => {
                 assert!(Path::new(folder).is_dir(), "there is no folder {folder}");
-                Some(Folder(PathBuf::from(folder)))
+                Some(Folder(vec![PathBuf::from(folder)]))
             }
-            None => Some(Folder(shared())).filter(|folder| folder.0.is_dir()),
+            None => {
+                let folders: Vec<_> = [shared("cases"), shared("watermarks/cases")].into_iter().filter(|folder| folder.is_dir()).collect();
+                Some(Folder(folders)).filter(|found| !found.0.is_empty())
+            }
         }
     }
 
-    /// Its case files by name.
+    /// Their case files by name.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(&self.0).expect("the folder of cases is readable");
+        let entries = self.0.iter().flat_map(|folder| std::fs::read_dir(folder).expect("the folder of cases is readable"));
         let mut files: Vec<_> =
             entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
         files.sort();
@@ -30,9 +33,9 @@ impl Folder {
 }
 
 /// The shared cases: beside this package, or where `HIGHWATER_SHARED` says.
-pub(crate) fn shared() -> PathBuf {
+pub(crate) fn shared(folder: &str) -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    std::env::var_os("HIGHWATER_SHARED").map_or_else(beside, PathBuf::from).join("conformance/cases")
+    std::env::var_os("HIGHWATER_SHARED").map_or_else(beside, PathBuf::from).join("conformance").join(folder)
 }
 
 /// A case, or why its line is none: that fails too, under the line's number.

@@ -84,6 +84,19 @@ pub(crate) struct Op {
     pub(crate) parents: Vec<String>,
     pub(crate) processors: Vec<String>,
     pub(crate) source: Option<String>,
+    pub(crate) watermark: Option<WatermarkSpec>,
+    pub(crate) bad_time_to: Option<String>,
+    pub(crate) late_to: Option<String>,
+}
+
+/// How a source bounds disorder (watermarks/FORMAT.md section 2).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WatermarkSpec {
+    pub(crate) disorder_ms: u64,
+    pub(crate) idle_after_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) never_idle: bool,
 }
 
 impl Op {

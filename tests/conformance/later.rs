@@ -16,6 +16,16 @@ pub(crate) struct Later {
     settings: Vec<LaterSetting>,
     #[serde(rename = "value")]
     values: Vec<LaterValue>,
+    #[serde(rename = "event")]
+    events: Vec<LaterEvent>,
+}
+
+/// An event of that name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LaterEvent {
+    name: String,
+    reason: String,
 }
 
 /// An operator, or an operator on inputs of one kind.
@@ -56,6 +66,12 @@ impl Later {
     /// Why this scenario has to wait, if it has to.
     pub(crate) fn reason(&self, scenario: &Scenario) -> Option<String> {
         self.value(scenario).or_else(|| self.setting(scenario)).or_else(|| self.operator(scenario))
+    }
+
+    /// Why a scenario has to wait in which an event of one of these names happens.
+    pub(crate) fn event(&self, happens: impl Fn(&str) -> bool) -> Option<String> {
+        let later = self.events.iter().find(|later| happens(&later.name))?;
+        Some(format!("{}: {}", later.name, later.reason))
     }
 
     fn setting(&self, scenario: &Scenario) -> Option<String> {

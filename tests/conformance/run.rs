@@ -12,7 +12,7 @@ use super::format;
 use super::later::Later;
 use super::outcome::Outcome;
 
-static LATER: LazyLock<Later> = LazyLock::new(|| Later::read(include_str!("later.toml")));
+pub(crate) static LATER: LazyLock<Later> = LazyLock::new(|| Later::read(include_str!("later.toml")));
 
 const THREADS: usize = 2;
 
@@ -90,7 +90,8 @@ fn play(case: &format::Case, changelogs: Changelogs) -> Outcome {
     drive::play(&case.scenario, changelogs == Changelogs::EveryWrite)
 }
 
-fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "without words".to_owned())
 }

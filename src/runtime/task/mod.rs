@@ -5,6 +5,7 @@
 //!
 //! A panic in user code is caught here and becomes an error with a place: it stops the task, not the process.
 
+mod announce;
 mod input;
 mod time;
 
@@ -21,6 +22,7 @@ use crate::topology::assemble::{Assembled, AssembledStore, TaskSetup, writes_dea
 use crate::topology::{NodeId, Topology};
 use input::Input;
 
+pub(crate) use announce::Announcements;
 pub(crate) use input::InputSpec;
 
 /// What a task is made of and with.
@@ -76,6 +78,7 @@ impl Task {
         let Assembled { sources, driven, stores, .. } = assembled;
         let mut clock = time::Clock::new(settings, cx.bounded);
         let inputs = input::make(&sources, parts.partitions, &mut clock, parts.now);
+        cx.keeps_bytes |= inputs.iter().any(|input| input.head.bad_time_topic().is_some());
         Task { cx, inputs, driven, stores, clock }
     }
 
@@ -100,21 +103,25 @@ impl Task {
 
     /// Decodes a record to be the head of its input; the task compares the times of heads before it takes one.
     pub(crate) fn stage(&mut self, input: usize, raw: RawRecord<'_>) -> Result<Staged, Error> {
-        let Input { head, partition_time, .. } = &mut self.inputs[input];
-        let staged = guard(&mut self.cx, |cx| head.stage(raw, *partition_time, cx))?;
-        if let Staged::Ready(timestamp) = staged {
+        let Input { head, partition_time, staged_origin, .. } = &mut self.inputs[input];
+        std::mem::swap(&mut self.cx.origin, staged_origin);
+        let staged = guard(&mut self.cx, |cx| head.stage(raw, *partition_time, cx));
+        std::mem::swap(&mut self.cx.origin, &mut self.inputs[input].staged_origin);
+        if let Ok(Staged::Ready(timestamp)) = staged {
             self.inputs[input].staged = timestamp;
         }
-        Ok(staged)
+        staged
     }
 
     /// Runs the staged head of an input to its end: time moves, the record is judged and processed, schedules fire.
     pub(crate) fn run(&mut self, input: usize) -> Result<(), Error> {
         let at = self.inputs[input].staged;
-        self.inputs[input].partition_time = self.inputs[input].partition_time.max(at);
+        // Other inputs may have staged a record since: this one's topic, offset and bytes come back with it.
+        std::mem::swap(&mut self.cx.origin, &mut self.inputs[input].staged_origin);
         if self.cx.bounded && !self.move_watermark_by(input, at)? {
             return Ok(()); // too far ahead of the wall clock: dealt with
         }
+        self.inputs[input].partition_time = self.inputs[input].partition_time.max(at);
         self.cx.stream_time = self.cx.stream_time.max(at);
         let head = &mut self.inputs[input].head;
         guard(&mut self.cx, |cx| head.run(cx))?;

@@ -32,13 +32,18 @@ impl Clock {
         Clock { bounded, max_future_skew: settings.max_future_skew }
     }
 
-    /// A source's own `close_when_idle` counts where the application sets none; the shortest of several wins.
+    /// A source's own `close_when_idle` counts beside the application's: the shortest wins. A repartition topic in which nobody
+    /// announces anything takes no part.
     pub(crate) fn add_input(&mut self, source: &AssembledSource, now: Timestamp) -> Option<InputClock> {
         let clock = self.bounded.as_mut()?;
         if source.internal {
-            return Some(InputClock::Repartition(clock.add_repartition(Upstreams::unknown())));
+            return source.announced.then(|| InputClock::Repartition(clock.add_repartition(Upstreams::unknown())));
         }
-        source.watermark.map(|rule| InputClock::Source(clock.add_source(SourceClock::new(rule, None, now))))
+        let rule = source.watermark?;
+        if let Some(silence) = rule.close_when_idle {
+            clock.close_when_idle(silence);
+        }
+        Some(InputClock::Source(clock.add_source(SourceClock::new(rule, None, now))))
     }
 }
 

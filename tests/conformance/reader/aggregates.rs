@@ -13,6 +13,7 @@ use super::super::format::Op;
 use super::super::functions::{self, Boom};
 use super::super::value::{Type, Val};
 use super::options::span;
+use super::streams::topic;
 use super::tables::{AnyTable, named, table};
 use super::{Handle, Made, Node, Reader};
 
@@ -23,7 +24,9 @@ impl Reader<'_> {
         let window = op.window.clone().unwrap_or_default();
         let grace = span(window.grace_ms.unwrap_or(0))?;
         let size = |millis: Option<i64>| span(millis.unwrap_or(0));
+        let late = || op.late_to.iter().map(|late| topic(late, &input.key, &input.value));
         let emit = |windows: TimeWindowedKStream<Val, Val>| {
+            let windows = late().fold(windows, TimeWindowedKStream::late_to);
             Handle::TimeWindowed(Rc::new(strategy(op).into_iter().fold(windows, TimeWindowedKStream::emit)))
         };
         let handle = match window.kind.as_deref() {
@@ -39,6 +42,7 @@ impl Reader<'_> {
             }
             Some("session") => {
                 let windows = grouped.windowed_by(SessionWindows::with_gap(size(window.gap_ms)?).grace(grace));
+                let windows = late().fold(windows, SessionWindowedKStream::late_to);
                 Handle::SessionWindowed(Rc::new(strategy(op).into_iter().fold(windows, SessionWindowedKStream::emit)))
             }
             other => panic!("invalid scenario: unknown window {other:?}"),

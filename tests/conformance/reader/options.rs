@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use highwater::{Buffer, KeyValueStore, Materialized, SessionStore, Store, StoreRef, WindowStore};
+use highwater::{Buffer, KeyValueStore, Materialized, SessionStore, Store, StoreRef, Watermark, WindowStore};
 
 use super::super::cell::{Cell, CellSerde};
-use super::super::format::{BufferSpec, Logging, Op, StoreField, StoreSpec, Supplier};
+use super::super::format::{BufferSpec, Logging, Op, StoreField, StoreSpec, Supplier, WatermarkSpec};
 use super::super::processors::StepSpec;
 use super::super::value::{Type, Val};
 use super::{Node, Reader, Refused};
@@ -14,6 +14,16 @@ use super::{Node, Reader, Refused};
 pub(super) fn span(millis: i64) -> Result<Duration, Refused> {
     let refused = Refused::ByType { stands_for: &["IllegalArgumentException"], why: "a `Duration` is never negative" };
     u64::try_from(millis).map(Duration::from_millis).map_err(|_| refused)
+}
+
+/// The watermark of a source.
+pub(super) fn watermark(spec: &WatermarkSpec) -> Watermark {
+    let bounded = Watermark::bounded(Duration::from_millis(spec.disorder_ms));
+    match spec.idle_after_ms.map(Duration::from_millis) {
+        _ if spec.never_idle => bounded.never_idle(),
+        Some(silence) => bounded.idle_after(silence),
+        None => bounded,
+    }
 }
 
 /// The buffer of a suppression.

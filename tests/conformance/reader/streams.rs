@@ -9,7 +9,7 @@ use super::super::processors::StepSpec;
 use super::super::steps::{Fixed, Free};
 use super::super::store_commands::AnyStore;
 use super::super::value::{Type, Val, ValSerde, num};
-use super::options::{Added, span};
+use super::options::{self, Added, span};
 use super::tables::AnyTable;
 use super::{Handle, Made, Node, Reader, Refused};
 
@@ -63,6 +63,8 @@ impl Reader<'_> {
             }
             other => panic!("invalid scenario: unknown extractor {other}"),
         };
+        let consumed = op.bad_time_to.iter().fold(consumed, |consumed, topic| consumed.bad_time_to(topic.clone()));
+        let consumed = op.watermark.iter().map(options::watermark).fold(consumed, Consumed::watermark);
         match op.reset.as_deref() {
             None => consumed,
             Some("earliest") => consumed.reset(OffsetReset::Earliest),
