@@ -73,11 +73,12 @@ impl StreamsBuilder {
                 })
             }),
             Decode::Raw(decode) => call.part(Part::Main, move |assembly, id| {
-                let decode = decode.clone();
+                let (decode, bad_time_to) = (decode.clone(), bad_time_to.clone());
                 make_source::<K, V>(assembly, id, move |node, next| {
-                    let decode = decode.clone();
+                    let (decode, bad_time_to) = (decode.clone(), bad_time_to.clone());
                     Box::new(RawSource {
                         decode: Arc::new(move |raw: crate::record::RawRecord<'_>| decode(raw)),
+                        bad_time_to,
                         node,
                         staged: StagedRecord::default(),
                         next: Box::new(next),

@@ -39,10 +39,10 @@ pub(crate) trait ReceiveRaw: Send {
     fn stage(&mut self, raw: RawRecord<'_>, partition_time: Timestamp, cx: &mut TaskContext) -> Result<Staged, crate::error::Fault>;
     /// Runs the staged record through the nodes below.
     fn run(&mut self, cx: &mut TaskContext) -> Flow;
+    /// Gives up the staged record; the context is its from here on.
+    fn refuse(&mut self, cx: &mut TaskContext);
     /// Bounded mode: the topic for records too far ahead of the wall clock.
-    fn bad_time_topic(&self) -> Option<&str> {
-        None
-    }
+    fn bad_time_topic(&self) -> Option<&str>;
 }
 
 /// Makes the head of one more input partition over the same nodes.

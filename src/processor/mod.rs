@@ -26,7 +26,7 @@ mod windowed;
 
 pub use api::{Context, FixedKeyProcessor, FixedKeyRecord, Processor, Punctuate, Timer};
 pub(crate) use api::{FixedNode, ProcessorNode};
-pub(crate) use context::{Counters, NodeInfo, Origin, Policies, TaskContext};
+pub(crate) use context::{Counters, NodeInfo, Policies, TaskContext};
 pub(crate) use edge::{Driven, Next, Outputs, Receive, ReceiveRaw, Shared, SourceMaker, Staged};
 pub(crate) use join::{FnLookup, Lookup, StoreLookup, TableJoin};
 pub(crate) use late::Late;

@@ -111,6 +111,10 @@ impl<K: Data, V: Data> ReceiveRaw for Source<K, V> {
         }
     }
 
+    fn refuse(&mut self, cx: &mut TaskContext) {
+        drop(self.staged.take(cx));
+    }
+
     fn bad_time_topic(&self) -> Option<&str> {
         self.bad_time_to.as_deref()
     }
@@ -138,6 +142,7 @@ fn own_timestamp(raw: &RawRecord<'_>, partition_time: Timestamp, invalid: Invali
 /// A source whose closure reads the bytes itself: nothing is copied for records it drops.
 pub(crate) struct RawSource<F, K, V> {
     pub(crate) decode: Arc<F>,
+    pub(crate) bad_time_to: Option<Arc<str>>,
     pub(crate) node: NodeInfo,
     pub(crate) staged: StagedRecord<K, V>,
     pub(crate) next: Next<K, V>,
@@ -168,5 +173,13 @@ where
             Some((key, value, meta)) => self.next.receive(key, value, &meta, cx),
             None => Ok(()),
         }
+    }
+
+    fn refuse(&mut self, cx: &mut TaskContext) {
+        drop(self.staged.take(cx));
+    }
+
+    fn bad_time_topic(&self) -> Option<&str> {
+        self.bad_time_to.as_deref()
     }
 }

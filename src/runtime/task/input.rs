@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::processor::{Origin, ReceiveRaw};
+use crate::processor::ReceiveRaw;
 use crate::record::Timestamp;
 use crate::runtime::task::time;
 use crate::topology::assemble::AssembledSource;
@@ -18,8 +18,6 @@ pub(crate) struct Input {
     pub(crate) partition_time: Timestamp,
     /// Time of the staged head.
     pub(crate) staged: Timestamp,
-    /// Where the staged head came from.
-    pub(crate) staged_origin: Origin,
     /// Its place in the task's bounded clock.
     pub(crate) clock: Option<time::InputClock>,
 }
@@ -56,7 +54,6 @@ pub(crate) fn make(
                     head: (source.make)(),
                     partition_time: Timestamp::UNKNOWN,
                     staged: Timestamp::UNKNOWN,
-                    staged_origin: Origin::default(),
                     clock: clock.add_input(source, now),
                 });
             }

@@ -103,21 +103,17 @@ impl Task {
 
     /// Decodes a record to be the head of its input; the task compares the times of heads before it takes one.
     pub(crate) fn stage(&mut self, input: usize, raw: RawRecord<'_>) -> Result<Staged, Error> {
-        let Input { head, partition_time, staged_origin, .. } = &mut self.inputs[input];
-        std::mem::swap(&mut self.cx.origin, staged_origin);
-        let staged = guard(&mut self.cx, |cx| head.stage(raw, *partition_time, cx));
-        std::mem::swap(&mut self.cx.origin, &mut self.inputs[input].staged_origin);
-        if let Ok(Staged::Ready(timestamp)) = staged {
+        let Input { head, partition_time, .. } = &mut self.inputs[input];
+        let staged = guard(&mut self.cx, |cx| head.stage(raw, *partition_time, cx))?;
+        if let Staged::Ready(timestamp) = staged {
             self.inputs[input].staged = timestamp;
         }
-        staged
+        Ok(staged)
     }
 
     /// Runs the staged head of an input to its end: time moves, the record is judged and processed, schedules fire.
     pub(crate) fn run(&mut self, input: usize) -> Result<(), Error> {
         let at = self.inputs[input].staged;
-        // Other inputs may have staged a record since: this one's topic, offset and bytes come back with it.
-        std::mem::swap(&mut self.cx.origin, &mut self.inputs[input].staged_origin);
         if self.cx.bounded && !self.move_watermark_by(input, at)? {
             return Ok(()); // too far ahead of the wall clock: dealt with
         }

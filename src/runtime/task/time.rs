@@ -148,6 +148,7 @@ impl Task {
     }
 
     fn send_bad_time(&mut self, input: usize, at: Timestamp) -> Result<(), Error> {
+        self.inputs[input].head.refuse(&mut self.cx);
         tracing::warn!(topic = %self.inputs[input].topic, offset = self.cx.origin.offset, timestamp = %at, "record too far ahead of the wall clock");
         let Some(topic) = self.inputs[input].head.bad_time_topic().map(str::to_owned) else { return Ok(()) };
         let slot = self.cx.output.topic(&topic);
