@@ -19,6 +19,10 @@ pub(crate) trait Output: Send {
     fn last_sent(&self, _topic: u32, _partition: i32) -> Option<Timestamp> {
         None
     }
+    /// Hands on what was taken and still waits. An output that keeps nothing back has nothing to do.
+    fn drain(&mut self) -> Result<(), BoxError> {
+        Ok(())
+    }
 }
 
 /// A record on its way out.

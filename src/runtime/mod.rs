@@ -1,3 +1,17 @@
-//! Running a topology: tasks, threads, commit and restore. Does not know the DSL: a topology built by hand runs the same.
+//! Running a topology: tasks, the threads that feed them, commits, restores, and the handle a program holds.
+//!
+//! * `plan` decides: pure functions from what has happened to a list of commands.
+//! * `assignment` counts: which tasks there are, and how many partitions internal topics need.
+//! * `task` is one partition of a sub-topology, assembled; it knows no log.
+//! * `thread` carries out: it moves records between the log's ports and its tasks, one `run_once(now)` at a time.
+//! * `streams` is the public handle, with the operating system's threads.
 
+mod assignment;
+mod internal_topics;
+mod plan;
+mod streams;
 pub(crate) mod task;
+mod thread;
+
+pub use plan::State;
+pub use streams::{InputProgress, Launch, Progress, RestoreProgress, Streams, TaskFailure, TaskProgress, TaskViews};

@@ -1,0 +1,155 @@
+//! When a commit is due, and its steps.
+
+use std::time::Duration;
+
+use crate::record::{Timestamp, millis};
+
+/// One numbered step of a commit. Each is a place where a crash may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommitStep {
+    /// 1. No more records are taken; the proof of membership is taken here.
+    Cut,
+    /// 2. Caches emit downstream, changelogs are sent.
+    Flush,
+    /// 3. Control records go out behind the data.
+    Watermarks,
+    /// 4. Every send is acknowledged.
+    Acks,
+    /// 5. Positions and clocks are gathered.
+    Offsets,
+    /// 6. The positions are written down: what came before has happened, once it is done.
+    Commit,
+    /// 7. Stores make the changes their own, with the changelog offset that stands for them.
+    Apply,
+    /// 8. Repartition records below the committed positions are deleted.
+    Purge,
+}
+
+/// Why a commit begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// The interval is over.
+    Interval,
+    /// Changes that only a commit can free exceed the budget.
+    Bytes,
+    /// A user's function asked for it.
+    Asked,
+    /// Tasks are to be given up, or the thread ends.
+    Close,
+    /// A task has read its inputs to the declared end.
+    EndOfInput,
+}
+
+/// What a thread knows when it asks whether a commit is due.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing {
+    pub(crate) uncommitted_bytes: usize,
+    pub(crate) budget: usize,
+    pub(crate) asked: bool,
+    pub(crate) ended: bool,
+    pub(crate) closing: bool,
+}
+
+/// Keeps the times of commits and purges.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommitTimer {
+    interval: i64,
+    purge_interval: i64,
+    committed_at: Timestamp,
+    purged_at: Timestamp,
+}
+
+impl CommitTimer {
+    /// The first interval begins now.
+    pub(crate) fn new(interval: Duration, purge_interval: Duration, now: Timestamp) -> Self {
+        CommitTimer { interval: millis(interval), purge_interval: millis(purge_interval), committed_at: now, purged_at: now }
+    }
+    /// Why a commit is due, if it is.
+    pub(crate) fn due(&self, standing: Standing, now: Timestamp) -> Option<Due> {
+        match standing {
+            Standing { closing: true, .. } => Some(Due::Close),
+            Standing { ended: true, .. } => Some(Due::EndOfInput),
+            Standing { asked: true, .. } => Some(Due::Asked),
+            Standing { uncommitted_bytes, budget, .. } if uncommitted_bytes > budget => Some(Due::Bytes),
+            _ => (since(self.committed_at, now) >= self.interval).then_some(Due::Interval),
+        }
+    }
+    /// How long nothing is due by time alone.
+    pub(crate) fn rest(&self, now: Timestamp) -> Duration {
+        Duration::from_millis(u64::try_from(self.interval.saturating_sub(since(self.committed_at, now))).unwrap_or(0))
+    }
+    /// Whether a commit that begins now deletes what was read.
+    pub(crate) fn purges(&self, why: Due, now: Timestamp) -> bool {
+        why == Due::Close || since(self.purged_at, now) >= self.purge_interval
+    }
+    /// A commit is over.
+    pub(crate) fn done(&mut self, purged: bool, now: Timestamp) {
+        self.committed_at = now;
+        if purged {
+            self.purged_at = now;
+        }
+    }
+}
+
+/// The steps of a commit, at least once. `bounded`: some task has something to announce. `moved`: some position or clock has changed.
+pub(crate) fn steps(bounded: bool, moved: bool, purge: bool) -> Vec<CommitStep> {
+    let all = [
+        (CommitStep::Cut, true),
+        (CommitStep::Flush, true),
+        (CommitStep::Watermarks, bounded),
+        (CommitStep::Acks, true),
+        (CommitStep::Offsets, moved),
+        (CommitStep::Commit, moved),
+        (CommitStep::Apply, true),
+        (CommitStep::Purge, purge),
+    ];
+    all.into_iter().filter(|(_, wanted)| *wanted).map(|(step, _)| step).collect()
+}
+
+fn since(then: Timestamp, now: Timestamp) -> i64 {
+    now.as_millis().saturating_sub(then.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CommitStep::{Acks, Apply, Commit, Cut, Flush, Offsets, Purge, Watermarks};
+    use super::*;
+
+    const fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn the_steps_in_order() {
+        assert_eq!(steps(true, true, true), [Cut, Flush, Watermarks, Acks, Offsets, Commit, Apply, Purge]);
+        assert_eq!(steps(false, true, false), [Cut, Flush, Acks, Offsets, Commit, Apply]);
+        assert_eq!(steps(true, false, false), [Cut, Flush, Watermarks, Acks, Apply], "nothing moved: nothing is written down");
+    }
+
+    #[test]
+    fn the_interval_is_an_upper_bound() {
+        let mut timer = CommitTimer::new(Duration::from_millis(100), Duration::from_secs(30), at(0));
+        let quiet = Standing { budget: 10, ..Standing::default() };
+        assert_eq!((timer.due(quiet, at(99)), timer.rest(at(99))), (None, Duration::from_millis(1)));
+        assert_eq!(timer.due(quiet, at(100)), Some(Due::Interval));
+        timer.done(false, at(100));
+        assert_eq!(timer.due(quiet, at(199)), None);
+        assert_eq!(timer.due(Standing { uncommitted_bytes: 10, ..quiet }, at(101)), None, "the budget itself is not too much");
+        assert_eq!(timer.due(Standing { uncommitted_bytes: 11, ..quiet }, at(101)), Some(Due::Bytes));
+        assert_eq!(timer.due(Standing { asked: true, ..quiet }, at(101)), Some(Due::Asked));
+        assert_eq!(timer.due(Standing { ended: true, ..quiet }, at(101)), Some(Due::EndOfInput));
+        assert_eq!(timer.due(Standing { closing: true, ended: true, ..quiet }, at(101)), Some(Due::Close));
+    }
+
+    #[test]
+    fn purges_are_rare_but_for_the_last_one() {
+        let mut timer = CommitTimer::new(Duration::ZERO, Duration::from_millis(30), at(0));
+        assert!(!timer.purges(Due::Interval, at(29)));
+        assert!(timer.purges(Due::Close, at(29)));
+        assert!(timer.purges(Due::Interval, at(30)));
+        timer.done(true, at(30));
+        assert!(!timer.purges(Due::Bytes, at(31)));
+        timer.done(false, at(59));
+        assert!(timer.purges(Due::Bytes, at(60)), "a commit without a purge does not delay it");
+    }
+}

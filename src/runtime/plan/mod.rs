@@ -1,0 +1,14 @@
+//! What to do, decided apart from doing it: pure functions from state and event to commands. No clock, no thread, no log.
+
+mod choice;
+mod commit;
+mod failure;
+mod lifecycle;
+mod rebalance;
+
+pub(crate) use choice::{Choice, Head, choose};
+pub(crate) use commit::{CommitStep, CommitTimer, Due, Standing, steps};
+pub(crate) use failure::{Verdict, judge_commit, judge_task};
+pub use lifecycle::State;
+pub(crate) use lifecycle::{TaskState, ThreadState};
+pub(crate) use rebalance::{Command, Membership, on_event};

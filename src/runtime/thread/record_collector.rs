@@ -1,0 +1,164 @@
+//! What a task sends, on its way to the producer of its thread: copied into one arena per partition, sent as slices.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::BoxError;
+use crate::kafka::{self, Producer, RoundRobin, partition_of};
+use crate::processor::{Outgoing, Output, Target};
+use crate::record::{Headers, Timestamp, TopicPartition};
+use crate::runtime::thread::arena::{Arena, View};
+
+/// An arena is sent when it holds this much; what is less is sent when its thread has finished a round.
+const FULL_RECORDS: usize = 1000;
+const FULL_BYTES: usize = 256 << 10;
+
+/// What the collectors of one thread share: its producer and the time of the round.
+pub(super) struct Outbox {
+    producer: Mutex<Box<dyn Producer>>,
+    now: AtomicI64,
+}
+
+impl Outbox {
+    pub(super) fn new(producer: Box<dyn Producer>) -> Arc<Self> {
+        Arc::new(Outbox { producer: Mutex::new(producer), now: AtomicI64::new(0) })
+    }
+    /// A panic of a producer has left it as it was: the next call says what is wrong with it.
+    pub(super) fn producer(&self) -> MutexGuard<'_, Box<dyn Producer>> {
+        self.producer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(super) fn set_now(&self, now: Timestamp) {
+        self.now.store(now.as_millis(), Ordering::Relaxed);
+    }
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::Relaxed))
+    }
+}
+
+/// The output of one task.
+pub(super) struct RecordCollector {
+    outbox: Arc<Outbox>,
+    /// Partition of the task: that of its changelogs.
+    partition: i32,
+    topics: Vec<Topic>,
+    by_name: HashMap<Arc<str>, u32>,
+    /// Repartition topics and changelogs: what goes there is not counted as output.
+    internal: Arc<BTreeSet<String>>,
+    sent: Arc<AtomicU64>,
+}
+
+struct Topic {
+    name: Arc<str>,
+    counted: bool,
+    /// None until the log has told.
+    partitions: Option<i32>,
+    turns: RoundRobin,
+    lanes: Vec<Lane>,
+}
+
+/// One partition of a topic.
+struct Lane {
+    partition: TopicPartition,
+    waiting: Arena,
+    /// Of the last data sent there.
+    last_time: Option<Timestamp>,
+}
+
+impl RecordCollector {
+    pub(super) fn new(outbox: Arc<Outbox>, partition: i32, internal: Arc<BTreeSet<String>>, sent: Arc<AtomicU64>) -> Self {
+        RecordCollector { outbox, partition, topics: Vec::new(), by_name: HashMap::new(), internal, sent }
+    }
+
+    fn count(&mut self, slot: u32) -> Result<i32, BoxError> {
+        let topic = &mut self.topics[slot as usize];
+        if let Some(count) = topic.partitions {
+            return Ok(count);
+        }
+        let count = self.outbox.producer().partition_count(&topic.name)?;
+        topic.lanes = (0..count)
+            .map(|partition| Lane {
+                partition: TopicPartition::new(topic.name.clone(), partition),
+                waiting: Arena::default(),
+                last_time: None,
+            })
+            .collect();
+        topic.partitions = Some(count);
+        Ok(count)
+    }
+}
+
+impl Output for RecordCollector {
+    fn topic(&mut self, name: &str) -> u32 {
+        if let Some(slot) = self.by_name.get(name) {
+            return *slot;
+        }
+        let slot = u32::try_from(self.topics.len()).expect("fewer than four billion topics");
+        let name: Arc<str> = name.into();
+        let counted = !self.internal.contains(&*name);
+        self.topics.push(Topic { name: name.clone(), counted, partitions: None, turns: RoundRobin::default(), lanes: Vec::new() });
+        self.by_name.insert(name, slot);
+        slot
+    }
+
+    fn partitions(&mut self, topic: u32) -> i32 {
+        // A topic that does not exist is reported by the send that follows.
+        self.count(topic).unwrap_or(1)
+    }
+
+    fn send(&mut self, slot: u32, record: Outgoing<'_>) -> Result<(), BoxError> {
+        let count = self.count(slot)?;
+        let (now, own) = (self.outbox.now(), self.partition);
+        let topic = &mut self.topics[slot as usize];
+        let partition = match record.target {
+            Target::ByKey(bytes) => partition_of(bytes, count),
+            Target::Partition(partition) => partition,
+            Target::Any => topic.turns.turn(count),
+            Target::OwnPartition => own,
+        };
+        let lane = usize::try_from(partition).ok().and_then(|nth| topic.lanes.get_mut(nth));
+        let lane = lane.ok_or_else(|| format!("partition {partition} of `{}` was chosen: the topic has {count} partitions", topic.name))?;
+        let timestamp = if record.timestamp == Timestamp::UNKNOWN { now } else { record.timestamp };
+        lane.last_time = Some(timestamp);
+        lane.waiting.push(View { key: record.key, value: record.value, offset: -1, timestamp, headers: record.headers });
+        if topic.counted {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+        }
+        if lane.waiting.len() >= FULL_RECORDS || lane.waiting.bytes() >= FULL_BYTES {
+            lane.ship(&self.outbox)?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<(), BoxError> {
+        let outbox = &self.outbox;
+        self.topics.iter_mut().flat_map(|topic| &mut topic.lanes).try_for_each(|lane| lane.ship(outbox))
+    }
+
+    fn announce(&mut self, slot: u32, headers: &Headers, otherwise: Timestamp) -> Result<(), BoxError> {
+        self.count(slot)?;
+        for lane in &mut self.topics[slot as usize].lanes {
+            let timestamp = lane.last_time.unwrap_or(otherwise);
+            lane.waiting.push(View { key: None, value: None, offset: -1, timestamp, headers });
+        }
+        Ok(())
+    }
+}
+
+impl Lane {
+    fn ship(&mut self, outbox: &Outbox) -> Result<(), BoxError> {
+        if self.waiting.len() == 0 {
+            return Ok(());
+        }
+        let records: Vec<kafka::Outgoing<'_>> = self.waiting.iter().map(View::outgoing).collect();
+        let sent = outbox.producer().send(&self.partition, &records);
+        self.waiting.clear();
+        Ok(sent?)
+    }
+}
+
+impl<'a> View<'a> {
+    fn outgoing(self) -> kafka::Outgoing<'a> {
+        kafka::Outgoing { key: self.key, value: self.value, timestamp: self.timestamp, headers: self.headers }
+    }
+}
