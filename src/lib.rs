@@ -27,6 +27,7 @@ pub use processor::{
     Verdict,
 };
 pub use record::{Change, Data, Headers, RawRecord, Record, TaskId, Timestamp, TopicPartition};
+pub use runtime::{InputProgress, Launch, Progress, RestoreProgress, State, Streams, TaskFailure, TaskProgress};
 pub use serdes::{DefaultSerde, Role, Serde, Slot};
 pub use state::{
     Batch, DefaultStore, Direction, KeyPrefix, KeyRange, KeyValueStore, KeyValueView, Materialized, MemoryBackend, Names, Scan,

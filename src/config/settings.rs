@@ -24,6 +24,12 @@ pub struct Settings {
     /// Bytes that the record caches of a thread may hold; 0 switches them off. Default 10 MiB, as Kafka Streams'
     /// `statestore.cache.max.bytes`.
     pub record_cache_bytes: usize,
+    /// Bytes of state that only a commit can free; a thread that holds more commits early. Default 64 MiB.
+    pub uncommitted_bytes: usize,
+    /// The shortest time between two deletions of what was read from repartition topics. Default 30 s.
+    pub repartition_purge_interval: Duration,
+    /// How long a commit waits for acknowledgements before it counts them as failed. Default 9 s.
+    pub send_timeout: Duration,
     /// Send every write to the changelog and not only the last of each key per commit. Default false.
     pub changelog_every_write: bool,
     /// How long a task with an empty input that is caught up waits for it before it goes on with the others. Default zero.
@@ -63,6 +69,9 @@ impl Settings {
             on_processing_error: OnError::Fail,
             dead_letter_headers: DeadLetterHeaders::default(),
             record_cache_bytes: 10 << 20,
+            uncommitted_bytes: 64 << 20,
+            repartition_purge_interval: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(9),
             changelog_every_write: false,
             max_task_idle: Duration::ZERO,
             max_future_skew: Duration::from_secs(3600),

@@ -45,7 +45,8 @@ fn internal<'a>(parts: &'a [SubtopologyInfo], layout: &'a Layout) -> impl Iterat
     parts.iter().flat_map(|part| {
         let number = u32::try_from(part.number).unwrap_or(u32::MAX);
         let tasks = layout.parts.get(&number).map_or(1, |part| part.tasks);
-        let repartition = part.repartition_topics.iter().map(|(name, config)| (name, layout.counts.get(name).copied().unwrap_or(1), config));
+        let repartition =
+            part.repartition_topics.iter().map(|(name, config)| (name, layout.counts.get(name).copied().unwrap_or(1), config));
         let changelogs = part.changelog_topics.iter().map(move |(name, config)| (name, tasks, config));
         repartition.chain(changelogs).map(|(name, partitions, config)| Wanted { name, partitions, config: &config.config })
     })
@@ -132,7 +133,8 @@ mod tests {
         prepared(&log).unwrap();
         prepared(&log).unwrap();
         let made = log.admin().unwrap().describe_topics(&["app-counts-changelog", "app-counts-repartition"]).unwrap();
-        let facts = |topic: &TopicDescription| (topic.partitions, topic.config["cleanup.policy"].clone(), topic.config["retention.ms"].clone());
+        let facts =
+            |topic: &TopicDescription| (topic.partitions, topic.config["cleanup.policy"].clone(), topic.config["retention.ms"].clone());
         assert_eq!(facts(&made[0]), (2, "compact".to_owned(), "604800000".to_owned()));
         assert_eq!(facts(&made[1]), (2, "delete".to_owned(), "-1".to_owned()));
     }

@@ -4,14 +4,17 @@
 //! * `assignment` counts: which tasks there are, and how many partitions internal topics need.
 //! * `task` is one partition of a sub-topology, assembled; it knows no log.
 //! * `thread` carries out: it moves records between the log's ports and its tasks, one `run_once(now)` at a time.
+//! * `board` is where threads and handle tell each other how things stand.
 //! * `streams` is the public handle, with the operating system's threads.
 
 mod assignment;
+mod board;
 mod internal_topics;
 mod plan;
 mod streams;
 pub(crate) mod task;
 mod thread;
 
+pub use board::{RestoreProgress, TaskFailure};
 pub use plan::State;
-pub use streams::{InputProgress, Launch, Progress, RestoreProgress, Streams, TaskFailure, TaskProgress, TaskViews};
+pub use streams::{InputProgress, Launch, Progress, Streams, TaskProgress};

@@ -5,4 +5,5 @@ mod bad_input;
 mod cli;
 #[allow(dead_code, reason = "the conformance runner uses what these tests do not")]
 mod conformance;
+mod runtime;
 mod surface;

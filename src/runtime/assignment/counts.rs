@@ -24,10 +24,7 @@ fn list(topics: &[(String, i32)]) -> String {
 
 /// Partitions of each repartition topic: said by the author, else those of the topics it is joined with, else as many as the widest
 /// input of the sub-topologies that write it.
-pub(crate) fn repartition_counts(
-    parts: &[SubtopologyInfo],
-    sources: &BTreeMap<String, i32>,
-) -> Result<BTreeMap<String, i32>, LayoutError> {
+pub(crate) fn repartition_counts(parts: &[SubtopologyInfo], sources: &BTreeMap<String, i32>) -> Result<BTreeMap<String, i32>, LayoutError> {
     let said = |part: &SubtopologyInfo| {
         part.repartition_topics.iter().filter_map(|(topic, config)| Some((topic.clone(), config.partitions?))).collect::<Vec<_>>()
     };
@@ -64,7 +61,8 @@ fn follow_partners(parts: &[SubtopologyInfo], sources: &BTreeMap<String, i32>, c
     for part in parts {
         let free = |topic: &String| part.repartition_topics.get(topic).is_some_and(|config| config.partitions.is_none());
         for group in &part.copartitioned {
-            let fixed = group.iter().filter(|topic| !free(topic)).filter_map(|topic| sources.get(topic).or_else(|| counts.get(topic))).max();
+            let fixed =
+                group.iter().filter(|topic| !free(topic)).filter_map(|topic| sources.get(topic).or_else(|| counts.get(topic))).max();
             let widest = fixed.copied().or_else(|| group.iter().filter_map(|topic| counts.get(topic)).copied().max());
             for topic in group.iter().filter(|topic| free(topic)) {
                 if let (Some(count), Some(widest)) = (counts.get_mut(topic), widest) {

@@ -4,7 +4,6 @@
 mod counts;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 pub(crate) use counts::{LayoutError, repartition_counts};
 
@@ -30,7 +29,7 @@ pub(crate) struct Part {
     /// Sub-topologies that write its repartition topics.
     pub(crate) upstream: BTreeSet<u32>,
     /// Repartition topics it writes whose readers run bounded: announcements go there.
-    pub(crate) announces_to: Vec<Arc<str>>,
+    pub(crate) announces_to: Vec<String>,
     pub(crate) changelogs: BTreeSet<String>,
     pub(crate) repartition_topics: BTreeSet<String>,
 }
@@ -78,7 +77,7 @@ fn shared(part: &SubtopologyInfo, all: &[SubtopologyInfo], counts: &BTreeMap<Str
     Part {
         tasks: width(part, counts),
         upstream: upstream.collect(),
-        announces_to: announces_to.into_iter().map(|topic| topic.as_str().into()).collect(),
+        announces_to: announces_to.into_iter().cloned().collect(),
         changelogs: part.changelog_topics.keys().cloned().collect(),
         repartition_topics: part.repartition_topics.keys().cloned().collect(),
     }

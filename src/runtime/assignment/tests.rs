@@ -14,7 +14,7 @@ fn rekeyed(partitions: Option<i32>) -> Topology {
     let builder = StreamsBuilder::new();
     let stream = builder.stream(LINES).select_key(|_, value: &String| value.clone());
     let named = Repartitioned::named("by-value");
-    let named = partitions.map_or(named.clone(), |count| named.partitions(count));
+    let named = if let Some(count) = partitions { named.partitions(count) } else { named };
     stream.repartition(named).group_by_key().count("counts");
     builder.build().unwrap()
 }
@@ -51,7 +51,7 @@ fn joined_topics_must_be_equally_wide_and_shuffles_follow() {
         let table = builder.table(Topic::<String, String>::new("table"));
         let stream = builder.stream(LINES);
         let stream = if rekey { stream.select_key(|_, value: &String| value.clone()) } else { stream };
-        stream.join(&table, |left, right| format!("{left}{right}")).for_each(|_, _| ());
+        stream.join_table(&table, |left, right| format!("{left}{right}")).for_each(|_, _| ());
         builder.build().unwrap()
     };
     let error = layout(&join(false), &[("lines", 2), ("table", 4)]).unwrap_err().to_string();

@@ -30,7 +30,12 @@ pub(crate) enum Choice {
 
 /// The input with the smallest head; equal ones in the order of the inputs. `waiting` is since when the task has records in hand and
 /// stands still for a caught-up input.
-pub(crate) fn choose(heads: impl Iterator<Item = Head> + Clone, waiting: Option<Timestamp>, now: Timestamp, max_task_idle: Duration) -> Choice {
+pub(crate) fn choose(
+    heads: impl Iterator<Item = Head> + Clone,
+    waiting: Option<Timestamp>,
+    now: Timestamp,
+    max_task_idle: Duration,
+) -> Choice {
     let records = heads.clone().enumerate().filter_map(|(input, head)| if let Head::Record(at) = head { Some((at, input)) } else { None });
     let Some((_, first)) = records.min() else { return Choice::Nothing };
     let waited = waiting.map_or(0, |since| now.as_millis().saturating_sub(since.as_millis()));

@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn a_task_alone_suffers_from_its_data_and_its_functions() {
-        let kinds = [ErrorKind::Serde, ErrorKind::Processing, ErrorKind::Panic, ErrorKind::CorruptState, ErrorKind::Log, ErrorKind::Internal];
+        let kinds =
+            [ErrorKind::Serde, ErrorKind::Processing, ErrorKind::Panic, ErrorKind::CorruptState, ErrorKind::Log, ErrorKind::Internal];
         assert!(kinds.iter().all(|kind| judge_task(*kind) == Verdict::StopTask));
         assert_eq!([judge_task(ErrorKind::Retriable), judge_task(ErrorKind::Fenced)], [Verdict::Retry, Verdict::Rejoin]);
     }

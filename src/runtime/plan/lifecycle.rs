@@ -112,7 +112,11 @@ mod tests {
     use super::*;
 
     fn pairs<S: Copy + std::fmt::Debug>(all: &[S], may: impl Fn(S, S) -> bool) -> Vec<String> {
-        all.iter().flat_map(|from| all.iter().map(move |to| (*from, *to))).filter(|(from, to)| may(*from, *to)).map(|(from, to)| format!("{from:?}>{to:?}")).collect()
+        all.iter()
+            .flat_map(|from| all.iter().map(move |to| (*from, *to)))
+            .filter(|(from, to)| may(*from, *to))
+            .map(|(from, to)| format!("{from:?}>{to:?}"))
+            .collect()
     }
 
     #[test]

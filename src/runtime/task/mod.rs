@@ -141,13 +141,12 @@ impl Task {
         Ok(())
     }
 
-    /// Commit step 7: each store's changes go to its backend with the changelog offset they stand for.
+    /// Commit step 7: each store's changes go to its backend with the offset that stands for them, asked for by changelog topic.
     pub(crate) fn apply(&mut self, offset_of: &dyn Fn(&str) -> Option<i64>) -> Result<(), Error> {
         for store in &self.stores {
-            store
-                .control
-                .apply(offset_of(&store.name))
-                .map_err(|error| Error::new(ErrorKind::CorruptState, Place::default(), error.into()))?;
+            let offset = store.changelog.as_deref().and_then(offset_of);
+            let applied = store.control.apply(offset);
+            applied.map_err(|error| Error::new(ErrorKind::CorruptState, Place::default(), error.into()))?;
         }
         Ok(())
     }

@@ -4,17 +4,23 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::processor::{Outgoing, Target, TimeKind};
 use crate::record::{Headers, Timestamp};
+use crate::runtime::task::input::Input;
 use crate::runtime::task::{Task, lock};
 use crate::topology::assemble::AssembledSource;
 use crate::watermark::{
-    Announcement, ControlRecord, FutureVerdict, SourceClock, Supply, TaskClock, Upstreams, judge_future, output_watermark,
+    Announcement, CommitMetadata, ControlRecord, FutureVerdict, SourceClock, Supply, TaskClock, Upstreams, entry, judge_future,
+    output_watermark,
 };
+use crate::window::Watermark;
 use std::sync::atomic::Ordering;
 
 /// The bounded clock of a task; stream time needs none.
 pub(crate) struct Clock {
     bounded: Option<TaskClock>,
     max_future_skew: std::time::Duration,
+    close_when_idle: Option<std::time::Duration>,
+    /// The rule of each source of the clock.
+    rules: Vec<Watermark>,
 }
 
 /// Where an input stands in the bounded clock.
@@ -29,7 +35,7 @@ pub(crate) enum InputClock {
 impl Clock {
     pub(crate) fn new(settings: &Settings, bounded: bool) -> Self {
         let bounded = bounded.then(|| TaskClock::new(settings.close_when_idle, None));
-        Clock { bounded, max_future_skew: settings.max_future_skew }
+        Clock { bounded, max_future_skew: settings.max_future_skew, close_when_idle: settings.close_when_idle, rules: Vec::new() }
     }
 
     /// A source's own `close_when_idle` counts beside the application's: the shortest wins. A repartition topic in which nobody
@@ -40,17 +46,65 @@ impl Clock {
             return source.announced.then(|| InputClock::Repartition(clock.add_repartition(Upstreams::unknown())));
         }
         let rule = source.watermark?;
-        if let Some(silence) = rule.close_when_idle {
-            clock.close_when_idle(silence);
+        self.rules.push(rule);
+        Some(InputClock::Source(add_source(clock, rule, None, now)))
+    }
+
+    /// The same clock as it was committed, input by input; the largest watermark written with any of them is that of the task.
+    fn resume(&mut self, inputs: &[(Option<InputClock>, CommitMetadata)], now: Timestamp) {
+        if self.bounded.is_none() {
+            return;
         }
-        Some(InputClock::Source(clock.add_source(SourceClock::new(rule, None, now))))
+        let w = inputs.iter().filter_map(|(_, stored)| stored.time(entry::WATERMARK)).max();
+        let mut clock = TaskClock::new(self.close_when_idle, w);
+        for (place, stored) in inputs {
+            match place {
+                Some(InputClock::Source(source)) => {
+                    add_source(&mut clock, self.rules[*source], stored.time(entry::CLOCK), now);
+                }
+                Some(InputClock::Repartition(_)) => {
+                    clock.add_repartition(Upstreams::unknown());
+                }
+                None => {}
+            }
+        }
+        self.bounded = Some(clock);
     }
 }
 
+fn add_source(clock: &mut TaskClock, rule: Watermark, stands: Option<Timestamp>, now: Timestamp) -> usize {
+    if let Some(silence) = rule.close_when_idle {
+        clock.close_when_idle(silence);
+    }
+    clock.add_source(SourceClock::new(rule, stands, now))
+}
+
 impl Task {
-    /// Whether the clock of this task is bounded watermarks.
-    pub(crate) fn is_bounded(&self) -> bool {
-        self.cx.bounded
+    /// Takes time over from where it was committed, input by input, before the first record: partition times and with them stream time (KS-T2),
+    /// and in bounded mode clocks and watermark.
+    pub(crate) fn resume(&mut self, stored: Vec<CommitMetadata>, now: Timestamp) {
+        self.cx.wall_clock = now;
+        for (input, stored) in self.inputs.iter_mut().zip(&stored) {
+            input.partition_time = stored.partition_time.unwrap_or(Timestamp::UNKNOWN);
+            self.cx.stream_time = self.cx.stream_time.max(input.partition_time);
+        }
+        let places: Vec<_> = self.inputs.iter().map(|input| input.clock).zip(stored).collect();
+        self.clock.resume(&places, now);
+        self.move_watermark();
+    }
+
+    /// What is to be committed beside the position of an input.
+    pub(crate) fn metadata(&self, input: usize) -> CommitMetadata {
+        let Input { partition_time, clock: place, .. } = &self.inputs[input];
+        let partition_time = Some(*partition_time).filter(|at| *at != Timestamp::UNKNOWN);
+        let mut metadata = CommitMetadata { partition_time, ..CommitMetadata::default() };
+        if let (Some(clock), Some(place)) = (&self.clock.bounded, place) {
+            metadata.set_time(entry::WATERMARK, clock.watermark());
+            if let InputClock::Source(source) = place {
+                metadata.set_time(entry::CLOCK, clock.source(*source).clock());
+            }
+        }
+        metadata
     }
 
     /// Bounded mode: the task's watermark; none while it has no value.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::BoxError;
 use crate::kafka::{self, Producer, RoundRobin, partition_of};
 use crate::processor::{Outgoing, Output, Target};
-use crate::record::{Headers, Timestamp, TopicPartition};
+use crate::record::{Timestamp, TopicPartition};
 use crate::runtime::thread::arena::{Arena, View};
 
 /// An arena is sent when it holds this much; what is less is sent when its thread has finished a round.
@@ -118,8 +118,13 @@ impl Output for RecordCollector {
         };
         let lane = usize::try_from(partition).ok().and_then(|nth| topic.lanes.get_mut(nth));
         let lane = lane.ok_or_else(|| format!("partition {partition} of `{}` was chosen: the topic has {count} partitions", topic.name))?;
-        let timestamp = if record.timestamp == Timestamp::UNKNOWN { now } else { record.timestamp };
-        lane.last_time = Some(timestamp);
+        let data = record.key.is_some() || record.value.is_some();
+        // The log's own time for a record without one, and for the last control record of a partition that never had data.
+        let timeless = record.timestamp == Timestamp::UNKNOWN || (!data && record.timestamp == Timestamp::MAX);
+        let timestamp = if timeless { now } else { record.timestamp };
+        if data {
+            lane.last_time = Some(timestamp);
+        }
         lane.waiting.push(View { key: record.key, value: record.value, offset: -1, timestamp, headers: record.headers });
         if topic.counted {
             self.sent.fetch_add(1, Ordering::Relaxed);
@@ -135,13 +140,8 @@ impl Output for RecordCollector {
         self.topics.iter_mut().flat_map(|topic| &mut topic.lanes).try_for_each(|lane| lane.ship(outbox))
     }
 
-    fn announce(&mut self, slot: u32, headers: &Headers, otherwise: Timestamp) -> Result<(), BoxError> {
-        self.count(slot)?;
-        for lane in &mut self.topics[slot as usize].lanes {
-            let timestamp = lane.last_time.unwrap_or(otherwise);
-            lane.waiting.push(View { key: None, value: None, offset: -1, timestamp, headers });
-        }
-        Ok(())
+    fn last_sent(&self, topic: u32, partition: i32) -> Option<Timestamp> {
+        self.topics.get(topic as usize)?.lanes.get(usize::try_from(partition).ok()?)?.last_time
     }
 }
 

@@ -1,0 +1,331 @@
+//! What the threads of one instance tell each other and the handle: states, failures, counts, and the end of input.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::processor::Counters;
+use crate::record::{TaskId, TopicPartition};
+use crate::runtime::assignment::Layout;
+use crate::runtime::plan::{State, TaskState, ThreadState};
+use crate::topology::draft::Erased;
+
+/// Told of each change of state: before, after.
+pub(crate) type StateListener = Box<dyn Fn(State, State) + Send + Sync>;
+/// Told how the restoring of stores goes.
+pub(crate) type RestoreListener = Box<dyn Fn(&RestoreProgress) + Send + Sync>;
+/// Gives a typed handle of a store.
+pub(crate) type StoreHandle = Arc<dyn Fn() -> Erased + Send + Sync>;
+
+/// An error that stopped a task, or a thread.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TaskFailure {
+    /// The task; none if the thread that ran it is gone as a whole.
+    pub task: Option<TaskId>,
+    /// What happened, and where.
+    pub error: Error,
+}
+
+/// How far the restoring of one store of one task is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RestoreProgress {
+    /// The task.
+    pub task: TaskId,
+    /// The store.
+    pub store: Arc<str>,
+    /// Records read back so far.
+    pub records: u64,
+    /// The next offset of the changelog to read.
+    pub position: i64,
+    /// The offset at which the store is complete.
+    pub end: i64,
+}
+
+/// The end of input as it was declared: where each source partition ends.
+pub(crate) type Ends = Arc<BTreeMap<TopicPartition, i64>>;
+
+/// Counts of one input, written by its thread and read by anybody.
+#[derive(Debug)]
+pub(crate) struct InputMeter {
+    pub(crate) partition: TopicPartition,
+    pub(crate) internal: bool,
+    pub(crate) records: AtomicU64,
+    pub(crate) position: AtomicI64,
+    pub(crate) end: AtomicI64,
+}
+
+/// Counts of one task, likewise.
+pub(crate) struct TaskMeter {
+    pub(crate) task: TaskId,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) sent: Arc<AtomicU64>,
+    /// `i64::MIN`: none.
+    pub(crate) watermark: AtomicI64,
+    pub(crate) stream_time: AtomicI64,
+    pub(crate) inputs: Vec<InputMeter>,
+    pub(crate) stores: Vec<(Arc<str>, StoreHandle)>,
+}
+
+/// A number that only its owner changes.
+pub(crate) fn put(cell: &AtomicI64, value: i64) {
+    cell.store(value, Ordering::Relaxed);
+}
+
+/// One task on the board.
+pub(crate) struct Listed {
+    pub(crate) state: TaskState,
+    pub(crate) meter: Arc<TaskMeter>,
+}
+
+/// What is on the board.
+pub(crate) struct Facts {
+    pub(crate) state: State,
+    pub(crate) threads: Vec<ThreadState>,
+    pub(crate) tasks: BTreeMap<TaskId, Listed>,
+    /// Meters of tasks that were closed: their counts stay in the totals.
+    pub(crate) past: Vec<Arc<TaskMeter>>,
+    pub(crate) failures: Vec<Arc<TaskFailure>>,
+    finished: BTreeSet<TaskId>,
+    failed: BTreeSet<TaskId>,
+    ends: Option<Ends>,
+}
+
+/// The board.
+pub(crate) struct Board {
+    layout: Arc<Layout>,
+    facts: Mutex<Facts>,
+    changed: Condvar,
+    stop: AtomicBool,
+    over: AtomicBool,
+    ended: AtomicBool,
+    /// Held while a change is announced, so that listeners hear changes in order.
+    speaking: Mutex<()>,
+    on_state: Vec<StateListener>,
+    on_restore: Vec<RestoreListener>,
+}
+
+impl Board {
+    pub(crate) fn new(layout: Arc<Layout>, threads: usize, on_state: Vec<StateListener>, on_restore: Vec<RestoreListener>) -> Arc<Self> {
+        let facts = Facts {
+            state: State::Created,
+            threads: vec![ThreadState::Created; threads],
+            tasks: BTreeMap::new(),
+            past: Vec::new(),
+            failures: Vec::new(),
+            finished: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            ends: None,
+        };
+        Arc::new(Board {
+            layout,
+            facts: Mutex::new(facts),
+            changed: Condvar::new(),
+            stop: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            speaking: Mutex::new(()),
+            on_state,
+            on_restore,
+        })
+    }
+
+    /// Nothing here can panic with the lock held, and what is read is whole either way.
+    pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Asks the threads to end.
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.settle();
+    }
+
+    /// Whether threads are to end: they were asked to, or there is nothing left to do.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::SeqCst) || self.over.load(Ordering::SeqCst)
+    }
+
+    /// Declares the end of input. A second declaration changes nothing.
+    pub(crate) fn declare_end(&self, ends: BTreeMap<TopicPartition, i64>) {
+        self.facts().ends.get_or_insert_with(|| Arc::new(ends));
+        self.ended.store(true, Ordering::SeqCst);
+        self.settle();
+    }
+
+    /// The declared ends.
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        if self.ended.load(Ordering::SeqCst) { self.facts().ends.clone() } else { None }
+    }
+
+    /// Whether nothing more will be written into the repartition topics of this task.
+    pub(crate) fn upstream_finished(&self, task: TaskId) -> bool {
+        let Some(part) = self.layout.parts.get(&task.subtopology) else { return false };
+        let facts = self.facts();
+        let of = |upstream: &u32| {
+            let tasks = self.layout.parts.get(upstream).map_or(0, |part| part.tasks);
+            (0..tasks).all(|partition| facts.finished.contains(&TaskId { subtopology: *upstream, partition }))
+        };
+        part.upstream.iter().all(of)
+    }
+
+    /// A task came to be, or is another one now.
+    pub(crate) fn list(&self, meter: Arc<TaskMeter>) {
+        let task = meter.task;
+        let before = self.facts().tasks.insert(task, Listed { state: TaskState::Created, meter });
+        if let Some(before) = before {
+            self.facts().past.push(before.meter);
+        }
+    }
+
+    pub(crate) fn set_task(&self, task: TaskId, state: TaskState) {
+        {
+            let mut facts = self.facts();
+            match state {
+                TaskState::Finished => drop(facts.finished.insert(task)),
+                TaskState::Failed => drop(facts.failed.insert(task)),
+                TaskState::Running => drop(facts.failed.remove(&task)),
+                _ => {}
+            }
+            if state == TaskState::Closed {
+                if let Some(closed) = facts.tasks.remove(&task) {
+                    facts.past.push(closed.meter);
+                }
+            } else if let Some(listed) = facts.tasks.get_mut(&task) {
+                listed.state = state;
+            }
+        }
+        self.settle();
+    }
+
+    pub(crate) fn set_thread(&self, thread: usize, state: ThreadState) {
+        self.facts().threads[thread] = state;
+        self.settle();
+    }
+
+    pub(crate) fn fail(&self, task: Option<TaskId>, error: Error) {
+        tracing::error!(task = task.map(|task| task.to_string()), %error, advice = error.kind().advice(), "stopped by an error");
+        self.facts().failures.push(Arc::new(TaskFailure { task, error }));
+    }
+
+    pub(crate) fn restored(&self, progress: &RestoreProgress) {
+        self.on_restore.iter().for_each(|listener| listener(progress));
+    }
+
+    /// Waits until `enough` of the state, or until the time is over; gives the state then.
+    pub(crate) fn wait(&self, within: Duration, enough: impl Fn(&Facts) -> bool) -> State {
+        let facts = self.facts();
+        let waited = self.changed.wait_timeout_while(facts, within, |facts| !enough(facts));
+        waited.unwrap_or_else(PoisonError::into_inner).0.state
+    }
+
+    /// Brings the state of the instance up to what threads and tasks say, step by step, each told to the listeners.
+    fn settle(&self) {
+        let _speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (before, after) = {
+                let mut facts = self.facts();
+                let (before, wanted) = (facts.state, self.wanted(&facts));
+                let Some(after) = wanted.and_then(|wanted| step(before, wanted)) else { break };
+                facts.state = after;
+                (before, after)
+            };
+            if after.is_final() {
+                self.over.store(true, Ordering::SeqCst);
+            }
+            tracing::info!(?before, ?after, "state");
+            self.on_state.iter().for_each(|listener| listener(before, after));
+        }
+        self.changed.notify_all();
+    }
+
+    fn wanted(&self, facts: &Facts) -> Option<State> {
+        let threads = &facts.threads;
+        let all = |state: ThreadState| threads.iter().all(|thread| *thread == state);
+        let stopping = self.stop.load(Ordering::SeqCst);
+        if facts.state.is_final() {
+            return None;
+        }
+        if !self.layout.tasks.is_empty() && self.layout.tasks.iter().all(|inputs| facts.finished.contains(&inputs.task)) {
+            return Some(State::Finished);
+        }
+        match () {
+            () if all(ThreadState::Dead) && stopping => Some(State::Stopped),
+            () if all(ThreadState::Dead) || self.is_stuck(facts) => Some(State::Error),
+            () if stopping => Some(State::Stopping),
+            () if all(ThreadState::Created) => None,
+            () if threads.iter().all(|thread| matches!(thread, ThreadState::Running | ThreadState::Dead)) => Some(State::Running),
+            () => Some(State::Rebalancing),
+        }
+    }
+
+    /// Whether some task failed and none of the others has anything left to do, now or ever.
+    fn is_stuck(&self, facts: &Facts) -> bool {
+        let settled = facts.threads.iter().all(|thread| matches!(thread, ThreadState::Running | ThreadState::Dead));
+        let failed = facts.tasks.values().any(|task| task.state == TaskState::Failed);
+        settled
+            && failed
+            && facts.tasks.iter().all(|(task, listed)| match listed.state {
+                TaskState::Failed | TaskState::Finished => true,
+                _ => facts.ends.is_some() && self.waits_for_failed(*task, facts),
+            })
+    }
+
+    /// Whether a task that failed would have to finish first.
+    fn waits_for_failed(&self, task: TaskId, facts: &Facts) -> bool {
+        let mut above: Vec<u32> = self.layout.parts.get(&task.subtopology).into_iter().flat_map(|part| part.upstream.clone()).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(part) = above.pop() {
+            if seen.insert(part) {
+                if facts.failed.iter().any(|failed| failed.subtopology == part) {
+                    return true;
+                }
+                above.extend(self.layout.parts.get(&part).into_iter().flat_map(|part| part.upstream.clone()));
+            }
+        }
+        false
+    }
+}
+
+/// The next state on the way to the wanted one.
+fn step(from: State, to: State) -> Option<State> {
+    if from == to {
+        return None;
+    }
+    if from.may_become(to) {
+        return Some(to);
+    }
+    let between = [State::Rebalancing, State::Running, State::Stopping];
+    between.into_iter().find(|next| from.may_become(*next) && next.may_become(to)).or_else(|| {
+        // Created to Finished: two states lie between.
+        (from == State::Created && to == State::Finished).then_some(State::Rebalancing)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wanted_state_is_reached_by_legal_steps() {
+        let all = [State::Created, State::Rebalancing, State::Running, State::Stopping, State::Stopped, State::Finished, State::Error];
+        for from in all.into_iter().filter(|from| !from.is_final()) {
+            for to in all.into_iter().filter(|to| to.is_final() && !(from == State::Stopping && *to == State::Finished)) {
+                let mut state = from;
+                for _ in 0..4 {
+                    let Some(next) = step(state, to) else { break };
+                    assert!(state.may_become(next), "{state:?} to {next:?}");
+                    state = next;
+                }
+                assert_eq!(state, to, "from {from:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Starting an application: topics, clients, threads.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Place};
+use crate::kafka::Connect;
+use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListener};
+use crate::runtime::internal_topics;
+use crate::runtime::plan::State;
+use crate::runtime::streams::Streams;
+use crate::runtime::thread::StreamThread;
+use crate::topology::Topology;
+
+/// How long a thread waits for records before it looks whether it shall end.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// An application about to start: for those who want to hear of it from the first moment.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use highwater::kafka::{Connect, MemoryLog, NewTopic};
+/// # use highwater::{Launch, Settings, StreamsBuilder, SystemClock, Topic};
+/// # let builder = StreamsBuilder::new();
+/// # builder.stream(Topic::<String, String>::new("in")).for_each(|_, _| ());
+/// # let topology = builder.build()?;
+/// # let log = MemoryLog::new(Arc::new(SystemClock));
+/// # log.admin()?.create_topics(&[NewTopic::new("in", 1)])?;
+/// let streams = Launch::new(&topology, Settings::new("app"), Arc::new(log))
+///     .on_state(|before, after| println!("{before:?} to {after:?}"))
+///     .start()?;
+/// # streams.stop(std::time::Duration::from_secs(10))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Launch {
+    topology: Topology,
+    settings: Settings,
+    log: Arc<dyn Connect>,
+    clock: Arc<dyn Clock>,
+    on_state: Vec<StateListener>,
+    on_restore: Vec<RestoreListener>,
+}
+
+impl Launch {
+    /// With the machine's clock and no listeners.
+    pub fn new(topology: &Topology, settings: Settings, log: Arc<dyn Connect>) -> Self {
+        let (clock, topology) = (Arc::new(SystemClock), topology.clone());
+        Launch { topology, settings, log, clock, on_state: Vec::new(), on_restore: Vec::new() }
+    }
+
+    /// Takes the time from this clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Calls `listener` at each change of state, with the state before and the state after, on the thread that changes it: it must not wait for
+    /// the instance.
+    pub fn on_state(mut self, listener: impl Fn(State, State) + Send + Sync + 'static) -> Self {
+        self.on_state.push(Box::new(listener));
+        self
+    }
+
+    /// Calls `listener` as stores are restored from their changelogs, on the thread that restores them.
+    pub fn on_restore(mut self, listener: impl Fn(&RestoreProgress) + Send + Sync + 'static) -> Self {
+        self.on_restore.push(Box::new(listener));
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If a source topic does not exist, an internal topic is not as it must be, or the log refuses.
+    pub fn start(self) -> Result<Streams, Error> {
+        let Launch { topology, settings, log, clock, on_state, on_restore } = self;
+        let settings = Arc::new(settings);
+        let layout = internal_topics::prepare(&*log.admin()?, &topology, &settings.application_id)?;
+        let count = settings.threads.max(1);
+        let board = Board::new(Arc::new(layout), count, on_state, on_restore);
+        // All join before the first one runs, so that tasks are shared out once.
+        let made = (0..count).map(|number| StreamThread::new(number, &topology, &settings, &*log, &board, clock.now()));
+        let made = made.collect::<Result<Vec<_>, Error>>()?;
+        let mut threads = Vec::new();
+        for thread in made {
+            let (board_of, clock) = (board.clone(), clock.clone());
+            let spawned = thread::Builder::new().name(thread.name().to_owned()).spawn(move || drive(thread, &board_of, &*clock));
+            threads.push(spawned.map_err(|error| {
+                board.ask_to_stop();
+                Error::new(ErrorKind::Retriable, Place::default(), Box::new(error))
+            })?);
+        }
+        Ok(Streams { board, log, topology, threads })
+    }
+}
+
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launch").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The life of one thread.
+fn drive(mut thread: StreamThread, board: &Board, clock: &dyn Clock) {
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        while !board.is_over() {
+            thread.run_once(clock.now(), PATIENCE)?;
+        }
+        Ok(())
+    }));
+    match ran {
+        Ok(Ok(())) => {
+            if let Err(error) = thread.close(clock.now()) {
+                board.fail(None, error);
+            }
+        }
+        Ok(Err(error)) => {
+            board.fail(None, error);
+            thread.abandon();
+        }
+        Err(_) => {
+            let text = "a thread panicked outside of user code".into();
+            board.fail(None, Error::new(ErrorKind::Internal, Place::default(), text));
+            thread.abandon();
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! A task with its inputs in the log: takes records from a consumer and runs them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Place};
+use crate::kafka::{Consumer, Position};
+use crate::processor::Staged;
+use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
+use crate::runtime::board::{Board, Ends, TaskMeter, put};
+use crate::runtime::plan::{Choice, TaskState, choose};
+use crate::runtime::task::{Announcements, Task};
+use crate::runtime::thread::feed::{FETCH_RECORDS, Feed};
+use crate::runtime::thread::restore::StoreRestore;
+use crate::watermark::{ControlRecord, Supply, entry};
+
+/// A task of this thread.
+pub(super) struct ActiveTask {
+    pub(super) id: TaskId,
+    pub(super) state: TaskState,
+    pub(super) task: Task,
+    pub(super) feeds: Vec<Feed>,
+    pub(super) restoring: Vec<StoreRestore>,
+    pub(super) announcing: Option<Announcements>,
+    /// Since when it stands still for an empty input.
+    waiting: Option<Timestamp>,
+    /// A close pass was cut: more is due.
+    pub(super) more_to_close: bool,
+    /// The end of its input was reached and told to the task.
+    pub(super) ending: bool,
+    /// The watermark of the last commit.
+    pub(super) committed_watermark: Option<Timestamp>,
+    pub(super) committed_at: Timestamp,
+    pub(super) meter: Arc<TaskMeter>,
+}
+
+impl ActiveTask {
+    pub(super) fn new(id: TaskId, task: Task, feeds: Vec<Feed>, meter: Arc<TaskMeter>, now: Timestamp) -> Self {
+        ActiveTask {
+            id,
+            state: TaskState::Created,
+            task,
+            feeds,
+            restoring: Vec::new(),
+            announcing: None,
+            waiting: None,
+            more_to_close: false,
+            ending: false,
+            committed_watermark: None,
+            committed_at: now,
+            meter,
+        }
+    }
+
+    /// The next state, told to the board.
+    pub(super) fn become_state(&mut self, state: TaskState, board: &Board) {
+        debug_assert!(self.state.may_become(state), "{}: {:?} to {state:?}", self.id, self.state);
+        self.state = state;
+        board.set_task(self.id, state);
+    }
+
+    /// Whether it takes part in commits.
+    pub(super) fn commits(&self) -> bool {
+        matches!(self.state, TaskState::Running | TaskState::Finished)
+    }
+
+    pub(super) fn partitions(&self) -> Vec<TopicPartition> {
+        self.feeds.iter().map(|feed| feed.partition.clone()).collect()
+    }
+
+    /// The declared ends of its source partitions.
+    pub(super) fn end_at(&mut self, ends: &Ends) {
+        for feed in self.feeds.iter_mut().filter(|feed| !feed.internal) {
+            feed.end_at(ends.get(&feed.partition).copied().unwrap_or(0));
+        }
+    }
+
+    /// One round: some records, the clock, what the watermark closes. Tells how many records were taken. `upstream_finished`: nothing
+    /// more will come from repartition topics than is there already.
+    pub(super) fn round(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        now: Timestamp,
+        max_idle: Duration,
+        upstream_finished: bool,
+    ) -> Result<usize, Error> {
+        // A pass that was cut goes on before anything new is taken, so that what is kept back stays bounded.
+        let taken = match (self.more_to_close, self.feeds.len()) {
+            (true, _) => 0,
+            (false, 1) => self.run_direct(consumer, now)?,
+            (false, _) => self.run_by_time(consumer, now, max_idle)?,
+        };
+        if upstream_finished && !self.ending && self.inputs_are_over() {
+            self.ending = true;
+            self.task.finish();
+        }
+        self.more_to_close = self.task.close_due()?;
+        self.publish();
+        Ok(taken)
+    }
+
+    fn inputs_are_over(&self) -> bool {
+        self.feeds.iter().all(|feed| if feed.internal { feed.is_empty() && feed.at_end() } else { feed.is_over() })
+    }
+
+    /// One input: nothing to compare, so records go from the fetch straight through the task.
+    fn run_direct(&mut self, consumer: &mut dyn Consumer, now: Timestamp) -> Result<usize, Error> {
+        let ActiveTask { task, feeds, .. } = self;
+        let feed = &mut feeds[0];
+        let (mut taken, mut outcome) = (0, Ok(()));
+        if let Some(limit) = feed.limit() {
+            let internal = feed.internal;
+            let fetched = consumer.fetch(&feed.partition, limit, &mut |raw| {
+                if outcome.is_ok() {
+                    if taken == 0 {
+                        task.supply(0, Supply::Ready);
+                        outcome = task.advance(now);
+                    }
+                    taken += 1;
+                    if outcome.is_ok() {
+                        outcome = run_one(task, internal, raw);
+                    }
+                }
+            })?;
+            outcome?;
+            feed.passed(fetched.next_offset, fetched.end);
+        }
+        task.supply(0, feed.supply());
+        if taken == 0 {
+            task.advance(now)?;
+        }
+        self.meter.inputs[0].records.fetch_add(taken as u64, Ordering::Relaxed);
+        Ok(taken)
+    }
+
+    /// Several inputs: the lowest head first.
+    fn run_by_time(&mut self, consumer: &mut dyn Consumer, now: Timestamp, max_idle: Duration) -> Result<usize, Error> {
+        for input in 0..self.feeds.len() {
+            self.fill(input, consumer)?;
+        }
+        self.task.advance(now)?;
+        let mut taken = 0;
+        while taken < FETCH_RECORDS {
+            taken += self.stage_heads(consumer)?;
+            match choose(self.feeds.iter().map(Feed::front), self.waiting, now, max_idle) {
+                Choice::Take(input) => {
+                    self.take(input)?;
+                    taken += 1;
+                    self.waiting = None;
+                }
+                Choice::Wait => {
+                    self.waiting.get_or_insert(now);
+                    break;
+                }
+                Choice::Nothing => {
+                    self.waiting = None;
+                    break;
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Decodes the head of each input that has none, past what never becomes a record to process; gives how many of those there were.
+    fn stage_heads(&mut self, consumer: &mut dyn Consumer) -> Result<usize, Error> {
+        let mut passed = 0;
+        for input in 0..self.feeds.len() {
+            while self.feeds[input].staged.is_none() {
+                if self.feeds[input].is_empty() && (self.feeds[input].at_end() || !self.fill(input, consumer)?) {
+                    break;
+                }
+                if !self.stage_head(input)? {
+                    passed += 1;
+                    self.pop(input);
+                }
+            }
+        }
+        Ok(passed)
+    }
+
+    /// False if the head is not a record to process.
+    fn stage_head(&mut self, input: usize) -> Result<bool, Error> {
+        let ActiveTask { task, feeds, .. } = self;
+        let feed = &mut feeds[input];
+        let Some(head) = feed.head() else { return Ok(true) };
+        let raw = head.raw(&feed.partition);
+        if feed.internal && announced(task, input, &raw)? {
+            return Ok(false);
+        }
+        match task.stage(input, raw)? {
+            Staged::Ready(at) => feed.staged = Some(at),
+            Staged::Dropped => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, input: usize) -> Result<(), Error> {
+        // What else waits is said before the record moves the clock.
+        let last = self.feeds[input].is_last();
+        let supply = if !last {
+            Supply::Ready
+        } else if self.feeds[input].at_end() {
+            Supply::Exhausted
+        } else {
+            Supply::Withheld
+        };
+        self.task.supply(input, supply);
+        self.task.run(input)?;
+        self.pop(input);
+        Ok(())
+    }
+
+    fn pop(&mut self, input: usize) {
+        self.feeds[input].pop();
+        self.meter.inputs[input].records.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Fetches for an empty input; tells whether it has records now.
+    fn fill(&mut self, input: usize, consumer: &mut dyn Consumer) -> Result<bool, Error> {
+        let ActiveTask { task, feeds, .. } = self;
+        let feed = &mut feeds[input];
+        if feed.is_empty()
+            && let Some(limit) = feed.limit()
+        {
+            let partition = feed.partition.clone();
+            let waiting = feed.refill();
+            let fetched = consumer.fetch(&partition, limit, &mut |raw| waiting.push_raw(&raw))?;
+            feed.filled(fetched.next_offset, fetched.end);
+        }
+        task.supply(input, feed.supply());
+        Ok(!feed.is_empty())
+    }
+
+    /// Shows where it stands.
+    fn publish(&self) {
+        let meter = &self.meter;
+        put(&meter.watermark, self.task.watermark().map_or(i64::MIN, Timestamp::as_millis));
+        put(&meter.stream_time, self.task.stream_time().as_millis());
+        for (feed, meter) in self.feeds.iter().zip(&meter.inputs) {
+            put(&meter.position, feed.position());
+            put(&meter.end, feed.end().unwrap_or(-1));
+        }
+    }
+
+    /// Positions with what is known of time, of those inputs that have something new to say, or nothing new for so long that the broker
+    /// might forget them.
+    pub(super) fn positions(&self, now: Timestamp) -> Vec<(usize, Position)> {
+        const AGAIN: Duration = Duration::from_secs(3600);
+        let clock = self.task.watermark() != self.committed_watermark || now >= self.committed_at + AGAIN;
+        let moved = |feed: &Feed| clock || feed.committed != Some(feed.position());
+        let feeds = self.feeds.iter().enumerate().filter(|(_, feed)| moved(feed));
+        feeds.map(|(input, feed)| (input, Position { offset: feed.position(), metadata: self.metadata(input) })).collect()
+    }
+
+    fn metadata(&self, input: usize) -> String {
+        let mut metadata = self.task.metadata(input);
+        if self.announcing.as_ref().is_some_and(Announcements::said_idle) {
+            metadata.entries.insert(entry::SENT_IDLE.to_owned(), 1);
+        }
+        metadata.encode()
+    }
+
+    /// These positions are written down.
+    pub(super) fn committed(&mut self, positions: &[(usize, Position)], now: Timestamp) {
+        for (input, position) in positions {
+            self.feeds[*input].committed = Some(position.offset);
+        }
+        if !positions.is_empty() {
+            (self.committed_watermark, self.committed_at) = (self.task.watermark(), now);
+        }
+    }
+
+    /// Commit step 3: control records behind the data, if something is to be announced now.
+    pub(super) fn announce(&mut self, now: Timestamp) -> Result<(), Error> {
+        let ActiveTask { task, announcing, more_to_close, .. } = self;
+        // While a close pass is cut, older results are still to come.
+        match announcing.as_mut().filter(|_| !*more_to_close) {
+            Some(announcing) => announcing.announce(task, now).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// What its collector keeps goes to the producer.
+    pub(super) fn drain(&mut self) -> Result<(), Error> {
+        self.task.output().drain().map_err(|error| Error::new(ErrorKind::Log, Place::default(), error))
+    }
+}
+
+/// A record straight out of a fetch.
+fn run_one(task: &mut Task, internal: bool, raw: RawRecord<'_>) -> Result<(), Error> {
+    if internal && announced(task, 0, &raw)? {
+        return Ok(());
+    }
+    match task.stage(0, raw)? {
+        Staged::Ready(_) => task.run(0),
+        Staged::Dropped => Ok(()),
+    }
+}
+
+/// Whether it was a control record, which never reaches a source.
+fn announced(task: &mut Task, input: usize, raw: &RawRecord<'_>) -> Result<bool, Error> {
+    let Some(read) = ControlRecord::read(raw) else { return Ok(false) };
+    let record = read.map_err(|error| {
+        let place =
+            Place { topic: Some(raw.topic.to_owned()), partition: Some(raw.partition), offset: Some(raw.offset), ..Place::default() };
+        Error::new(ErrorKind::Serde, place, error.into())
+    })?;
+    task.announced(input, &record);
+    Ok(true)
+}

@@ -1,0 +1,152 @@
+//! Carrying out the steps of a commit for all tasks of a thread.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Place};
+use crate::kafka::{MemberToken, Position};
+use crate::record::{TaskId, Timestamp, TopicPartition};
+use crate::runtime::plan::{CommitStep, Due, Standing, TaskState, steps};
+use crate::runtime::thread::StreamThread;
+
+/// What one commit knows between its steps.
+struct Round {
+    token: MemberToken,
+    acked: BTreeMap<TopicPartition, i64>,
+    positions: Vec<(TaskId, Vec<(usize, Position)>)>,
+}
+
+impl StreamThread {
+    /// Commits if it is time to, or if it must be.
+    pub(super) fn commit_if_due(&mut self, now: Timestamp) -> Result<(), Error> {
+        let standing = self.standing();
+        match self.timer.due(standing, now) {
+            Some(why) => self.commit(why, now),
+            None => Ok(()),
+        }
+    }
+
+    fn standing(&mut self) -> Standing {
+        let mut standing = Standing { budget: self.settings.uncommitted_bytes, ..Standing::default() };
+        for active in self.tasks.values_mut().filter(|active| active.commits()) {
+            standing.uncommitted_bytes += active.task.uncommitted_bytes();
+            standing.asked |= active.task.take_commit_request();
+            standing.ended |= active.is_done();
+        }
+        standing
+    }
+
+    /// All steps, whatever moved. A task that fails on the way drops out of the commit; the others go on.
+    pub(super) fn commit(&mut self, why: Due, now: Timestamp) -> Result<(), Error> {
+        let announces = self.tasks.values().any(|active| active.announcing.is_some());
+        let purge = self.timer.purges(why, now);
+        let mut round = Round { token: self.member.token(), acked: BTreeMap::new(), positions: Vec::new() };
+        for step in steps(announces, true, purge) {
+            tracing::trace!(thread = %self.name, ?step, ?why, "commit");
+            self.take_step(step, &mut round, now)?;
+        }
+        self.timer.done(purge, now);
+        self.end_tasks();
+        Ok(())
+    }
+
+    fn take_step(&mut self, step: CommitStep, round: &mut Round, now: Timestamp) -> Result<(), Error> {
+        match step {
+            CommitStep::Cut => round.token = self.member.token(),
+            CommitStep::Flush => self.for_each_committing(|active| {
+                active.task.flush()?;
+                active.drain()
+            }),
+            CommitStep::Watermarks => self.for_each_committing(|active| {
+                active.announce(now)?;
+                active.drain()
+            }),
+            CommitStep::Acks => self.await_acks(round)?,
+            CommitStep::Offsets => {
+                let committing = self.tasks.iter().filter(|(_, active)| active.commits());
+                round.positions = committing.map(|(id, active)| (*id, active.positions(now))).collect();
+            }
+            CommitStep::Commit => self.write_positions(round, now)?,
+            CommitStep::Apply => {
+                let acked = &round.acked;
+                self.for_each_committing(|active| {
+                    let partition = active.id.partition;
+                    // The offset to restore from, should it come to that: past the last record of this commit.
+                    active.task.apply(&|topic| acked.get(&TopicPartition::new(topic, partition)).map(|last| last + 1))
+                });
+            }
+            CommitStep::Purge => self.purge()?,
+        }
+        Ok(())
+    }
+
+    /// What every send became. A task whose records were lost must not commit: its next owner sends them again.
+    fn await_acks(&mut self, round: &mut Round) -> Result<(), Error> {
+        let flushed = self.outbox.producer().flush(self.settings.send_timeout);
+        round.acked = flushed.acked.into_iter().collect();
+        for (partition, error) in flushed.failed {
+            let text = format!("records for `{partition}` were lost: {error}");
+            let lost = |place: Place| Error::new(error.kind(), place, text.clone().into());
+            let place = Place { topic: Some(partition.topic.to_string()), partition: Some(partition.partition), ..Place::default() };
+            // Which task sent them is not known to the producer; all that commit here are in doubt.
+            let all: Vec<TaskId> = self.tasks.iter().filter(|(_, active)| active.commits()).map(|(id, _)| *id).collect();
+            all.into_iter().for_each(|id| self.fail(id, lost(place.clone())));
+        }
+        Ok(())
+    }
+
+    fn write_positions(&mut self, round: &Round, now: Timestamp) -> Result<(), Error> {
+        let mut all: Vec<(TopicPartition, Position)> = Vec::new();
+        for (id, positions) in &round.positions {
+            let Some(active) = self.tasks.get(id) else { continue };
+            all.extend(positions.iter().map(|(input, position)| (active.feeds[*input].partition.clone(), position.clone())));
+        }
+        if all.is_empty() {
+            return Ok(());
+        }
+        self.member.commit(&round.token, &all)?;
+        for (id, positions) in &round.positions {
+            if let Some(active) = self.tasks.get_mut(id) {
+                active.committed(positions, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was read from repartition topics and committed is of no use to anybody.
+    fn purge(&mut self) -> Result<(), Error> {
+        let feeds = self.tasks.values().flat_map(|active| &active.feeds).filter(|feed| feed.internal);
+        let below: Vec<(TopicPartition, i64)> = feeds.filter_map(|feed| Some((feed.partition.clone(), feed.committed?))).collect();
+        if !below.is_empty()
+            && let Err(error) = self.admin.delete_records(&below)
+        {
+            // Nothing depends on it; the next purge deletes more.
+            tracing::warn!(%error, "repartition topics were not purged");
+        }
+        Ok(())
+    }
+
+    /// Tasks that had told the end of their input are finished once that is committed.
+    fn end_tasks(&mut self) {
+        for active in self.tasks.values_mut().filter(|active| active.is_done()) {
+            active.become_state(TaskState::Finished, &self.board);
+        }
+    }
+
+    /// Does something with each task that takes part in commits; one that fails is stopped.
+    pub(super) fn for_each_committing(&mut self, mut act: impl FnMut(&mut super::ActiveTask) -> Result<(), Error>) {
+        let mut failed = Vec::new();
+        for (id, active) in self.tasks.iter_mut().filter(|(_, active)| active.commits()) {
+            if let Err(error) = act(active) {
+                failed.push((*id, error));
+            }
+        }
+        failed.into_iter().for_each(|(id, error)| self.fail(id, error));
+    }
+}
+
+impl super::ActiveTask {
+    /// Its input has ended and everything that closes is closed: only a commit is missing.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == TaskState::Running && self.ending && !self.more_to_close
+    }
+}

@@ -1,0 +1,179 @@
+//! One input of a running task: where it stands in the log, and records that wait to be compared with those of other inputs.
+
+use crate::kafka::FetchLimit;
+use crate::record::{RawRecord, Timestamp, TopicPartition};
+use crate::runtime::plan::Head;
+use crate::runtime::thread::arena::{Arena, View};
+use crate::watermark::Supply;
+
+/// Records that one fetch may bring.
+pub(super) const FETCH_RECORDS: usize = 1000;
+const FETCH_BYTES: usize = 1 << 20;
+
+/// One input.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) partition: TopicPartition,
+    pub(super) internal: bool,
+    /// The next record to process: what is committed.
+    position: i64,
+    /// The next record to fetch.
+    fetched: i64,
+    /// The end that the last fetch saw.
+    end: Option<i64>,
+    /// The declared end.
+    last: Option<i64>,
+    waiting: Arena,
+    /// The next of `waiting`.
+    next: usize,
+    /// Time of the head, once it is decoded.
+    pub(super) staged: Option<Timestamp>,
+    /// The position last committed.
+    pub(super) committed: Option<i64>,
+}
+
+impl Feed {
+    pub(super) fn new(partition: TopicPartition, internal: bool, position: i64, committed: Option<i64>) -> Self {
+        let waiting = Arena::default();
+        Feed { partition, internal, position, fetched: position, end: None, last: None, waiting, next: 0, staged: None, committed }
+    }
+
+    /// What one more fetch may bring; none once the declared end is reached.
+    pub(super) fn limit(&self) -> Option<FetchLimit> {
+        let left = self.last.map_or(i64::MAX, |last| last.saturating_sub(self.fetched));
+        let records = usize::try_from(left).unwrap_or(0).min(FETCH_RECORDS);
+        (records > 0).then_some(FetchLimit { records, bytes: FETCH_BYTES })
+    }
+    /// The end of input is declared for this partition.
+    pub(super) fn end_at(&mut self, last: i64) {
+        self.last = Some(last);
+    }
+    /// A fetch is over whose records were processed at once.
+    pub(super) fn passed(&mut self, next_offset: i64, end: i64) {
+        (self.position, self.fetched, self.end) = (next_offset, next_offset, Some(end));
+    }
+    /// Whether every record in hand is used up.
+    pub(super) fn is_empty(&self) -> bool {
+        self.next >= self.waiting.len()
+    }
+    /// Makes room for the records of a fetch.
+    pub(super) fn refill(&mut self) -> &mut Arena {
+        self.waiting.clear();
+        self.next = 0;
+        &mut self.waiting
+    }
+    /// A fetch is over that has put its records here.
+    pub(super) fn filled(&mut self, next_offset: i64, end: i64) {
+        (self.fetched, self.end) = (next_offset, Some(end));
+        self.settle();
+    }
+    /// The head, undecoded.
+    pub(super) fn head(&self) -> Option<View<'_>> {
+        self.waiting.get(self.next)
+    }
+    /// Whether nothing is in hand behind the head.
+    pub(super) fn is_last(&self) -> bool {
+        self.next + 1 >= self.waiting.len()
+    }
+    /// The head is done with.
+    pub(super) fn pop(&mut self) {
+        self.next += 1;
+        self.staged = None;
+        self.settle();
+    }
+    fn settle(&mut self) {
+        self.position = self.waiting.get(self.next).map_or(self.fetched, |head| head.offset);
+    }
+
+    pub(super) fn position(&self) -> i64 {
+        self.position
+    }
+    pub(super) fn end(&self) -> Option<i64> {
+        self.end
+    }
+    /// Whether there is nothing more in the log, or nothing more that counts.
+    pub(super) fn at_end(&self) -> bool {
+        self.last.is_some_and(|last| self.fetched >= last) || self.end.is_some_and(|end| self.fetched >= end)
+    }
+    /// Whether everything up to the declared end was processed. Repartition topics have no declared end.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_empty() && self.last.is_some_and(|last| self.fetched >= last)
+    }
+    /// What stands in front, for the choice among inputs.
+    pub(super) fn front(&self) -> Head {
+        match self.staged {
+            Some(at) => Head::Record(at),
+            None if self.is_over() => Head::Ended,
+            None if self.at_end() => Head::CaughtUp,
+            None => Head::Behind,
+        }
+    }
+    /// What it has for the clock.
+    pub(super) fn supply(&self) -> Supply {
+        match () {
+            () if !self.is_empty() => Supply::Ready,
+            () if self.at_end() => Supply::Exhausted,
+            () => Supply::Withheld,
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    /// As the log has it.
+    pub(super) fn raw(self, partition: &'a TopicPartition) -> RawRecord<'a> {
+        RawRecord {
+            topic: &partition.topic,
+            partition: partition.partition,
+            offset: self.offset,
+            key: self.key,
+            value: self.value,
+            timestamp: self.timestamp,
+            headers: self.headers,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Headers;
+
+    fn feed() -> Feed {
+        let mut feed = Feed::new(TopicPartition::new("t", 0), false, 3, None);
+        let headers = Headers::default();
+        for offset in [4, 7] {
+            let record = View { key: None, value: None, offset, timestamp: Timestamp::from_millis(offset), headers: &headers };
+            feed.refill_for_test(record);
+        }
+        feed.filled(9, 9);
+        feed
+    }
+
+    impl Feed {
+        fn refill_for_test(&mut self, record: View<'_>) {
+            self.waiting.push(record);
+        }
+    }
+
+    #[test]
+    fn the_position_is_the_next_record_or_past_all_holes() {
+        let mut feed = feed();
+        assert_eq!((feed.position(), feed.supply(), feed.front()), (4, Supply::Ready, Head::CaughtUp));
+        feed.pop();
+        assert_eq!(feed.position(), 7);
+        feed.pop();
+        assert_eq!((feed.position(), feed.supply()), (9, Supply::Exhausted));
+    }
+
+    #[test]
+    fn a_declared_end_limits_what_is_fetched() {
+        let mut feed = feed();
+        feed.pop();
+        feed.pop();
+        assert_eq!(feed.limit().map(|limit| limit.records), Some(FETCH_RECORDS));
+        feed.end_at(11);
+        assert_eq!((feed.limit().map(|limit| limit.records), feed.is_over()), (Some(2), false));
+        feed.passed(11, 40);
+        assert_eq!((feed.limit(), feed.is_over(), feed.at_end(), feed.front()), (None, true, true, Head::Ended));
+    }
+}

@@ -1,0 +1,265 @@
+//! A stream thread: plain synchronous code that moves records between the log and its tasks.
+//!
+//! [`StreamThread::run_once`] is one round. It reads no clock and waits nowhere but in the port's poll, for as long as it is told; an
+//! operating-system thread calls it in a loop, a simulation calls it directly.
+
+mod active_task;
+mod arena;
+mod commit;
+mod feed;
+mod membership;
+mod record_collector;
+mod restore;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use active_task::ActiveTask;
+use arena::Arena;
+use record_collector::Outbox;
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::kafka::{Admin, Connect, Consumer, Group, Isolation};
+use crate::record::{TaskId, Timestamp};
+use crate::runtime::board::Board;
+use crate::runtime::plan::{CommitTimer, Due, TaskState, ThreadState, Verdict, judge_commit, judge_task};
+use crate::state::CacheBudget;
+use crate::topology::node::NodeKind;
+use crate::topology::{OffsetReset, Topology};
+
+/// What one round came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    /// Something was done: the next round may find more at once.
+    Worked,
+    /// There was nothing to do.
+    Idle,
+}
+
+/// One thread's share of an instance.
+pub(crate) struct StreamThread {
+    name: String,
+    /// Its place on the board.
+    number: usize,
+    topology: Topology,
+    settings: Arc<Settings>,
+    member: Box<dyn Group>,
+    /// Looks up offsets and reads changelogs back.
+    restorer: Box<dyn Consumer>,
+    admin: Box<dyn Admin>,
+    outbox: Arc<Outbox>,
+    cache: Arc<CacheBudget>,
+    tasks: BTreeMap<TaskId, ActiveTask>,
+    timer: CommitTimer,
+    board: Arc<Board>,
+    state: ThreadState,
+    /// Repartition topics and changelogs.
+    internal: Arc<BTreeSet<String>>,
+    resets: HashMap<String, OffsetReset>,
+    buffer: Arena,
+    /// The declared end was told to the tasks of now.
+    worked: bool,
+}
+
+impl StreamThread {
+    /// Opens its clients and joins the group.
+    pub(crate) fn new(
+        number: usize,
+        topology: &Topology,
+        settings: &Arc<Settings>,
+        log: &dyn Connect,
+        board: &Arc<Board>,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let name = format!("{}-{}", settings.application_id, number + 1);
+        let mut member = log.member(&settings.application_id, &name, Isolation::ReadCommitted)?;
+        member.join(&board.layout().tasks)?;
+        let parts = board.layout().parts.values();
+        let internal: BTreeSet<String> = parts.flat_map(|part| part.changelogs.iter().chain(&part.repartition_topics)).cloned().collect();
+        let cache = settings.record_cache_bytes / settings.threads.max(1);
+        Ok(StreamThread {
+            name,
+            number,
+            topology: topology.clone(),
+            settings: settings.clone(),
+            member,
+            restorer: log.consumer(Isolation::ReadCommitted)?,
+            admin: log.admin()?,
+            outbox: Outbox::new(log.producer()?),
+            cache: Arc::new(CacheBudget::new(cache)),
+            tasks: BTreeMap::new(),
+            timer: CommitTimer::new(settings.commit_interval, settings.repartition_purge_interval, now),
+            board: board.clone(),
+            state: ThreadState::Created,
+            internal: Arc::new(internal),
+            resets: resets(topology),
+            buffer: Arena::default(),
+            worked: false,
+        })
+    }
+
+    /// The name of the operating system's thread that runs it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One round: what the group says, what the log has, what is due. Waits at most `patience`, and only if the last round found nothing
+    /// to do.
+    ///
+    /// # Errors
+    /// What stops the thread as a whole. Errors of single tasks stop those tasks and are on the board.
+    pub(crate) fn run_once(&mut self, now: Timestamp, patience: Duration) -> Result<Round, Error> {
+        self.outbox.set_now(now);
+        let done = self.round(now, patience);
+        let worked = match done.as_ref().map_err(|error| judge_commit(error.kind())) {
+            Ok(worked) => *worked,
+            Err(Verdict::Retry) => false,
+            Err(Verdict::Rejoin) => self.rejoin()?,
+            Err(Verdict::StopTask | Verdict::StopThread) => return done.map(|_| Round::Idle),
+        };
+        self.worked = worked;
+        self.show_state();
+        Ok(if worked { Round::Worked } else { Round::Idle })
+    }
+
+    fn round(&mut self, now: Timestamp, patience: Duration) -> Result<bool, Error> {
+        let patience = if self.worked { Duration::ZERO } else { patience.min(self.timer.rest(now)) };
+        self.member.poll(patience)?;
+        self.follow_group(now)?;
+        let restored = self.restore();
+        let taken = self.run_tasks(now);
+        self.commit_if_due(now)?;
+        Ok(restored || taken)
+    }
+
+    /// One step for every store that is being restored; tasks that are complete begin to run.
+    fn restore(&mut self) -> bool {
+        let restoring: Vec<TaskId> =
+            self.tasks.iter().filter(|(_, active)| active.state == TaskState::Restoring).map(|(id, _)| *id).collect();
+        for id in &restoring {
+            match self.restore_one(*id) {
+                Ok(true) => self.task_state(*id, TaskState::Running),
+                Ok(false) => {}
+                Err(error) => self.judge(*id, error),
+            }
+        }
+        !restoring.is_empty()
+    }
+
+    fn restore_one(&mut self, id: TaskId) -> Result<bool, Error> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(false) };
+        let mut left = Vec::new();
+        for mut store in std::mem::take(&mut active.restoring) {
+            if !store.step(id, &mut *self.restorer, &mut self.buffer, &self.board)? {
+                left.push(store);
+            }
+        }
+        active.restoring = left;
+        if !active.restoring.is_empty() {
+            return Ok(false);
+        }
+        let starts: Vec<_> = active.feeds.iter().map(|feed| (feed.partition.clone(), feed.position())).collect();
+        self.member.assign(&starts)?;
+        Ok(true)
+    }
+
+    /// A round of every running task; true if one of them has more to do at once.
+    fn run_tasks(&mut self, now: Timestamp) -> bool {
+        let ends = self.board.ends();
+        let (mut worked, mut failed) = (false, Vec::new());
+        for (id, active) in self.tasks.iter_mut().filter(|(_, active)| active.state == TaskState::Running) {
+            let mut over = false;
+            if let Some(ends) = &ends {
+                active.end_at(ends);
+                over = self.board.upstream_finished(*id);
+            }
+            let round = active.round(&mut *self.member, now, self.settings.max_task_idle, over);
+            match round.and_then(|taken| active.drain().map(|()| taken)) {
+                Ok(taken) => worked |= taken > 0 || active.more_to_close,
+                Err(error) => failed.push((*id, error)),
+            }
+        }
+        failed.into_iter().for_each(|(id, error)| self.judge(id, error));
+        worked
+    }
+
+    fn judge(&mut self, id: TaskId, error: Error) {
+        match judge_task(error.kind()) {
+            Verdict::Retry => tracing::warn!(task = %id, %error, "tried again"),
+            _ => self.fail(id, error),
+        }
+    }
+
+    /// Stops a task for good. Its partitions are read no more, and nothing it did since the last commit is committed.
+    fn fail(&mut self, id: TaskId, error: Error) {
+        let Some(active) = self.tasks.get_mut(&id).filter(|active| active.state != TaskState::Failed) else { return };
+        self.member.unassign(&active.partitions());
+        self.board.fail(Some(id), error);
+        active.become_state(TaskState::Failed, &self.board);
+    }
+
+    fn task_state(&mut self, id: TaskId, state: TaskState) {
+        if let Some(active) = self.tasks.get_mut(&id) {
+            active.become_state(state, &self.board);
+        }
+    }
+
+    /// Others may own the tasks now.
+    fn rejoin(&mut self) -> Result<bool, Error> {
+        tracing::warn!(thread = %self.name, "fenced: joining the group again");
+        let all: Vec<TaskId> = self.tasks.keys().copied().collect();
+        all.into_iter().for_each(|id| self.close_task(id));
+        // What the collectors of those tasks still held is gone with them; what was sent is the next owner's to send again.
+        self.member.join(&self.board.layout().tasks.clone())?;
+        Ok(true)
+    }
+
+    fn show_state(&mut self) {
+        let waiting = self.tasks.values().any(|active| matches!(active.state, TaskState::Created | TaskState::Restoring));
+        let next = if waiting { ThreadState::Rebalancing } else { ThreadState::Running };
+        self.become_state(next);
+    }
+
+    fn become_state(&mut self, next: ThreadState) {
+        if self.state == ThreadState::Created && next != ThreadState::Stopping {
+            self.state = ThreadState::Starting;
+        }
+        if self.state != next && self.state.may_become(next) {
+            self.state = next;
+            self.board.set_thread(self.number, next);
+        }
+    }
+
+    /// Commits, closes every task and leaves the group.
+    pub(crate) fn close(mut self, now: Timestamp) -> Result<(), Error> {
+        self.become_state(ThreadState::Stopping);
+        self.outbox.set_now(now);
+        let committed = self.commit(Due::Close, now);
+        self.abandon();
+        committed
+    }
+
+    /// Closes every task without a commit and leaves the group.
+    pub(crate) fn abandon(&mut self) {
+        self.become_state(ThreadState::Stopping);
+        let all: Vec<TaskId> = self.tasks.keys().copied().collect();
+        all.into_iter().for_each(|id| self.close_task(id));
+        self.member.leave();
+        self.become_state(ThreadState::Dead);
+    }
+}
+
+/// Where sources begin that were never committed, if they say so.
+fn resets(topology: &Topology) -> HashMap<String, OffsetReset> {
+    let mut resets = HashMap::new();
+    for node in &topology.plan().nodes {
+        if let NodeKind::Source { topics, internal: false, reset: Some(reset), .. } = &node.kind {
+            resets.extend(topics.iter().map(|topic| (topic.clone(), *reset)));
+        }
+    }
+    resets
+}

@@ -1,0 +1,87 @@
+//! Reading a store back from its changelog, piece by piece, while other tasks of the thread run.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Place};
+use crate::kafka::{Consumer, FetchLimit, Isolation};
+use crate::record::{TaskId, TopicPartition};
+use crate::runtime::board::{Board, RestoreProgress};
+use crate::runtime::task::Task;
+use crate::runtime::thread::arena::Arena;
+use crate::state::{ChangelogRecord, StoreControl};
+
+/// What one step may read.
+const STEP: FetchLimit = FetchLimit { records: 10_000, bytes: 4 << 20 };
+
+/// One store on its way back.
+pub(super) struct StoreRestore {
+    store: Arc<str>,
+    control: Arc<dyn StoreControl>,
+    partition: TopicPartition,
+    next: i64,
+    end: i64,
+    records: u64,
+}
+
+/// Begins to restore every store of a task that has a changelog with something in it.
+///
+/// The end is the high watermark and not the last stable offset: a transaction may be committed before its marker is written.
+pub(super) fn begin(task: &Task, id: TaskId, consumer: &mut dyn Consumer) -> Result<Vec<StoreRestore>, Error> {
+    let mut restores = Vec::new();
+    for store in task.stores() {
+        let Some(changelog) = &store.changelog else { continue };
+        let partition = TopicPartition::new(changelog.clone(), id.partition);
+        let of = std::slice::from_ref(&partition);
+        let begin = consumer.begin_offsets(of)?.first().copied().unwrap_or(0);
+        let end = consumer.end_offsets(of, Isolation::ReadUncommitted)?.first().copied().unwrap_or(0);
+        let next = store.control.offset().unwrap_or(begin).max(begin);
+        if next < end {
+            consumer.assign(&[(partition.clone(), next)])?;
+            tracing::info!(task = %id, store = &*store.name, from = next, to = end, "restoring");
+            restores.push(StoreRestore { store: store.name.clone(), control: store.control.clone(), partition, next, end, records: 0 });
+        }
+    }
+    Ok(restores)
+}
+
+impl StoreRestore {
+    /// Reads one piece; true when the store is complete.
+    pub(super) fn step(&mut self, id: TaskId, consumer: &mut dyn Consumer, buffer: &mut Arena, board: &Board) -> Result<bool, Error> {
+        buffer.clear();
+        let fetched = consumer.fetch(&self.partition, STEP, &mut |raw| buffer.push_raw(&raw))?;
+        let records: Vec<ChangelogRecord<'_>> = buffer
+            .iter()
+            .map(|record| ChangelogRecord {
+                key: record.key.unwrap_or_default(),
+                value: record.value,
+                timestamp: record.timestamp,
+                headers: record.headers,
+            })
+            .collect();
+        self.control.restore(&records, fetched.next_offset).map_err(|error| self.corrupt(error.into()))?;
+        self.records += records.len() as u64;
+        self.next = fetched.next_offset;
+        let done = self.next >= self.end;
+        if done {
+            consumer.unassign(std::slice::from_ref(&self.partition));
+            tracing::info!(task = %id, store = &*self.store, records = self.records, "restored");
+        }
+        let Self { store, records, next, end, .. } = self;
+        board.restored(&RestoreProgress { task: id, store: store.clone(), records: *records, position: *next, end: *end });
+        Ok(done)
+    }
+
+    pub(super) fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    fn corrupt(&self, source: crate::error::BoxError) -> Error {
+        let place = Place {
+            topic: Some(self.partition.topic.to_string()),
+            partition: Some(self.partition.partition),
+            offset: Some(self.next),
+            ..Place::default()
+        };
+        Error::new(ErrorKind::CorruptState, place, source)
+    }
+}

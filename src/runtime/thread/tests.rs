@@ -1,0 +1,1 @@
+//! Rounds of threads, called by hand.

@@ -1,0 +1,195 @@
+//! Applications on the log in memory, through the public API: threads, partitions, commits, restarts, failures.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use highwater::kafka::{Connect, FetchLimit, Isolation, MemoryLog, NewTopic, Outgoing, RoundRobin, partition_of};
+use highwater::{
+    Consumed, EmitStrategy, Headers, KeyValueStore, Launch, Settings, State, StoreRef, Streams, StreamsBuilder, SystemClock, TimeWindows,
+    Timestamp, Topic, TopicPartition, Topology, Watermark,
+};
+
+const LINES: Topic<Option<String>, String> = Topic::new("lines");
+const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("counts");
+const SOON: Duration = Duration::from_secs(20);
+
+/// A log with some topics.
+fn log(topics: &[(&str, i32)]) -> Arc<MemoryLog> {
+    let log = MemoryLog::new(Arc::new(SystemClock));
+    let topics: Vec<NewTopic> = topics.iter().map(|(name, partitions)| NewTopic::new(*name, *partitions)).collect();
+    log.admin().unwrap().create_topics(&topics).unwrap();
+    Arc::new(log)
+}
+
+/// Writes records by key, those without one in turn.
+fn write(log: &MemoryLog, topic: &str, records: impl IntoIterator<Item = (Option<String>, String, i64)>) {
+    let (mut producer, headers, mut turns) = (log.producer().unwrap(), Headers::default(), RoundRobin::default());
+    let count = producer.partition_count(topic).unwrap();
+    for (key, value, at) in records {
+        let key = key.as_ref().map(String::as_bytes);
+        let partition = key.map_or_else(|| turns.turn(count), |key| partition_of(key, count));
+        let record = Outgoing { key, value: Some(value.as_bytes()), timestamp: Timestamp::from_millis(at), headers: &headers };
+        producer.send(&TopicPartition::new(topic, partition), &[record]).unwrap();
+    }
+}
+
+/// Keys and values of a topic, partition by partition.
+fn read(log: &MemoryLog, topic: &str) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    let count = log.producer().unwrap().partition_count(topic).unwrap();
+    let (mut consumer, mut records) = (log.consumer(Isolation::ReadCommitted).unwrap(), Vec::new());
+    for number in 0..count {
+        let partition = TopicPartition::new(topic, number);
+        consumer.assign(&[(partition.clone(), 0)]).unwrap();
+        let all = FetchLimit { records: usize::MAX, bytes: usize::MAX };
+        let mut visit = |record: highwater::RawRecord<'_>| records.push((record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec)));
+        consumer.fetch(&partition, all, &mut visit).unwrap();
+    }
+    records
+}
+
+fn text(bytes: Option<Vec<u8>>) -> String {
+    bytes.map_or_else(|| "null".to_owned(), |bytes| String::from_utf8(bytes).unwrap())
+}
+
+/// Counts the words of all lines.
+fn word_count() -> Topology {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream(LINES)
+        .flat_map_values(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .group_by(|_, word| word.clone())
+        .count(COUNTS);
+    builder.build().unwrap()
+}
+
+fn numbered(range: std::ops::Range<i64>) -> impl Iterator<Item = (Option<String>, String, i64)> {
+    range.map(|n| (Some(format!("k{}", n % 17)), format!("w{} w{} all", n % 5, n % 3), n * 10))
+}
+
+/// Ends the input, waits for the end, and gives the counts over all tasks.
+fn finished_counts(streams: &Streams) -> BTreeMap<String, i64> {
+    streams.declare_end().unwrap();
+    assert_eq!(streams.wait(SOON), State::Finished, "{:?}", streams.errors());
+    counts(streams)
+}
+
+fn counts(streams: &Streams) -> BTreeMap<String, i64> {
+    let views = streams.store(&COUNTS).unwrap();
+    views.iter().flat_map(|(_, view)| view.all().unwrap().collect::<Result<Vec<_>, _>>().unwrap()).collect()
+}
+
+fn settings(threads: usize) -> Settings {
+    let mut settings = Settings::new("app");
+    settings.threads = threads;
+    settings.commit_interval = Duration::from_millis(20);
+    settings.watermark_interval = Duration::from_millis(5);
+    settings
+}
+
+#[test]
+fn threads_and_partitions_change_no_total() {
+    let run = |partitions, threads| {
+        let log = log(&[("lines", partitions)]);
+        write(&log, "lines", numbered(0..3000));
+        finished_counts(&Streams::start(&word_count(), settings(threads), log).unwrap())
+    };
+    let alone = run(1, 1);
+    assert_eq!((alone["all"], alone["w4"]), (3000, 600));
+    assert_eq!(run(4, 3), alone);
+}
+
+#[test]
+fn a_restart_goes_on_from_the_commit_with_the_state_restored() {
+    let log = log(&[("lines", 2)]);
+    write(&log, "lines", numbered(0..500));
+    let first = Streams::start(&word_count(), settings(1), log.clone()).unwrap();
+    first.wait_for(State::Running, SOON);
+    wait_until(|| first.progress().tasks.values().flat_map(|task| &task.inputs).all(|input| input.lag() == Some(0)));
+    first.stop(SOON).unwrap();
+    assert_eq!(first.state(), State::Stopped);
+    write(&log, "lines", numbered(500..800));
+    let restored = Arc::new(Mutex::new(Vec::new()));
+    let seen = restored.clone();
+    let again = Launch::new(&word_count(), settings(2), log.clone())
+        .on_restore(move |progress| seen.lock().unwrap().push(progress.clone()))
+        .start()
+        .unwrap();
+    let counts = finished_counts(&again);
+    assert_eq!(counts["all"], 800, "nothing lost, nothing twice after a clean stop");
+    assert_eq!(again.progress().records_in, 300, "what was committed is not read again");
+    let restored = restored.lock().unwrap();
+    assert!(restored.iter().any(|progress| &*progress.store == "counts" && progress.position == progress.end), "{restored:?}");
+}
+
+fn wait_until(mut ready: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if ready() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("not in ten seconds");
+}
+
+#[test]
+fn a_missing_topic_is_named_with_the_way_to_make_it() {
+    let error = Streams::start(&word_count(), settings(1), log(&[])).unwrap_err().to_string();
+    assert!(error.contains("`lines`") && error.contains("--create"), "{error}");
+}
+
+#[test]
+fn an_empty_topic_ends_at_once() {
+    let streams = Streams::start(&word_count(), settings(2), log(&[("lines", 3)])).unwrap();
+    assert_eq!(finished_counts(&streams), BTreeMap::new());
+}
+
+#[test]
+fn states_are_told_in_order() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ears = heard.clone();
+    let streams = Launch::new(&word_count(), settings(2), log(&[("lines", 2)]))
+        .on_state(move |before, after| ears.lock().unwrap().push((before, after)))
+        .start()
+        .unwrap();
+    assert_eq!(streams.wait_for(State::Running, SOON), State::Running);
+    streams.stop(SOON).unwrap();
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.first(), Some(&(State::Created, State::Rebalancing)));
+    assert_eq!(heard.last(), Some(&(State::Stopping, State::Stopped)));
+    assert!(heard.windows(2).all(|pair| pair[0].1 == pair[1].0), "{heard:?}");
+}
+
+#[test]
+fn a_rekeyed_bounded_window_count_equals_the_batch_with_nothing_late() {
+    const WINDOW: i64 = 1000;
+    let builder = StreamsBuilder::new();
+    builder
+        .stream(Consumed::from(LINES).watermark(Watermark::bounded(Duration::from_millis(300))))
+        .group_by(|_, value| value.clone())
+        .windowed_by(TimeWindows::of(Duration::from_millis(WINDOW as u64)))
+        .emit(EmitStrategy::on_window_close())
+        .count("windowed")
+        .to_stream()
+        .map(|window, count| (format!("{}@{}", window.key, window.window.start), count.unwrap_or_default().to_string()))
+        .to(Topic::<String, String>::new("out"));
+    let topology = builder.build().unwrap();
+    let records = |n: i64| {
+        let at = (n * 7 - (n * 31) % 300).max(0);
+        (Some(format!("client{}", n % 13)), format!("s{}", n % 4), at)
+    };
+    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+    for (_, value, at) in (0..8000).map(records) {
+        *expected.entry(format!("{value}@{}", at / WINDOW * WINDOW)).or_default() += 1;
+    }
+    let log = log(&[("lines", 4), ("out", 1)]);
+    write(&log, "lines", (0..8000).map(records));
+    let streams = Streams::start(&topology, settings(2), log.clone()).unwrap();
+    streams.declare_end().unwrap();
+    assert_eq!(streams.wait(SOON), State::Finished, "{:?}", streams.errors());
+    assert_eq!((streams.progress().late, streams.progress().dropped), (0, 0));
+    let rows = read(&log, "out");
+    assert_eq!(rows.len(), expected.len(), "each window once");
+    let out: BTreeMap<String, i64> = rows.into_iter().map(|(key, value)| (text(key), text(value).parse().unwrap())).collect();
+    assert_eq!(out, expected);
+}
