@@ -88,15 +88,6 @@ impl BufferCore {
         self.touch(&key);
         Some(Evicted { key, new: held.new, old: held.old, context: held.context })
     }
-    /// Takes out what is first in line for as long as `more` says so of (records, bytes, first time).
-    pub(crate) fn evict_while(&mut self, mut more: impl FnMut(usize, usize, i64) -> bool) -> Vec<Evicted> {
-        let mut evicted = Vec::new();
-        while let Some(time) = self.min_time().filter(|time| more(self.num_records(), self.size, *time)) {
-            debug_assert_eq!(self.min_time(), Some(time));
-            evicted.extend(self.pop());
-        }
-        evicted
-    }
     /// How many keys are held back.
     pub(crate) fn num_records(&self) -> usize {
         self.sorted.len()

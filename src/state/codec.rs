@@ -28,9 +28,6 @@ impl<K: 'static, V: 'static> Codecs<K, V> {
     pub(crate) fn new(store: Arc<str>, changelog_topic: &str, serdes: &(SharedSerde<K>, SharedSerde<V>), stamped: bool) -> Self {
         Codecs { store, changelog_topic: changelog_topic.into(), key: serdes.0.clone(), value: serdes.1.clone(), stamped }
     }
-    pub(crate) fn store(&self) -> &Arc<str> {
-        &self.store
-    }
     /// Whether rows begin with eight bytes of event time.
     pub(crate) fn stamped(&self) -> bool {
         self.stamped
@@ -87,7 +84,7 @@ impl<K: 'static, V: 'static> Codecs<K, V> {
 }
 
 /// The time in front of a stamped row, and the plain value.
-pub(crate) fn split_stamp(row: &[u8]) -> Option<(Timestamp, &[u8])> {
+fn split_stamp(row: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (stamp, value) = row.split_first_chunk::<8>()?;
     Some((Timestamp::from_millis(i64::from_be_bytes(*stamp)), value))
 }

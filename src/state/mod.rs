@@ -9,7 +9,7 @@
 //!
 //! Changelog records are collected by the store and handed to a `ChangelogSink` at commit. This room does not know Kafka.
 
-#![allow(dead_code, unused_imports)] // the rooms above are being built; this line goes with the first running task
+#![allow(dead_code)] // abort, offsets and dropped segments wait for the runtime of several tasks
 
 mod backend;
 mod buffer_core;
@@ -39,25 +39,25 @@ mod window_core;
 mod window_rows;
 
 pub use backend::{Batch, Direction, KeyRange, MemoryBackend, StoreBackend, Visit};
-pub(crate) use buffer_core::{BufferCore, Evicted};
+pub(crate) use buffer_core::BufferCore;
 pub(crate) use cache::{CacheBudget, Flushed};
+pub(crate) use codec::Codecs;
 pub use codec::Stamped;
-pub(crate) use codec::{Codecs, split_stamp};
 pub(crate) use context::{RecordContext, WriteContext};
-pub(crate) use key_schema::{session_key, split_session_key, split_window_key, window_key};
+pub(crate) use key_schema::{split_session_key, split_window_key};
 pub use key_value::{KeyPrefix, KeyValueStore, KeyValueView, Scan};
 pub(crate) use key_value_core::KeyValueCore;
 pub(crate) use lock::lock;
 pub(crate) use open::{ChangelogRecord, ChangelogSink, OpenFn, OpenStore, Opened, RecordClock, StoreControl, StoreEnvironment};
 pub use session::{SessionStore, SessionView};
-pub(crate) use session_core::{SessionCore, SessionRow};
+pub(crate) use session_core::SessionCore;
 pub(crate) use spec::{Dedup, Layout, StoreKind, StoreSpec};
 pub use store_ref::{DefaultStore, Materialized, Names, Store, StoreRef, Unnamed};
 pub use store_set::StoreSet;
-pub(crate) use store_set::{PlannedStore, StorePlan, typed};
+pub(crate) use store_set::{PlannedStore, StorePlan};
 pub use suppress::SuppressStore;
 pub use window::{WindowStore, WindowView};
-pub(crate) use window_core::{WindowCore, WindowRow};
+pub(crate) use window_core::WindowCore;
 
 #[cfg(test)]
 mod conformance;

@@ -60,7 +60,7 @@ fn a_newer_update_keeps_the_place_and_the_prior_value() {
     assert_eq!(core.prior_value_for_buffered(b"b"), Some(Some(b"0".as_slice())));
     assert_eq!(core.prior_value_for_buffered(b"a"), Some(None));
     assert_eq!(core.prior_value_for_buffered(b"c"), None);
-    let out = core.evict_while(|_, _, time| time <= 5);
+    let out: Vec<_> = std::iter::from_fn(|| core.pop()).collect();
     let keys: Vec<_> = out.iter().map(|evicted| evicted.key.clone()).collect();
     assert_eq!(keys, [b"a".to_vec(), b"b".to_vec()]);
     assert_eq!((out[1].new.as_deref(), out[1].old.as_deref()), (Some(b"2".as_slice()), Some(b"1".as_slice())));

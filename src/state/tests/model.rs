@@ -125,7 +125,7 @@ proptest! {
                 core.flush().expect("flushes");
             }
             model.step(step, &mut *core);
-            let flat = |rows: Vec<crate::state::WindowRow>| rows.into_iter().map(|row| ((row.start, row.key), row.value)).collect::<Vec<_>>();
+            let flat = |rows: Vec<crate::state::window_core::WindowRow>| rows.into_iter().map(|row| ((row.start, row.key), row.value)).collect::<Vec<_>>();
             let all: Vec<_> = model.now.iter().map(|(id, value)| (id.clone(), value.clone())).collect();
             prop_assert_eq!(flat(core.starting_in(i64::MIN, i64::MAX, usize::MAX).expect("reads")), all.clone());
             prop_assert_eq!(flat(core.starting_in(i64::MIN, 60_000, 2).expect("reads")),
@@ -161,7 +161,7 @@ proptest! {
                 core.flush().expect("flushes");
             }
             model.step(step, &mut *core);
-            let flat = |rows: Vec<crate::state::SessionRow>| {
+            let flat = |rows: Vec<crate::state::session_core::SessionRow>| {
                 let mut rows: Vec<_> = rows.into_iter().map(|row| ((row.end, row.start, row.key), row.value)).collect();
                 if setup.spec.layout == Some(Layout::InMemory) {
                     rows.sort(); // memory: latest start first within an end

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::StoreError;
 use crate::record::{Headers, Timestamp};
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore, Opened, RecordClock, StoreControl, StoreEnvironment};
-use crate::state::{CacheBudget, Dedup, Layout, MemoryBackend, RecordContext, Store, StoreSpec, WriteContext};
+use crate::state::{CacheBudget, Dedup, Layout, MemoryBackend, RecordContext, StoreSpec, WriteContext};
 
 /// One changelog record.
 #[derive(Clone, Debug, PartialEq)]
