@@ -147,10 +147,10 @@ impl<K: Data, V: Data> WindowRows<K, V> {
         let row = encode_row(&self.codecs, value, at, &mut self.row_bytes)?;
         lock(&self.core).write(&self.key_bytes, start.as_millis(), row, cx)
     }
-    /// Takes a closed window out of the state.
+    /// Takes a closed window out of the state: nobody downstream hears of it. What the cache has to say of it is flushed before.
     pub(crate) fn remove(&mut self, key: &K, start: Timestamp, cx: &WriteContext<'_>) -> Result<()> {
         self.select(key)?;
-        lock(&self.core).remove(&self.key_bytes, start.as_millis(), cx).map(drop)
+        lock(&self.core).end(&self.key_bytes, start.as_millis(), cx)
     }
     /// Windows of the selected key that start in `[from, to]`, newest first.
     pub(crate) fn newest_first(&mut self, from: i64, to: i64) -> Result<Vec<(i64, Stamped<V>)>> {
@@ -243,10 +243,10 @@ impl<K: Data, V: Data> SessionRows<K, V> {
         let row = encode_row(&self.codecs, value, window.end, &mut self.row_bytes)?;
         lock(&self.core).write(&self.key_bytes, window.start.as_millis(), window.end.as_millis(), row, cx)
     }
-    /// Takes a closed session out of the state.
+    /// Takes a closed session out of the state, as above.
     pub(crate) fn remove(&mut self, key: &K, window: SessionWindow, cx: &WriteContext<'_>) -> Result<()> {
         self.select(key)?;
-        lock(&self.core).remove(&self.key_bytes, window.start.as_millis(), window.end.as_millis(), cx).map(drop)
+        lock(&self.core).end(&self.key_bytes, window.start.as_millis(), window.end.as_millis(), cx)
     }
     /// Sessions of every key that end in `[from, to]`, by end, start and key bytes, at most `limit`.
     pub(crate) fn ending_in(&mut self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<(SessionWindow, K, V)>> {
@@ -323,6 +323,12 @@ impl<K: Data, V: Data> SuppressRows<K, V> {
         };
         let (new, old) = (bytes(change.new.as_ref())?, bytes(change.old.as_ref())?);
         lock(&self.core).put(at.as_millis(), &key, new.as_deref(), old.as_deref(), cx);
+        Ok(())
+    }
+    /// Forgets a key that is held.
+    pub(crate) fn withdraw(&mut self, key: &K) -> Result<()> {
+        let key = self.codecs.key_bytes(key)?;
+        lock(&self.core).withdraw(&key);
         Ok(())
     }
     /// Takes out what is first in line, if its time is not after `time`.

@@ -170,6 +170,9 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> Driven for Ses
         let due = self.rows.ending_in(Timestamp::from_millis(i64::MIN), latest, cx.close_batch);
         let due = due.map_err(|error| cx.corrupt(&self.node, error))?;
         let more = due.len() == cx.close_batch;
+        if !due.is_empty() {
+            self.flush(cx)?; // the last updates go before their sessions
+        }
         for (session, key, row) in due {
             self.rows.remove(&key, session, &cx.write_context(&Meta::default())).map_err(|error| cx.corrupt(&self.node, error))?;
             if self.on_close {
@@ -183,7 +186,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> Driven for Ses
     }
 
     fn hold(&self, w: Timestamp) -> Option<Timestamp> {
-        self.on_close.then(|| self.windows.hold(w))
+        self.on_close.then(|| self.windows.hold(self.clock.closed_up_to(w)))
     }
 
     fn holds_rows(&self) -> bool {

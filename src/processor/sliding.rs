@@ -302,7 +302,11 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for SlidingAggregate<S,
         let gone = w - self.windows.grace - self.windows.difference - self.windows.difference;
         let gone =
             self.rows.starting_in(Timestamp::from_millis(i64::MIN), Timestamp::from_millis(gone.as_millis().saturating_sub(1)), usize::MAX);
-        for (start, key, _) in gone.map_err(|error| cx.corrupt(&self.node, error))? {
+        let gone = gone.map_err(|error| cx.corrupt(&self.node, error))?;
+        if !gone.is_empty() {
+            self.flush(cx)?; // the last updates go before their windows
+        }
+        for (start, key, _) in gone {
             self.rows.remove(&key, start, &cx.write_context(&Meta::default())).map_err(|error| cx.corrupt(&self.node, error))?;
         }
         Ok(false)

@@ -38,6 +38,10 @@ pub(crate) struct Suppress<K, V> {
 impl<K: Data, V: Data> Receive<K, Change<V>> for Suppress<K, V> {
     fn receive(&mut self, key: K, change: Change<V>, meta: &Meta, cx: &mut TaskContext) -> Flow {
         self.observed = self.observed.max(meta.timestamp);
+        if change.new.is_none() && self.bounded_final(cx) {
+            // Withdrawn before it closed: nothing is left to be sent, and the task may say so (D12).
+            return self.rows.withdraw(&key).map_err(|error| cx.corrupt(&self.node, error));
+        }
         let at = match self.wait.until {
             Until::WindowCloses => (self.wait.end_of)(&key),
             Until::TimeLimit(_) => meta.timestamp,
@@ -63,6 +67,13 @@ impl<K: Data, V: Data> Suppress<K, V> {
             Until::WindowCloses if cx.bounded => self.wait.grace_ms.saturating_add(self.wait.bounded_extra_ms),
             Until::WindowCloses => self.wait.grace_ms,
         }
+    }
+
+    /// How far a pass over what `w` closes has come.
+    fn closed_up_to(&self, w: Timestamp) -> Timestamp {
+        let wait = self.wait.grace_ms.saturating_add(self.wait.bounded_extra_ms);
+        let next = self.rows.earliest().map(|at| at.saturating_add(wait).saturating_sub(1));
+        next.map_or(w, |next| w.min(Timestamp::from_millis(next)))
     }
 
     fn release_until(&mut self, time: i64, cx: &mut TaskContext) -> Flow {
@@ -126,7 +137,7 @@ impl<K: Data, V: Data> Driven for Suppress<K, V> {
 
     fn hold(&self, w: Timestamp) -> Option<Timestamp> {
         match self.wait.until {
-            Until::WindowCloses => self.wait.hold.as_ref().map(|hold| hold(w)),
+            Until::WindowCloses => self.wait.hold.as_ref().map(|hold| hold(self.closed_up_to(w))),
             Until::TimeLimit(_) => self.rows.earliest().map(|oldest| Timestamp::from_millis(oldest).min(w)),
         }
     }

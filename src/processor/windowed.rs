@@ -87,6 +87,10 @@ impl NodeClock {
     pub(crate) fn closed(&self) -> Option<Timestamp> {
         self.closed
     }
+    /// How far closing has come towards the watermark `w`: less than `w` while a pass is cut.
+    pub(crate) fn closed_up_to(&self, w: Timestamp) -> Timestamp {
+        self.closed.map_or(w, |closed| closed.min(w))
+    }
     /// The time up to which everything was closed before, if `clock` is later.
     pub(crate) fn advance(&mut self, clock: Timestamp) -> Option<Option<Timestamp>> {
         let before = self.closed;
@@ -209,6 +213,9 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for TimeAggregate<S, K,
         let due = self.rows.starting_in(Timestamp::from_millis(i64::MIN), latest, cx.close_batch);
         let due = due.map_err(|error| cx.corrupt(&self.node, error))?;
         let more = due.len() == cx.close_batch;
+        if !due.is_empty() {
+            self.flush(cx)?; // the last updates go before their windows
+        }
         for (start, key, row) in due {
             self.rows.remove(&key, start, &cx.write_context(&Meta::default())).map_err(|error| cx.corrupt(&self.node, error))?;
             if self.on_close {
@@ -223,7 +230,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for TimeAggregate<S, K,
 
     fn hold(&self, w: Timestamp) -> Option<Timestamp> {
         match self.windows {
-            WindowBounds::Aligned(windows) if self.on_close => Some(windows.hold(w)),
+            WindowBounds::Aligned(windows) if self.on_close => Some(windows.hold(self.clock.closed_up_to(w))),
             _ => None,
         }
     }

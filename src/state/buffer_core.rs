@@ -72,6 +72,14 @@ impl BufferCore {
         self.sorted.insert(id, held);
         self.touch(key);
     }
+    /// Takes a key out, as if it had never been held.
+    pub(crate) fn withdraw(&mut self, key: &[u8]) {
+        let Some(time) = self.times.remove(key) else { return };
+        if let Some(held) = self.sorted.remove(&(time, key.to_vec())) {
+            self.size -= java_size(key, &held);
+        }
+        self.touch(key);
+    }
     /// The time that is first in line; none if nothing is held.
     pub(crate) fn min_time(&self) -> Option<i64> {
         self.sorted.first_key_value().map(|((time, _), _)| *time)

@@ -157,6 +157,17 @@ impl RecordCache {
         self.set_value(slot, value, before);
     }
 
+    /// Knows nothing of `key` any more, and writes nothing through for it.
+    pub(crate) fn forget(&mut self, key: &[u8]) {
+        let Some(&slot) = self.index.get(key) else { return };
+        if self.slots[slot].seq != 0 {
+            self.dirty.retain(|dirty| *dirty != slot);
+            let time = self.by_time.and_then(|by| (by.of)(by.layout, key));
+            self.dirty_by_time.retain(|(at, dirty)| Some(*at) != time || **dirty != *key);
+        }
+        self.remove_slot(slot);
+    }
+
     /// Whether something must go before the budget is kept again and this store has something.
     pub(crate) fn must_evict(&self) -> bool {
         self.budget.exceeded() && self.oldest != NONE

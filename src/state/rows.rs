@@ -172,6 +172,14 @@ impl<B: Below> Cached<B> {
         }
     }
 
+    /// Deletes a row whose time is over: the listener is not told, since nothing was withdrawn. Flush first what it has yet to hear.
+    pub(crate) fn end(&mut self, row: &[u8], cx: &WriteContext<'_>) -> Result<(), StoreError> {
+        if let Some(cache) = &mut self.cache {
+            cache.forget(row);
+        }
+        self.below.write(row, None, cx.timestamp).map(drop)
+    }
+
     /// Writes every dirty entry through.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
         match self.cache.as_mut().map(RecordCache::take_dirty) {

@@ -87,6 +87,11 @@ impl SessionCore {
     pub(crate) fn remove(&mut self, key: &[u8], start: i64, end: i64, cx: &WriteContext<'_>) -> Result<Vec<Flushed>, StoreError> {
         self.write(key, start, end, None, cx)
     }
+    /// Takes a closed session out of the state, behind the cache's back.
+    pub(crate) fn end(&mut self, key: &[u8], start: i64, end: i64, cx: &WriteContext<'_>) -> Result<(), StoreError> {
+        row_key(self.layout(), key, start, end, &mut self.row);
+        self.cached.end(&self.row, cx)
+    }
     /// Whether a record cache holds back what is written.
     pub(crate) fn caching(&self) -> bool {
         self.cached.caching()

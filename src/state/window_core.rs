@@ -73,6 +73,11 @@ impl WindowCore {
     pub(crate) fn remove(&mut self, key: &[u8], start: i64, cx: &WriteContext<'_>) -> Result<Vec<Flushed>, StoreError> {
         self.write(key, start, None, cx)
     }
+    /// Takes a closed window out of the state, behind the cache's back.
+    pub(crate) fn end(&mut self, key: &[u8], start: i64, cx: &WriteContext<'_>) -> Result<(), StoreError> {
+        self.cached.below.row_key(key, start, 0, &mut self.row);
+        self.cached.end(&self.row, cx)
+    }
     /// Whether a record cache holds back what is written.
     pub(crate) fn caching(&self) -> bool {
         self.cached.caching()
