@@ -3,13 +3,16 @@
 mod args;
 mod describe;
 mod failure;
-pub(crate) mod feed;
-pub(crate) mod generator;
+mod demo;
+mod engine;
+mod feed;
+mod generator;
 mod job;
 mod list;
-pub(crate) mod output;
-pub(crate) mod tail;
-pub(crate) mod terminal;
+mod output;
+mod run;
+mod tail;
+mod terminal;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -24,7 +27,7 @@ use args::{Cli, Command};
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     show_engine_events();
-    match run(&cli.command) {
+    match dispatch(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -34,11 +37,12 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<()> {
+fn dispatch(command: &Command) -> Result<()> {
     match command {
+        Command::Demo(args) => demo::run(args),
+        Command::Run(args) => run::run(args),
         Command::List(args) => list::run(args),
         Command::Describe(args) => describe::run(args),
-        _ => Ok(()),
     }
 }
 

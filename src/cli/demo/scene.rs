@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, SecondsFormat};
 use highwater::Timestamp;
 
 use crate::cli::terminal::grouped;
@@ -87,6 +87,12 @@ impl Standing {
         let (views, rate, late) = (grouped(self.views), grouped(self.per_second), grouped(self.late));
         format!("now     {}  watermark {watermark}   {views} views   {rate}/s   {late} late", time(self.now.as_millis()))
     }
+}
+
+/// An instant as everybody reads it.
+pub(crate) fn instant(at: Timestamp) -> String {
+    let known = DateTime::from_timestamp_millis(at.as_millis());
+    known.map_or_else(|| at.to_string(), |at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 /// The time of day where the reader sits.

@@ -1,0 +1,142 @@
+//! A job running in this process over the log in memory, watched from outside: its results, late records and dead letters are read from
+//! their topics as any consumer would.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use highwater::kafka::{Connect, MemoryLog, NewTopic};
+use highwater::{Progress, RawRecord, Settings, State, Streams, SystemClock};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::tail::Tail;
+use crate::topologies::WindowedCounts;
+use crate::topologies::windowed_counts::{BadRecords, ResultRow};
+
+/// How often a watcher looks.
+pub(crate) const ROUND: Duration = Duration::from_millis(100);
+
+/// How long a stop may take: the last commit and leaving the group.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// A log that has the topics of the job.
+pub(crate) fn log_for(job: &WindowedCounts, partitions: i32) -> Result<Arc<MemoryLog>> {
+    let log = MemoryLog::new(Arc::new(SystemClock));
+    let dead = dead_letters(job);
+    let names = [Some(&job.input.topic), Some(&job.output_topic), job.late_topic.as_ref(), dead];
+    let topics: Vec<_> = names.into_iter().flatten().map(|name| NewTopic::new(name, partitions)).collect();
+    log.admin()?.create_topics(&topics)?;
+    Ok(Arc::new(log))
+}
+
+fn dead_letters(job: &WindowedCounts) -> Option<&String> {
+    match &job.input.bad_records {
+        BadRecords::DeadLetter(topic) => Some(topic),
+        BadRecords::Fail | BadRecords::Skip => None,
+    }
+}
+
+/// A running job and what has come out of it.
+pub(crate) struct Running<'j> {
+    job: &'j WindowedCounts,
+    streams: Streams,
+    results: Tail,
+    late: Option<Tail>,
+    dead: Option<Tail>,
+    pub(crate) seen: Seen,
+}
+
+/// Records seen in the topics that a job writes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) results: u64,
+    pub(crate) late: u64,
+    pub(crate) dead: u64,
+}
+
+impl<'j> Running<'j> {
+    pub(crate) fn start(job: &'j WindowedCounts, log: Arc<MemoryLog>, partitions: i32, threads: u16) -> Result<Self> {
+        let tail = |topic: &String| Tail::of(&*log, topic, partitions);
+        let results = tail(&job.output_topic)?;
+        let (late, dead) = (job.late_topic.as_ref().map(tail).transpose()?, dead_letters(job).map(tail).transpose()?);
+        let mut settings = Settings::new(job.application.clone());
+        settings.threads = usize::from(threads);
+        let streams = Streams::start(&job.topology()?, settings, log).context("the job does not start")?;
+        Ok(Running { job, streams, results, late, dead, seen: Seen::default() })
+    }
+
+    /// What is in the input topic now is all there is.
+    pub(crate) fn declare_end(&self) -> Result<()> {
+        self.streams.declare_end().context("the end of input cannot be declared")
+    }
+
+    /// Waits a moment for the job to end; tells whether it has.
+    pub(crate) fn is_over(&self) -> bool {
+        self.streams.wait(ROUND).is_final()
+    }
+
+    /// Visits what has come out since the last call.
+    pub(crate) fn visit(
+        &mut self,
+        on_result: &mut dyn FnMut(ResultRow) -> Result<()>,
+        on_late: &mut dyn FnMut(RawRecord<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let job = self.job;
+        self.seen.results += self.results.visit(&mut |record| on_result(job.result(&record)?))?;
+        if let Some(late) = &mut self.late {
+            self.seen.late += late.visit(on_late)?;
+        }
+        if let Some(dead) = &mut self.dead {
+            self.seen.dead += dead.visit(&mut |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.streams.progress()
+    }
+
+    /// Records that came after their window had closed; (record, window) pairs where no topic keeps them.
+    pub(crate) fn late(&self, progress: &Progress) -> u64 {
+        if self.late.is_some() { self.seen.late } else { progress.late }
+    }
+
+    /// Records that could not be read or counted: bytes and times that make no sense, and those without a key.
+    pub(crate) fn bad(&self, progress: &Progress) -> u64 {
+        let passed_over = progress.dropped.saturating_sub(progress.late);
+        if self.dead.is_some() { self.seen.dead.max(passed_over) } else { passed_over + progress.bad_time }
+    }
+
+    /// Commits, and ends the threads. An error is why the job had stopped before, or why the last commit failed.
+    pub(crate) fn stop(&self) -> Result<()> {
+        let state = self.streams.state();
+        let stopped = self.streams.stop(STOP_WITHIN);
+        match self.streams.errors().first() {
+            Some(failure) if state == State::Error => {
+                let advice = failure.error.kind().advice();
+                Err(anyhow!("the job stopped: {}; nothing after its last commit counts ({advice})", failure.error))
+            }
+            _ => stopped.context("the job did not stop cleanly"),
+        }
+    }
+}
+
+/// Whether somebody asked this process to end. The first Ctrl-C asks, the second one ends it at once.
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    pub(crate) fn listen() -> Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first handler looks at what the second one of an earlier signal has set.
+            signal_hook::flag::register_conditional_shutdown(signal, 1, asked.clone())?;
+            signal_hook::flag::register(signal, asked.clone())?;
+        }
+        Ok(Interrupt(asked))
+    }
+
+    pub(crate) fn asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
