@@ -217,3 +217,6 @@ impl WindowedCounts {
         RowCodec::new(self.input.format.clone(), self.input.time_field.clone(), self.input.time_format.clone(), fields)
     }
 }
+
+#[cfg(test)]
+mod tests;

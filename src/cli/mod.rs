@@ -1,10 +1,10 @@
 //! The command line: what a person types, and what it prints.
 
 mod args;
-mod describe;
-mod failure;
 mod demo;
+mod describe;
 mod engine;
+mod failure;
 mod feed;
 mod generator;
 mod job;

@@ -52,7 +52,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 fn open(feed: Option<&Path>) -> Result<Box<dyn BufRead>> {
     match feed {
         None => Err(UsageError(
-            "there is nothing to read: the log is in the memory of this process; load a file into the input topic with `--feed FILE`".to_owned(),
+            "there is nothing to read: the log is in the memory of this process; load a file into the input topic with `--feed FILE`"
+                .to_owned(),
         )
         .into()),
         Some(path) if path == Path::new("-") => Ok(Box::new(io::stdin().lock())),
@@ -97,7 +98,8 @@ fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Opt
 
 fn late_note(job: &WindowedCounts, progress: &Progress) -> String {
     match &job.late_topic {
-        Some(topic) => format!("to `{topic}`, {} windows missed", grouped(progress.late)),
+        Some(topic) if progress.late == 0 => format!("to `{topic}`"),
+        Some(topic) => format!("to `{topic}`; {} (record, window) pairs missed", grouped(progress.late)),
         None => "(record, window) pairs; add `late` to the job file to keep them".to_owned(),
     }
 }

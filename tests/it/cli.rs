@@ -14,7 +14,7 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 }
 
 /// A file of this test in cargo's folder for them.
-fn temporary(name: &str, text: &str) -> String {
+pub(crate) fn temporary(name: &str, text: &str) -> String {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, text).expect("a writable folder");
     path.display().to_string()

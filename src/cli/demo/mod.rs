@@ -43,6 +43,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     }
     let interrupted = interrupt.asked();
     if !interrupted && !over {
+        views.send_until(end)?;
         running.declare_end()?;
         while !running.is_over() && !interrupt.asked() {}
     }
@@ -62,12 +63,13 @@ struct Views {
 
 impl Views {
     fn new(args: &DemoArgs, log: &MemoryLog, job: &WindowedCounts) -> Result<Self> {
+        let started = SystemClock.now();
         Ok(Views {
-            generator: Generator::new(args.seed),
+            generator: Generator::new(args.seed, started),
             producer: log.producer()?,
             topic: job.input.topic.as_str().into(),
             rate: u64::from(args.rate),
-            started: SystemClock.now(),
+            started,
             sent: 0,
         })
     }
@@ -132,7 +134,9 @@ impl Show {
     fn opening(&mut self, args: &DemoArgs) -> io::Result<()> {
         let rate = grouped(u64::from(args.rate));
         for line in [
-            &*format!("{rate} page views a second, keyed by user in {PARTITIONS} partitions, are counted per page in windows of 5 s of event time."),
+            &*format!(
+                "{rate} page views a second, keyed by user in {PARTITIONS} partitions, are counted per page in windows of 5 s of event time."
+            ),
             "Views come up to 2 s out of order: a window closes once, when the watermark (2 s behind the newest view) has passed its end.",
             "What comes later than that goes to a topic of late views. Ctrl-C ends it early. The job: topologies/jobs/demo.yaml",
             "",
@@ -204,7 +208,9 @@ impl Show {
             true => format!("Interrupted, and committed: {views} views, {late} of them late; the watermark stood at {watermark}. Windows that it had not passed stay open."),
             false => format!("The end: {views} views, {late} of them late. The input was declared over, so every window has closed."),
         })?;
-        self.terminal.line("Next: highwater list windowed-counts > job.yaml, then highwater run job.yaml --feed FILE --until end --output counts.csv")?;
+        self.terminal.line(
+            "Next: highwater list windowed-counts > job.yaml, then highwater run job.yaml --feed FILE --until end --output counts.csv",
+        )?;
         Ok(())
     }
 }

@@ -55,13 +55,13 @@ fn line(start: i64, end: i64, pages: &mut [(String, u64)]) -> String {
     let total: u64 = pages.iter().map(|(_, count)| count).sum();
     let shown = pages.iter().take(PAGES_SHOWN).map(|(page, count)| format!("   {page} {}", grouped(*count)));
     let more = if pages.len() > PAGES_SHOWN { "   …" } else { "" };
-    format!("closed  {}–{}  {:>9} views {}{more}", time(start), time(end), grouped(total), shown.collect::<String>())
+    format!("closed  {}–{}  {:>9} views{}{more}", time(start), time(end), grouped(total), shown.collect::<String>())
 }
 
 /// A view that came after its window had closed.
 pub(crate) fn late_line(view: &str, at: Timestamp, now: Timestamp) -> String {
     let behind = Duration::from_millis(now.as_millis().saturating_sub(at.as_millis()).max(0).unsigned_abs());
-    format!("late    {}  {}, came {} s late and is in `late-page-views`: {view}", time(at.as_millis()), "its window was closed", behind.as_secs())
+    format!("late    {}  came {} s after it happened, its window was closed: {view}", time(at.as_millis()), behind.as_secs())
 }
 
 /// Where things stand.

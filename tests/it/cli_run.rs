@@ -1,0 +1,119 @@
+//! `highwater run` and `highwater demo` as a person starts them: results, summaries, mistakes, bad records, Ctrl-C.
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::cli::{highwater, temporary, text};
+
+/// A small job over JSON lines; `more` are further keys of `input`.
+fn job(name: &str, more: &str) -> String {
+    let text = format!(
+        "job: windowed-counts\napplication: {name}\n\
+         input:\n  topic: clicks\n  format: json\n  key: who\n  event-time: {{field: at, format: epoch-ms}}\n  watermark: {{disorder: 5ms}}\n{more}\
+         window: {{tumbling: 10ms}}\noutput: {{topic: counts}}\nlate: {{topic: late}}\n"
+    );
+    temporary(&format!("{name}.yaml"), &text)
+}
+
+const CLICKS: &str = "{\"who\":\"ann\",\"at\":1}\n{\"who\":\"bob\",\"at\":3}\n{\"who\":\"ann\",\"at\":12}\n{\"who\":\"ann\",\"at\":9}\n{\"who\":\"bob\",\"at\":40}\n{\"who\":\"ann\",\"at\":2}\n";
+const COUNTS: &str = "key,start,end,count\nann,0,10,2\nann,10,20,1\nbob,0,10,1\nbob,40,50,1\n";
+
+#[test]
+fn without_a_file_the_results_own_standard_output() {
+    let (job, feed) = (job("stdout", ""), temporary("stdout.jsonl", CLICKS));
+    let run = highwater(&["run", &job, "--feed", &feed, "--until", "end"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert_eq!(text(&run.stdout), COUNTS);
+    let summary = text(&run.stderr);
+    assert!(summary.starts_with("stdout: finished\n"), "{summary}");
+    assert!(summary.contains("records read   6 ") && summary.contains("late records   1 "), "{summary}");
+}
+
+#[test]
+fn results_can_be_json_lines_and_until_now_ends_too() {
+    let (job, feed, output) = (job("jsonl", ""), temporary("jsonl.in", CLICKS), temporary("counts.jsonl", ""));
+    let run = highwater(&["run", &job, "--feed", &feed, "--until", "now", "--output", &output, "--threads", "2", "--partitions", "2"]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let written = std::fs::read_to_string(&output).unwrap();
+    assert!(written.starts_with("{\"key\":\"ann\",\"start\":0,\"end\":10,\"count\":"), "{written}");
+    assert!(text(&run.stdout).contains("jsonl: finished"));
+}
+
+#[test]
+fn what_cannot_run_ends_with_2_and_names_the_fix() {
+    let (job, keyless) = (
+        job("usage", ""),
+        temporary(
+            "keyless.yaml",
+            "job: windowed-counts\napplication: a\ninput: {topic: t, format: json, event-time: {field: at, format: epoch-ms}}\nwindow: {tumbling: 1s}\noutput: {topic: o}\n",
+        ),
+    );
+    let feed = temporary("usage.jsonl", CLICKS);
+    for (args, fix) in [
+        (vec!["run", &*job], "`--feed FILE`"),
+        (vec!["run", &job, "--feed", "nowhere.log"], "cannot read `nowhere.log`"),
+        (vec!["run", &keyless, "--feed", &feed], "add `key` to its `input`"),
+        (vec!["run", &job, "--feed", &feed, "--output", "counts.xls"], "must end in `.csv` or `.jsonl`"),
+        (vec!["run", "nowhere.yaml", "--feed", &feed], "nowhere.yaml:1:1: cannot read the file"),
+        (vec!["run", &job, "--feed", &feed, "--partitions", "0"], "0 is not in 1..=1024"),
+    ] {
+        let run = highwater(&args);
+        assert_eq!(run.status.code(), Some(2), "{args:?}: {}", text(&run.stderr));
+        assert!(text(&run.stderr).contains(fix), "{args:?}: {}", text(&run.stderr));
+    }
+}
+
+#[test]
+fn a_bad_record_stops_the_job_unless_its_file_says_otherwise() {
+    let feed = temporary("bad.jsonl", &format!("{CLICKS}nonsense\n{{\"who\":\"ann\"}}\n"));
+    let run = |job: &str| highwater(&["run", job, "--feed", &feed, "--until", "end"]);
+
+    let failed = run(&job("bad-fail", ""));
+    assert_eq!(failed.status.code(), Some(1));
+    let told = text(&failed.stderr);
+    assert!(told.contains("not JSON") && told.contains("clicks-0@6") && told.contains("on_error"), "{told}");
+
+    let skipped = run(&job("bad-skip", "  bad-records: skip\n"));
+    assert!(skipped.status.success(), "{}", text(&skipped.stderr));
+    assert_eq!(text(&skipped.stdout), COUNTS);
+    assert!(text(&skipped.stderr).contains("bad records    2 "), "{}", text(&skipped.stderr));
+
+    let dead = run(&job("bad-dead", "  bad-records: {dead-letter: bad-clicks}\n"));
+    assert_eq!(text(&dead.stdout), COUNTS);
+    assert!(text(&dead.stderr).contains("bad records    2         to `bad-clicks`"), "{}", text(&dead.stderr));
+}
+
+#[test]
+fn the_demo_ends_by_itself_and_shows_closed_windows() {
+    let demo = highwater(&["demo", "--for", "2s", "--rate", "2000"]);
+    assert!(demo.status.success(), "{}", text(&demo.stderr));
+    let shown = text(&demo.stdout);
+    assert!(shown.lines().any(|line| line.starts_with("closed ") && line.contains(" views   / ")), "{shown}");
+    assert!(shown.contains("The end: 4,000 views, 0 of them late."), "{shown}");
+    assert!(!shown.contains('\x1b'), "no escape codes where there is no terminal");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_demo_commits_and_says_where_it_stands() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    let demo = command.args(["demo", "--for", "5m"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(2_500));
+    assert!(Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap().success());
+    let demo = demo.wait_with_output().unwrap();
+    assert!(demo.status.success(), "{}", text(&demo.stderr));
+    let shown = text(&demo.stdout);
+    assert!(shown.contains("Interrupted, and committed: ") && shown.contains("the watermark stood at 20"), "{shown}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let (job, feed) = (job("pipe", ""), temporary("pipe.jsonl", CLICKS));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    let mut run =
+        command.args(["run", &job, "--feed", &feed, "--until", "end"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(run.stdout.take());
+    let run = run.wait_with_output().unwrap();
+    assert!(run.status.success(), "{}", text(&run.stderr));
+}
