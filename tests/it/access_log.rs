@@ -13,6 +13,7 @@ use crate::cli::{highwater, text};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The folder with the log and its answers.
+#[allow(clippy::print_stdout, reason = "a test that looks at nothing says so")]
 fn shared_data() -> Option<PathBuf> {
     let shared = std::env::var_os("HIGHWATER_SHARED").map_or_else(|| Path::new(ROOT).join("../shared"), PathBuf::from);
     let data = shared.join("data");
