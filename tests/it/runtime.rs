@@ -193,3 +193,88 @@ fn a_rekeyed_bounded_window_count_equals_the_batch_with_nothing_late() {
     let out: BTreeMap<String, i64> = rows.into_iter().map(|(key, value)| (text(key), text(value).parse().unwrap())).collect();
     assert_eq!(out, expected);
 }
+
+/// Copies lines; `boom` makes it panic.
+fn fragile() -> Topology {
+    let builder = StreamsBuilder::new();
+    let checked = builder.stream(LINES).map_values(|line| if line == "boom" { panic!("no such line") } else { line });
+    checked.to(Topic::<Option<String>, String>::new("out"));
+    builder.build().unwrap()
+}
+
+#[test]
+fn a_panic_in_a_closure_stops_one_task_and_is_told() {
+    let log = log(&[("lines", 3), ("out", 1)]);
+    let streams = Streams::start(&fragile(), settings(2), log.clone()).unwrap();
+    write(&log, "lines", ["a", "boom", "c"].map(|line| (None, line.to_owned(), 1)));
+    wait_until(|| !streams.errors().is_empty());
+    write(&log, "lines", ["lost with its task", "not read", "d"].map(|line| (None, line.to_owned(), 1)));
+    wait_until(|| read(&log, "out").len() == 4);
+    assert_eq!(streams.state(), State::Running, "the others go on");
+    let failure = &streams.errors()[0];
+    assert_eq!(failure.task.map(|task| task.partition), Some(1));
+    assert_eq!((failure.error.kind(), failure.error.place().topic.as_deref()), (highwater::ErrorKind::Panic, Some("lines")));
+    assert_eq!(streams.progress().tasks.values().filter(|task| task.state == "failed").count(), 1);
+    streams.declare_end().unwrap();
+    assert_eq!(streams.wait(SOON), State::Error, "not everything up to the end could be processed");
+}
+
+#[test]
+fn with_no_task_left_the_instance_is_in_error() {
+    let log = log(&[("lines", 1), ("out", 1)]);
+    write(&log, "lines", [(None, "boom".to_owned(), 1)]);
+    let streams = Streams::start(&fragile(), settings(2), log).unwrap();
+    assert_eq!(streams.wait(SOON), State::Error);
+    assert!(streams.stop(SOON).is_ok(), "stopping what has ended is no error");
+}
+
+#[test]
+fn a_failed_task_behind_a_shuffle_does_not_keep_the_end_waiting() {
+    let builder = StreamsBuilder::new();
+    let checked = builder.stream(LINES).map_values(|line| if line == "boom" { panic!("no such line") } else { line });
+    checked.group_by(|_, line| line.clone()).count(COUNTS);
+    let log = log(&[("lines", 2)]);
+    write(&log, "lines", ["a", "boom"].map(|line| (None, line.to_owned(), 1)));
+    let streams = Streams::start(&builder.build().unwrap(), settings(1), log).unwrap();
+    streams.declare_end().unwrap();
+    assert_eq!(streams.wait(SOON), State::Error);
+}
+
+#[test]
+fn null_keys_are_dropped_at_a_grouping_and_counted() {
+    let builder = StreamsBuilder::new();
+    builder.stream(LINES).group_by_key().count("by-key");
+    let log = log(&[("lines", 2)]);
+    write(&log, "lines", (0..10).map(|n| ((n % 2 == 0).then(|| "k".to_owned()), "line".to_owned(), n)));
+    let streams = Streams::start(&builder.build().unwrap(), settings(1), log).unwrap();
+    streams.declare_end().unwrap();
+    assert_eq!(streams.wait(SOON), State::Finished, "{:?}", streams.errors());
+    assert_eq!((streams.progress().records_in, streams.progress().dropped), (10, 5));
+}
+
+#[test]
+fn two_instances_share_the_work() {
+    let log = log(&[("lines", 4)]);
+    let start = || Streams::start(&word_count(), settings(1), log.clone()).unwrap();
+    let (one, two) = (start(), start());
+    wait_until(|| [&one, &two].iter().all(|streams| streams.progress().tasks.len() == 4));
+    write(&log, "lines", numbered(0..400));
+    wait_until(|| {
+        let sums = [&one, &two].map(|streams| streams.store(&COUNTS).map_or(0, |_| counts(streams).values().sum::<i64>()));
+        sums.iter().sum::<i64>() == 1200
+    });
+    one.stop(SOON).unwrap();
+    wait_until(|| two.progress().tasks.len() == 8 && two.state() == State::Running);
+    assert_eq!(counts(&two).values().sum::<i64>(), 1200, "the other takes over with the state");
+}
+
+#[test]
+fn a_store_is_asked_for_by_name_and_type() {
+    let streams = Streams::start(&word_count(), settings(1), log(&[("lines", 1)])).unwrap();
+    assert_eq!(streams.wait_for(State::Running, SOON), State::Running);
+    assert_eq!(streams.store(&COUNTS).unwrap().len(), 1);
+    let other: StoreRef<KeyValueStore<String, String>> = StoreRef::new("counts");
+    assert_eq!(streams.store(&other).err().unwrap().kind(), highwater::ErrorKind::InvalidConfig);
+    let none: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("elsewhere");
+    assert_eq!(streams.store(&none).err().unwrap().kind(), highwater::ErrorKind::NotAvailable);
+}

@@ -74,9 +74,10 @@ impl CommitTimer {
             _ => (since(self.committed_at, now) >= self.interval).then_some(Due::Interval),
         }
     }
-    /// How long nothing is due by time alone.
+    /// How long nothing is due by time alone; never nothing, so that who waits for it does not spin.
     pub(crate) fn rest(&self, now: Timestamp) -> Duration {
-        Duration::from_millis(u64::try_from(self.interval.saturating_sub(since(self.committed_at, now))).unwrap_or(0))
+        let left = self.interval.saturating_sub(since(self.committed_at, now)).max(1);
+        Duration::from_millis(u64::try_from(left).unwrap_or(1))
     }
     /// Whether a commit that begins now deletes what was read.
     pub(crate) fn purges(&self, why: Due, now: Timestamp) -> bool {

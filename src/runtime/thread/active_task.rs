@@ -95,6 +95,10 @@ impl ActiveTask {
             self.ending = true;
             self.task.finish();
         }
+        for feed in &mut self.feeds {
+            // What cannot be taken now must not end a poll.
+            feed.pause(consumer, !feed.is_empty() || feed.is_over())?;
+        }
         self.more_to_close = self.task.close_due()?;
         self.publish();
         Ok(taken)
@@ -111,7 +115,7 @@ impl ActiveTask {
         let (mut taken, mut outcome) = (0, Ok(()));
         if let Some(limit) = feed.limit() {
             let internal = feed.internal;
-            let fetched = consumer.fetch(&feed.partition, limit, &mut |raw| {
+            let fetched = feed.fetch(consumer, limit, &mut |raw| {
                 if outcome.is_ok() {
                     if taken == 0 {
                         task.supply(0, Supply::Ready);
@@ -223,13 +227,18 @@ impl ActiveTask {
         if feed.is_empty()
             && let Some(limit) = feed.limit()
         {
-            let partition = feed.partition.clone();
-            let waiting = feed.refill();
-            let fetched = consumer.fetch(&partition, limit, &mut |raw| waiting.push_raw(&raw))?;
-            feed.filled(fetched.next_offset, fetched.end);
+            feed.refill(consumer, limit)?;
         }
         task.supply(input, feed.supply());
         Ok(!feed.is_empty())
+    }
+
+    /// After an error that may pass: the consumer goes on from what the task has.
+    pub(super) fn seek_back(&self, consumer: &mut dyn Consumer) {
+        for feed in &self.feeds {
+            // A partition that cannot be sought is not assigned any more; then there is nothing to go on with.
+            let _ = consumer.seek(&feed.partition, feed.fetched());
+        }
     }
 
     /// Shows where it stands.

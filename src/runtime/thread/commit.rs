@@ -1,7 +1,5 @@
 //! Carrying out the steps of a commit for all tasks of a thread.
 
-use std::collections::BTreeMap;
-
 use crate::error::{Error, Place};
 use crate::kafka::{MemberToken, Position};
 use crate::record::{TaskId, Timestamp, TopicPartition};
@@ -11,7 +9,6 @@ use crate::runtime::thread::StreamThread;
 /// What one commit knows between its steps.
 struct Round {
     token: MemberToken,
-    acked: BTreeMap<TopicPartition, i64>,
     positions: Vec<(TaskId, Vec<(usize, Position)>)>,
 }
 
@@ -39,7 +36,7 @@ impl StreamThread {
     pub(super) fn commit(&mut self, why: Due, now: Timestamp) -> Result<(), Error> {
         let announces = self.tasks.values().any(|active| active.announcing.is_some());
         let purge = self.timer.purges(why, now);
-        let mut round = Round { token: self.member.token(), acked: BTreeMap::new(), positions: Vec::new() };
+        let mut round = Round { token: self.member.token(), positions: Vec::new() };
         for step in steps(announces, true, purge) {
             tracing::trace!(thread = %self.name, ?step, ?why, "commit");
             self.take_step(step, &mut round, now)?;
@@ -60,14 +57,14 @@ impl StreamThread {
                 active.announce(now)?;
                 active.drain()
             }),
-            CommitStep::Acks => self.await_acks(round)?,
+            CommitStep::Acks => self.await_acks(),
             CommitStep::Offsets => {
                 let committing = self.tasks.iter().filter(|(_, active)| active.commits());
                 round.positions = committing.map(|(id, active)| (*id, active.positions(now))).collect();
             }
             CommitStep::Commit => self.write_positions(round, now)?,
             CommitStep::Apply => {
-                let acked = &round.acked;
+                let acked = std::mem::take(&mut self.acked);
                 self.for_each_committing(|active| {
                     let partition = active.id.partition;
                     // The offset to restore from, should it come to that: past the last record of this commit.
@@ -80,9 +77,10 @@ impl StreamThread {
     }
 
     /// What every send became. A task whose records were lost must not commit: its next owner sends them again.
-    fn await_acks(&mut self, round: &mut Round) -> Result<(), Error> {
+    fn await_acks(&mut self) {
         let flushed = self.outbox.producer().flush(self.settings.send_timeout);
-        round.acked = flushed.acked.into_iter().collect();
+        // Kept until the stores have taken them over, should the commit have to be tried again.
+        self.acked.extend(flushed.acked);
         for (partition, error) in flushed.failed {
             let text = format!("records for `{partition}` were lost: {error}");
             let lost = |place: Place| Error::new(error.kind(), place, text.clone().into());
@@ -91,7 +89,6 @@ impl StreamThread {
             let all: Vec<TaskId> = self.tasks.iter().filter(|(_, active)| active.commits()).map(|(id, _)| *id).collect();
             all.into_iter().for_each(|id| self.fail(id, lost(place.clone())));
         }
-        Ok(())
     }
 
     fn write_positions(&mut self, round: &Round, now: Timestamp) -> Result<(), Error> {
@@ -128,6 +125,7 @@ impl StreamThread {
     /// Tasks that had told the end of their input are finished once that is committed.
     fn end_tasks(&mut self) {
         for active in self.tasks.values_mut().filter(|active| active.is_done()) {
+            self.member.unassign(&active.partitions());
             active.become_state(TaskState::Finished, &self.board);
         }
     }

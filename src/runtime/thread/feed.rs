@@ -1,9 +1,10 @@
 //! One input of a running task: where it stands in the log, and records that wait to be compared with those of other inputs.
 
-use crate::kafka::FetchLimit;
+use crate::kafka::{Consumer, FetchLimit, Fetched, LogError};
 use crate::record::{RawRecord, Timestamp, TopicPartition};
 use crate::runtime::plan::Head;
 use crate::runtime::thread::arena::{Arena, View};
+use crate::topology::OffsetReset;
 use crate::watermark::Supply;
 
 /// Records that one fetch may bring.
@@ -30,12 +31,67 @@ pub(super) struct Feed {
     pub(super) staged: Option<Timestamp>,
     /// The position last committed.
     pub(super) committed: Option<i64>,
+    /// Whether the consumer was told to bring nothing of it.
+    paused: bool,
+    /// Where to go on if the log no longer has the position, if the source says so.
+    reset: Option<OffsetReset>,
 }
 
 impl Feed {
     pub(super) fn new(partition: TopicPartition, internal: bool, position: i64, committed: Option<i64>) -> Self {
-        let waiting = Arena::default();
-        Feed { partition, internal, position, fetched: position, end: None, last: None, waiting, next: 0, staged: None, committed }
+        Feed {
+            partition,
+            internal,
+            position,
+            fetched: position,
+            end: None,
+            last: None,
+            waiting: Arena::default(),
+            next: 0,
+            staged: None,
+            committed,
+            paused: false,
+            reset: None,
+        }
+    }
+    /// What the source says about offsets that are out of range.
+    pub(super) fn reset_to(mut self, reset: Option<OffsetReset>) -> Self {
+        self.reset = reset;
+        self
+    }
+
+    /// Fetches, past an offset that the log no longer has if the source allows it.
+    pub(super) fn fetch(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        limit: FetchLimit,
+        visit: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<Fetched, LogError> {
+        self.pause(consumer, false)?;
+        match (consumer.fetch(&self.partition, limit, visit), self.reset) {
+            (Err(LogError::OffsetOutOfRange { begin, end, .. }), Some(reset @ (OffsetReset::Earliest | OffsetReset::Latest))) => {
+                let to = if reset == OffsetReset::Earliest { begin } else { end };
+                tracing::warn!(partition = %self.partition, from = self.fetched, to, "the log no longer has the position: reset as the source says");
+                consumer.seek(&self.partition, to)?;
+                consumer.fetch(&self.partition, limit, visit)
+            }
+            (fetched, _) => fetched,
+        }
+    }
+    /// Tells the consumer whether this partition is to end its polls.
+    pub(super) fn pause(&mut self, consumer: &mut dyn Consumer, paused: bool) -> Result<(), LogError> {
+        let of = std::slice::from_ref(&self.partition);
+        match (self.paused, paused) {
+            (false, true) => consumer.pause(of)?,
+            (true, false) => consumer.resume(of)?,
+            _ => {}
+        }
+        self.paused = paused;
+        Ok(())
+    }
+    /// What a consumer fetches next.
+    pub(super) fn fetched(&self) -> i64 {
+        self.fetched
     }
 
     /// What one more fetch may bring; none once the declared end is reached.
@@ -56,14 +112,17 @@ impl Feed {
     pub(super) fn is_empty(&self) -> bool {
         self.next >= self.waiting.len()
     }
-    /// Makes room for the records of a fetch.
-    pub(super) fn refill(&mut self) -> &mut Arena {
-        self.waiting.clear();
-        self.next = 0;
-        &mut self.waiting
+    /// Fetches into memory of its own, for a feed that has used up what it had.
+    pub(super) fn refill(&mut self, consumer: &mut dyn Consumer, limit: FetchLimit) -> Result<(), LogError> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.clear();
+        let fetched = self.fetch(consumer, limit, &mut |raw| waiting.push_raw(&raw));
+        (self.waiting, self.next) = (waiting, 0);
+        let Fetched { next_offset, end } = fetched?;
+        self.filled(next_offset, end);
+        Ok(())
     }
-    /// A fetch is over that has put its records here.
-    pub(super) fn filled(&mut self, next_offset: i64, end: i64) {
+    fn filled(&mut self, next_offset: i64, end: i64) {
         (self.fetched, self.end) = (next_offset, Some(end));
         self.settle();
     }
@@ -143,16 +202,10 @@ mod tests {
         let headers = Headers::default();
         for offset in [4, 7] {
             let record = View { key: None, value: None, offset, timestamp: Timestamp::from_millis(offset), headers: &headers };
-            feed.refill_for_test(record);
+            feed.waiting.push(record);
         }
         feed.filled(9, 9);
         feed
-    }
-
-    impl Feed {
-        fn refill_for_test(&mut self, record: View<'_>) {
-            self.waiting.push(record);
-        }
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl StreamThread {
                 Some(offset) => offset,
                 None => self.start_of(&partition, input.internal)?,
             };
-            feeds.push(Feed::new(partition, input.internal, start, offset));
+            let reset = self.resets.get(&**input.topic).copied().filter(|_| !input.internal);
+            feeds.push(Feed::new(partition, input.internal, start, offset).reset_to(reset));
         }
         Ok(feeds)
     }

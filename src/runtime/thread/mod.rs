@@ -24,7 +24,7 @@ use record_collector::Outbox;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::kafka::{Admin, Connect, Consumer, Group, Isolation};
-use crate::record::{TaskId, Timestamp};
+use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::Board;
 use crate::runtime::plan::{CommitTimer, Due, TaskState, ThreadState, Verdict, judge_commit, judge_task};
 use crate::state::CacheBudget;
@@ -61,7 +61,9 @@ pub(crate) struct StreamThread {
     internal: Arc<BTreeSet<String>>,
     resets: HashMap<String, OffsetReset>,
     buffer: Arena,
-    /// The declared end was told to the tasks of now.
+    /// Acknowledged since stores last took over what they sent.
+    acked: BTreeMap<TopicPartition, i64>,
+    /// The last round found something to do: the next one does not wait.
     worked: bool,
 }
 
@@ -98,6 +100,7 @@ impl StreamThread {
             internal: Arc::new(internal),
             resets: resets(topology),
             buffer: Arena::default(),
+            acked: BTreeMap::new(),
             worked: false,
         })
     }
@@ -189,7 +192,12 @@ impl StreamThread {
 
     fn judge(&mut self, id: TaskId, error: Error) {
         match judge_task(error.kind()) {
-            Verdict::Retry => tracing::warn!(task = %id, %error, "tried again"),
+            Verdict::Retry => {
+                tracing::warn!(task = %id, %error, "tried again");
+                if let Some(active) = self.tasks.get(&id) {
+                    active.seek_back(&mut *self.member);
+                }
+            }
             _ => self.fail(id, error),
         }
     }
