@@ -60,9 +60,9 @@ impl ActiveTask {
         board.set_task(self.id, state);
     }
 
-    /// Whether it takes part in commits.
+    /// Whether it takes part in commits. A finished task has nothing left to commit.
     pub(super) fn commits(&self) -> bool {
-        matches!(self.state, TaskState::Running | TaskState::Finished)
+        self.state == TaskState::Running
     }
 
     pub(super) fn partitions(&self) -> Vec<TopicPartition> {

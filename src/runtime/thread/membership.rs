@@ -61,7 +61,6 @@ impl StreamThread {
         let prepared = stored.and_then(|stored| {
             self.announcing(&mut active, &stored);
             active.feeds = self.feeds(&active.task, &partitions, &committed)?;
-            active.task.init()?;
             active.restoring = restore::begin(&active.task, id, &mut *self.restorer)?;
             Ok(())
         });

@@ -155,16 +155,20 @@ impl StreamThread {
 
     fn restore_one(&mut self, id: TaskId) -> Result<bool, Error> {
         let Some(active) = self.tasks.get_mut(&id) else { return Ok(false) };
-        let mut left = Vec::new();
-        for mut store in std::mem::take(&mut active.restoring) {
-            if !store.step(id, &mut *self.restorer, &mut self.buffer, &self.board)? {
-                left.push(store);
+        let ActiveTask { restoring, .. } = active;
+        let mut first = 0;
+        while let Some(store) = restoring.get_mut(first) {
+            if store.step(id, &mut *self.restorer, &mut self.buffer, &self.board)? {
+                restoring.remove(first);
+            } else {
+                first += 1;
             }
         }
-        active.restoring = left;
-        if !active.restoring.is_empty() {
+        if !restoring.is_empty() {
             return Ok(false);
         }
+        // Processors may look into their stores from the first moment on.
+        active.task.init()?;
         let starts: Vec<_> = active.feeds.iter().map(|feed| (feed.partition.clone(), feed.position())).collect();
         self.member.assign(&starts)?;
         Ok(true)

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::dsl::{Consumed, StreamsBuilder, Topic};
-use crate::error::ErrorKind;
+use crate::error::{BoxError, ErrorKind};
 use crate::kafka::{FetchLimit, MemoryLog, NewTopic, Outgoing, TaskInputs};
-use crate::record::{Headers, TopicPartition};
+use crate::processor::{Context, Processor, Punctuate, Timer};
+use crate::record::{Headers, Record, TopicPartition};
 use crate::runtime::internal_topics::prepare;
 use crate::state::{KeyValueStore, StoreRef};
 use crate::watermark::{CommitMetadata, entry};
@@ -223,8 +224,12 @@ fn a_caught_up_input_is_waited_for_as_long_as_the_setting_says() {
     assert_eq!(rig.read("out"), ["r3"]);
     rig.pass(499);
     assert_eq!(rig.read("out"), ["r3"], "the wait begins anew");
+    rig.write("left", 0, Some("k"), "l6", 6);
+    assert!(!rig.threads[0].member.poll(Duration::ZERO).unwrap(), "what cannot be taken yet ends no poll");
     rig.pass(1);
     assert_eq!(rig.read("out"), ["r3", "l5"]);
+    rig.pass(500);
+    assert_eq!(rig.read("out"), ["r3", "l5", "l6"]);
 }
 
 #[test]
@@ -483,4 +488,48 @@ fn a_collector_spreads_records_without_a_key_and_refuses_partitions_that_are_not
     assert_eq!((collector.last_sent(slot, 0), collector.last_sent(slot, 9)), (Some(Timestamp::from_millis(77)), None));
     let missing = collector.topic("nowhere");
     assert!(collector.send(missing, record(Target::Any)).unwrap_err().to_string().contains("`nowhere` does not exist"));
+}
+
+/// Tells how many keys its store has when it begins, each second of the wall clock, and asks for a commit at each record.
+struct Teller {
+    seen: KeyValueStore<String, String>,
+}
+
+impl Processor for Teller {
+    type In = Record<String, String>;
+    type Out = Record<String, String>;
+    fn init(&mut self, cx: &mut Context<'_, Self::Out>) -> Result<(), BoxError> {
+        let keys = self.seen.all()?.count();
+        cx.schedule(Punctuate::WallClock(Duration::from_secs(1)))?;
+        cx.forward(Record::new("begin".to_owned(), format!("begins with {keys}"), Timestamp::from_millis(0)));
+        Ok(())
+    }
+    fn process(&mut self, record: Self::In, cx: &mut Context<'_, Self::Out>) -> Result<(), BoxError> {
+        self.seen.put(&record.key, &record.value, record.timestamp)?;
+        cx.request_commit();
+        Ok(())
+    }
+    fn punctuate(&mut self, _: Timer, at: Timestamp, cx: &mut Context<'_, Self::Out>) -> Result<(), BoxError> {
+        cx.forward(Record::new("tick".to_owned(), format!("tick {at}"), at));
+        Ok(())
+    }
+}
+
+#[test]
+fn processors_begin_with_their_state_hear_the_clock_and_may_ask_for_commits() {
+    let builder = StreamsBuilder::new();
+    let seen: StoreRef<KeyValueStore<String, String>> = StoreRef::new("seen");
+    builder.stream(LEFT).process(seen, |seen| Teller { seen }).to(OUT);
+    let mut rig = Rig::new(builder.build().unwrap(), 1);
+    rig.settings.commit_interval = Duration::from_secs(3600);
+    let mut rig = rig.start();
+    rig.settle();
+    rig.write("left", 0, Some("a"), "x", 1);
+    rig.write("left", 0, Some("b"), "x", 1);
+    rig.settle();
+    assert_eq!(rig.committed("left", 0).unwrap().0, 2, "asked for");
+    rig.pass(1000);
+    rig.crash();
+    rig.settle();
+    assert_eq!(rig.read("out"), ["begins with 0", "tick 1001000", "begins with 2"]);
 }
