@@ -66,9 +66,11 @@ Examples:
   highwater run job.yaml --feed access.log --partitions 4 --until end --output counts.csv
   zcat access.log.gz | highwater run job.yaml --feed - --until end --output counts.jsonl
 
-The log is in the memory of this process, so --feed is where records come from. A file of results with --until holds the last count of
-each key and window, sorted; without --until it grows as results come. Windows are milliseconds since the epoch: [start, end), for
-sessions and sliding windows [start, end].")]
+The log is in the memory of this process, so --feed is where records come from.
+
+With --until, the results are the last count of each key and window, sorted; without it they are written as they come. \
+Windows are milliseconds since the epoch: [start, end), for sessions and sliding windows [start, end]. \
+Without --output they go to standard output as CSV, and the summary to standard error.")]
 pub(crate) struct RunArgs {
     /// The job file
     #[arg(value_name = "JOB.yaml")]

@@ -37,7 +37,8 @@ impl<W: Write> Terminal<W> {
             return self.line(text);
         }
         self.clear()?;
-        write!(self.out, "\x1b[2m{text}\x1b[0m")?;
+        // Cut at the right edge: a line that wraps could not be rewritten.
+        write!(self.out, "\x1b[?7l\x1b[2m{text}\x1b[0m\x1b[?7h")?;
         self.dirty = true;
         self.out.flush()
     }
@@ -71,7 +72,7 @@ mod tests {
     #[test]
     fn a_status_is_rewritten_on_a_terminal_and_a_plain_line_elsewhere() {
         assert_eq!(shown(false), "1 of 2\nwindow\n2 of 2\n");
-        assert_eq!(shown(true), "\x1b[2m1 of 2\x1b[0m\r\x1b[2Kwindow\n\x1b[2m2 of 2\x1b[0m");
+        assert_eq!(shown(true), "\x1b[?7l\x1b[2m1 of 2\x1b[0m\x1b[?7h\r\x1b[2Kwindow\n\x1b[?7l\x1b[2m2 of 2\x1b[0m\x1b[?7h");
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn windows_in_words(windows: &WindowFacts) -> String {
         0 => write!(text, "reaches its end"),
         wait => write!(text, "is {} past its end", span(wait)),
     };
-    text.push_str(if on_close { "; speaks once, then" } else { "; speaks on every update" });
+    text.push_str(if on_close { "; speaks once, at that moment" } else { "; speaks on every update" });
     text
 }
 

@@ -134,11 +134,10 @@ impl Show {
     fn opening(&mut self, args: &DemoArgs) -> io::Result<()> {
         let rate = grouped(u64::from(args.rate));
         for line in [
-            &*format!(
-                "{rate} page views a second, keyed by user in {PARTITIONS} partitions, are counted per page in windows of 5 s of event time."
-            ),
-            "Views come up to 2 s out of order: a window closes once, when the watermark (2 s behind the newest view) has passed its end.",
-            "What comes later than that goes to a topic of late views. Ctrl-C ends it early. The job: topologies/jobs/demo.yaml",
+            &*format!("{rate} page views a second, keyed by user in {PARTITIONS} partitions, counted per page in windows of 5 s."),
+            "Views come up to 2 s out of order. The watermark stays 2 s behind the newest view of each partition;",
+            "when it passes the end of a window, the window closes, once. What comes later is kept as late.",
+            "The job behind this: topologies/jobs/demo.yaml. Ctrl-C ends it early.",
             "",
         ] {
             self.terminal.line(line)?;
@@ -205,12 +204,10 @@ impl Show {
         let watermark = self.standing.watermark.map_or("not known yet".to_owned(), instant);
         self.terminal.line("")?;
         self.terminal.line(&match interrupted {
-            true => format!("Interrupted, and committed: {views} views, {late} of them late; the watermark stood at {watermark}. Windows that it had not passed stay open."),
+            true => format!("Interrupted, and committed: {views} views, {late} of them late; the watermark stood at {watermark}."),
             false => format!("The end: {views} views, {late} of them late. The input was declared over, so every window has closed."),
         })?;
-        self.terminal.line(
-            "Next: highwater list windowed-counts > job.yaml, then highwater run job.yaml --feed FILE --until end --output counts.csv",
-        )?;
+        self.terminal.line("Next: a job of your own, `highwater list windowed-counts`.")?;
         Ok(())
     }
 }
