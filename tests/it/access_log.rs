@@ -137,17 +137,52 @@ fn the_bundled_sample_gives_the_batch_answer_however_it_is_spread() {
     }
 }
 
-/// Ten-second counts per status of the sample, whose lines are all of one morning: read without a regular expression and without a window.
-fn sample_answer(log: &str) -> String {
+#[test]
+fn sliding_windows_over_the_sample_give_the_batch_answer() {
+    let log = Path::new(ROOT).join("topologies/jobs/sample.log");
+    let expected = sliding_answer(&fs::read_to_string(&log).expect("the sample"));
+    for partitions in [1, 3] {
+        let (rows, _) = Question { job: "access-log-status-sliding", disorder: "60s", partitions, threads: 1 }.ask(&log);
+        assert_same_rows(&rows, &expected);
+    }
+}
+
+/// Status and time of each line of the sample, whose lines are all of one morning: read without a regular expression.
+fn sample(log: &str) -> impl Iterator<Item = (String, i64)> {
     /// 2 March 2026, midnight.
     const MIDNIGHT: i64 = 1_772_409_600;
-    let mut counts = BTreeMap::new();
-    for line in log.lines() {
+    log.lines().map(|line| {
         let (time, rest) = line.split_once("[02/Mar/2026:").and_then(|(_, rest)| rest.split_once(" +0000] ")).expect("a line of that day");
         let seconds = time.split(':').fold(0, |sum, part| sum * 60 + part.parse::<i64>().expect("a number"));
         let status = rest.split('"').nth(2).and_then(|rest| rest.split_whitespace().next()).expect("a status");
-        *counts.entry((status.to_owned(), (MIDNIGHT + seconds) / 10 * 10_000)).or_insert(0) += 1;
-    }
-    let rows = counts.into_iter().map(|((status, start), count)| format!("{status},{start},{},{count}\n", start + 10_000));
+        (status.to_owned(), (MIDNIGHT + seconds) * 1_000)
+    })
+}
+
+/// Rows of (key, start, end) and a count, as a result file has them.
+fn csv(counts: BTreeMap<(String, i64, i64), usize>) -> String {
+    let rows = counts.into_iter().map(|((key, start, end), count)| format!("{key},{start},{end},{count}\n"));
     ["key,start,end,count\n".to_owned()].into_iter().chain(rows).collect()
+}
+
+/// Ten-second counts per status, without a window.
+fn sample_answer(log: &str) -> String {
+    let mut counts = BTreeMap::new();
+    for (status, at) in sample(log) {
+        let start = at / 10_000 * 10_000;
+        *counts.entry((status, start, start + 10_000)).or_insert(0) += 1;
+    }
+    csv(counts)
+}
+
+/// One window that ends at each record, and one that begins just after it where that holds any record.
+fn sliding_answer(log: &str) -> String {
+    let records: Vec<_> = sample(log).collect();
+    let within = |status: &str, start: i64| {
+        let same = records.iter().filter(|(other, at)| other == status && (start..=start + 10_000).contains(at));
+        same.count()
+    };
+    let starts = records.iter().flat_map(|(status, at)| [(status, at - 10_000), (status, at + 1)]);
+    let windows = starts.map(|(status, start)| ((status.clone(), start, start + 10_000), within(status, start)));
+    csv(windows.filter(|(_, count)| *count > 0).collect())
 }
