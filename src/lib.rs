@@ -41,3 +41,8 @@ pub use window::{
     Buffer, EmitStrategy, SessionWindow, SessionWindows, SlidingWindows, Suppressed, TimeWindow, TimeWindows, UnlimitedWindows, Watermark,
     Windowed,
 };
+
+/// The Rust of the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

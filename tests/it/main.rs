@@ -1,5 +1,7 @@
 //! The integration tests, one binary.
 
+#![allow(clippy::unwrap_used, reason = "tests say what they expect by panicking, in their shared functions too")]
+
 #[cfg(feature = "cli")]
 mod access_log;
 mod bad_input;
