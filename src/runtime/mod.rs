@@ -7,7 +7,7 @@
 //! * `board` is where threads and handle tell each other how things stand.
 //! * `streams` is the public handle, with the operating system's threads.
 
-mod assignment;
+pub(crate) mod assignment;
 mod board;
 mod internal_topics;
 mod plan;

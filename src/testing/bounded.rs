@@ -19,7 +19,7 @@ use crate::testing::RawOutput;
 use crate::testing::capture::Capture;
 use crate::testing::driver::Run;
 use crate::testing::feed::{Feed, Incoming};
-use crate::testing::layout::{Layout, Stage};
+use crate::testing::layout::{Stage, stages};
 use crate::topology::Topology;
 use crate::watermark::{ControlRecord, Supply};
 
@@ -70,7 +70,7 @@ struct Source {
 
 impl Bounded {
     pub(crate) fn new(topology: &Topology, settings: &Settings, declared: &BTreeMap<String, i32>, now: Timestamp) -> Result<Self, Error> {
-        let Layout { partitions, stages: layout } = Layout::of(topology, &settings.application_id, declared);
+        let (layout, partitions) = stages(topology, &settings.application_id, declared)?;
         let capture = Capture::new(partitions.clone());
         let mut run = Bounded {
             tasks: Vec::new(),

@@ -214,6 +214,24 @@ fn in_stream_time_a_pause_holds_records_and_the_end_closes_nothing() -> Result {
 }
 
 #[test]
+fn of_equal_times_the_first_topic_of_the_topology_goes_first() -> Result {
+    let builder = StreamsBuilder::new();
+    let [one, two] = ["b-first", "a-second"]
+        .map(|topic| builder.stream(Consumed::with(Topic::<String, String>::named(topic)).watermark(Watermark::in_order())));
+    one.merge(&two).to(Topic::new("merged"));
+    let mut driver = TopologyTestDriver::builder(&builder.build()?).partitions("a-second", 2).build()?;
+    let waiting = [("a-second", 1), ("a-second", 0), ("b-first", 0)];
+    for (topic, partition) in waiting {
+        driver.pause(topic, partition)?;
+        driver.pipe_to(partition, &Topic::named(topic), "k".to_owned(), format!("{topic} {partition}"), at(7))?;
+    }
+    driver.finish()?;
+    let values = driver.read_all(&Topic::<String, String>::new("merged"));
+    assert_eq!(values.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["b-first 0", "a-second 0", "a-second 1"]);
+    Ok(())
+}
+
+#[test]
 fn control_records_follow_the_data_in_every_partition() -> Result {
     let builder = StreamsBuilder::new();
     let numbered = Repartitioned::<String, String>::named("r").partitions(2);
