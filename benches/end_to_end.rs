@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use highwater::kafka::{Connect, MemoryLog, NewTopic, Outgoing};
 use highwater::{
-    Consumed, EmitStrategy, Headers, Settings, Streams, StreamsBuilder, SystemClock, TimeWindows, Timestamp, Topic, TopicPartition, Topology,
-    Watermark, Windowed,
+    Consumed, EmitStrategy, Headers, Settings, Streams, StreamsBuilder, SystemClock, TimeWindows, Timestamp, Topic, TopicPartition,
+    Topology, Watermark, Windowed,
 };
 
 const IN: Topic<String, i64> = Topic::new("in");

@@ -176,10 +176,9 @@ impl<K: Data, V: Data> WindowRows<K, V> {
     pub(crate) fn any(&self) -> bool {
         lock(&self.core).starting_in(i64::MIN, i64::MAX, 1).is_ok_and(|rows| !rows.is_empty())
     }
-    /// The latest start of a window with a row. Reads every row: asked once in a silence.
+    /// The latest start of a window with a row.
     pub(crate) fn newest_start(&self) -> Option<Timestamp> {
-        let rows = lock(&self.core).starting_in(i64::MIN, i64::MAX, usize::MAX).ok()?;
-        rows.last().map(|row| Timestamp::from_millis(row.start))
+        lock(&self.core).newest_start().ok()?.map(Timestamp::from_millis)
     }
     pub(crate) fn flush(&mut self) -> Result<Vec<Flushed>> {
         lock(&self.core).flush()
@@ -263,10 +262,9 @@ impl<K: Data, V: Data> SessionRows<K, V> {
     pub(crate) fn any(&self) -> bool {
         lock(&self.core).ending_in(i64::MIN, i64::MAX, 1).is_ok_and(|rows| !rows.is_empty())
     }
-    /// The latest end of a session. Reads every row: asked once in a silence.
+    /// The latest end of a session.
     pub(crate) fn newest_end(&self) -> Option<Timestamp> {
-        let rows = lock(&self.core).ending_in(i64::MIN, i64::MAX, usize::MAX).ok()?;
-        rows.last().map(|row| Timestamp::from_millis(row.end))
+        lock(&self.core).newest_end().ok()?.map(Timestamp::from_millis)
     }
     pub(crate) fn flush(&mut self) -> Result<Vec<Flushed>> {
         lock(&self.core).flush()

@@ -166,8 +166,9 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> Driven for Ses
         if self.clock.closed().is_some_and(|closed| closed >= w) {
             return Ok(false);
         }
-        let latest = Timestamp::from_millis((w - self.windows.grace - self.windows.gap).as_millis().saturating_sub(1));
-        let due = self.rows.ending_in(Timestamp::from_millis(i64::MIN), latest, cx.close_batch);
+        let latest = |w: Timestamp| (w - self.windows.grace - self.windows.gap).as_millis().saturating_sub(1);
+        let earliest = self.clock.closed().map_or(i64::MIN, |closed| latest(closed).saturating_add(1));
+        let due = self.rows.ending_in(Timestamp::from_millis(earliest), Timestamp::from_millis(latest(w)), cx.close_batch);
         let due = due.map_err(|error| cx.corrupt(&self.node, error))?;
         let more = due.len() == cx.close_batch;
         if !due.is_empty() {

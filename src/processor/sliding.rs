@@ -299,9 +299,10 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for SlidingAggregate<S,
                 self.emit_final(start, key, row, &Meta::default(), cx)?;
             }
         }
-        let gone = w - self.windows.grace - self.windows.difference - self.windows.difference;
-        let gone =
-            self.rows.starting_in(Timestamp::from_millis(i64::MIN), Timestamp::from_millis(gone.as_millis().saturating_sub(1)), usize::MAX);
+        let twice = self.windows.difference + self.windows.difference;
+        let last_gone = |w: Timestamp| (w - self.windows.grace - twice).as_millis().saturating_sub(1);
+        let first_gone = before.map_or(i64::MIN, |before| last_gone(before).saturating_add(1));
+        let gone = self.rows.starting_in(Timestamp::from_millis(first_gone), Timestamp::from_millis(last_gone(w)), usize::MAX);
         let gone = gone.map_err(|error| cx.corrupt(&self.node, error))?;
         if !gone.is_empty() {
             self.flush(cx)?; // the last updates go before their windows

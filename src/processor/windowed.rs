@@ -11,7 +11,7 @@ use crate::processor::aggregate::Step;
 use crate::processor::late::{Late, Missed};
 use crate::processor::rows::{WindowRows, forward_flushed_windows};
 use crate::processor::{Driven, Next, NodeInfo, Receive, TaskContext};
-use crate::record::{Change, Data, Meta, Timestamp};
+use crate::record::{Change, Data, Meta, Timestamp, millis};
 use crate::serdes::SharedSerde;
 use crate::state::Stamped;
 use crate::watermark::Closing;
@@ -102,6 +102,16 @@ impl NodeClock {
     }
 }
 
+/// Starts of the windows that close when the clock goes from `closed` to `now`; none if no window has such a start, which is
+/// the case for nearly every record.
+fn closing_starts(windows: TimeWindows, closed: Option<Timestamp>, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let latest_at = |clock: Timestamp| (clock - windows.grace - windows.size).as_millis();
+    let advance = millis(windows.advance).max(1);
+    let latest = latest_at(now).div_euclid(advance).saturating_mul(advance);
+    let earliest = closed.map_or(i64::MIN, |closed| latest_at(closed).saturating_add(1));
+    (latest >= earliest.max(0)).then(|| (Timestamp::from_millis(earliest), Timestamp::from_millis(latest)))
+}
+
 impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Receive<K, V> for TimeAggregate<S, K, V, A> {
     fn receive(&mut self, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Flow {
         if self.key.is_null(&key) {
@@ -170,16 +180,12 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> TimeAggregate<S, K, V, A> {
     /// Emit on close in stream time (KS-E2, E3).
     fn close_by_stream_time(&mut self, clock: Timestamp, meta: &Meta, cx: &mut TaskContext) -> Flow {
         let WindowBounds::Aligned(windows) = self.windows else { return Ok(()) };
-        let latest = clock - windows.grace - windows.size; // the latest start of a closed window
-        if latest < Timestamp::from_millis(0) {
+        if self.clock.closed.is_some_and(|closed| closed >= clock) {
             return Ok(());
         }
-        let Some(before) = self.clock.advance(clock) else { return Ok(()) };
-        let earliest = before.map_or(0, |before| (before - windows.grace - windows.size).as_millis().saturating_add(1).max(0));
-        if latest.as_millis() < earliest {
-            return Ok(());
-        }
-        let due = self.rows.starting_in(Timestamp::from_millis(earliest), latest, usize::MAX);
+        let Some((earliest, latest)) = closing_starts(windows, self.clock.closed, clock) else { return Ok(()) };
+        self.clock.closed = Some(clock);
+        let due = self.rows.starting_in(earliest, latest, usize::MAX);
         for (start, key, row) in due.map_err(|error| cx.corrupt(&self.node, error))? {
             self.emit_final(start, key, row, meta, cx)?;
         }
@@ -209,8 +215,11 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for TimeAggregate<S, K,
         if self.clock.closed.is_some_and(|closed| closed >= w) {
             return Ok(false);
         }
-        let latest = w - windows.grace - windows.size;
-        let due = self.rows.starting_in(Timestamp::from_millis(i64::MIN), latest, cx.close_batch);
+        let Some((earliest, latest)) = closing_starts(windows, self.clock.closed, w) else {
+            self.clock.closed = Some(w);
+            return Ok(false);
+        };
+        let due = self.rows.starting_in(earliest, latest, cx.close_batch);
         let due = due.map_err(|error| cx.corrupt(&self.node, error))?;
         let more = due.len() == cx.close_batch;
         if !due.is_empty() {

@@ -40,6 +40,8 @@ impl Retention {
         let interval = (keep / 2).max(SHORTEST_SEGMENT);
         let layout = match how.spec.layout {
             Some(Layout::InMemory | Layout::Lru(_)) => RowLayout::TimeFirst,
+            // Its owner closes windows by time and reads them one by one: no need for a second row per row.
+            _ if how.time_index && how.bounded && matches!(how.spec.kind, StoreKind::Window { .. }) => RowLayout::TimeFirst,
             _ if how.time_index => RowLayout::Indexed { interval },
             _ => RowLayout::Segmented { interval },
         };

@@ -41,6 +41,7 @@ impl BareTask {
             subtopologies: &all,
             settings,
             cache: Arc::new(CacheBudget::new(settings.record_cache_bytes)),
+            silent_caches: false,
             output: Box::new(Forget),
             partitions: &|_| vec![0],
             backends: &mut |_| Box::new(MemoryBackend::default()),

@@ -110,6 +110,7 @@ impl Bounded {
             subtopologies: &[stage.index],
             settings,
             cache: cache.clone(),
+            silent_caches: true,
             output: Box::new(self.capture.of(id)),
             partitions: &|topic| if has(topic) { vec![partition] } else { Vec::new() },
             backends: &mut |_| Box::new(MemoryBackend::default()),

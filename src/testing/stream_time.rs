@@ -38,6 +38,7 @@ impl StreamTime {
             subtopologies: &all,
             settings,
             cache: Arc::new(CacheBudget::new(settings.record_cache_bytes)),
+            silent_caches: true,
             output: Box::new(capture.of(ONLY_TASK)),
             partitions: &|_| vec![0],
             backends: &mut |_| Box::new(MemoryBackend::default()),

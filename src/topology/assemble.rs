@@ -11,8 +11,8 @@ use crate::error::OnError;
 use crate::processor::edge::{Discard, Fanout};
 use crate::processor::{Driven, Next, NodeInfo, Outputs, Receive, Shared, SourceMaker};
 use crate::record::Data;
-use crate::state::{Layout, OpenStore, Opened, Store, StoreControl, StoreEnvironment, StoreSpec};
-use crate::topology::draft::{CallId, Erased, Part, SinkTopic};
+use crate::state::{Dedup, Layout, OpenStore, Opened, Store, StoreControl, StoreEnvironment, StoreSpec};
+use crate::topology::draft::{CallId, Erased, Part, SinkTopic, WindowFacts};
 use crate::topology::node::{CallFacts, NodeKind, Plan};
 use crate::topology::{NodeId, Topology};
 use crate::window::Watermark;
@@ -26,7 +26,10 @@ pub(crate) struct TaskSetup<'a> {
     pub(crate) environment: StoreEnvironment,
     /// Whether stores of DSL operators have a record cache unless they say otherwise.
     pub(crate) caching: bool,
-    pub(crate) dedup: crate::state::Dedup,
+    /// Also where no node listens to the cache (results come when windows close). It only spares changelog records of one
+    /// commit then, which deduplication does already; but it shows rows longer, as Kafka Streams does.
+    pub(crate) silent_caches: bool,
+    pub(crate) dedup: Dedup,
     /// Committed rows of a store; an empty backend for a new one.
     pub(crate) backends: &'a mut dyn FnMut(&str) -> Box<dyn crate::state::StoreBackend>,
 }
@@ -238,7 +241,7 @@ impl Assembly<'_> {
         let changelog = node.changelog.as_ref().map(|topic| internal_name(self.setup.application_id, topic)).unwrap_or_default();
         (node.open)(OpenStore {
             name: node.name.clone(),
-            spec: self.decided(&node.spec, windows.is_some()),
+            spec: self.decided(&node.spec, windows),
             changelog_topic: &changelog,
             environment: &self.setup.environment,
             backend: (self.setup.backends)(name),
@@ -247,16 +250,18 @@ impl Assembly<'_> {
         })
     }
 
-    /// Every default of a store decided. Stores of the DSL are cached unless they say otherwise, stores of processors are not.
-    fn decided(&self, spec: &StoreSpec, _windowed: bool) -> StoreSpec {
+    /// Every default of a store decided.
+    fn decided(&self, spec: &StoreSpec, windows: Option<WindowFacts>) -> StoreSpec {
         let mut spec = spec.clone();
         let by_default = match self.plan.settings.store_type {
             StoreType::Persistent => Layout::Persistent,
             StoreType::InMemory => Layout::InMemory,
         };
         spec.layout.get_or_insert(by_default);
-        spec.caching = Some(spec.caching.unwrap_or(false) && self.setup.caching);
-        spec.dedup.get_or_insert(self.setup.dedup);
+        let dedup = *spec.dedup.get_or_insert(self.setup.dedup);
+        let listens = windows.is_none_or(|windows| !windows.on_close);
+        spec.caching =
+            Some(spec.caching.unwrap_or(false) && self.setup.caching && (listens || dedup == Dedup::Off || self.setup.silent_caches));
         spec.retention_ms.get_or_insert(i64::MAX);
         spec
     }

@@ -33,6 +33,8 @@ pub(crate) struct TaskParts<'a> {
     pub(crate) settings: &'a Settings,
     /// Shared by the tasks of a thread.
     pub(crate) cache: Arc<CacheBudget>,
+    /// Record caches that no node listens to as well: a test shows what Kafka Streams would.
+    pub(crate) silent_caches: bool,
     pub(crate) output: Box<dyn Output>,
     /// Partitions to read: of each source topic, those that this task has.
     pub(crate) partitions: &'a dyn Fn(&str) -> Vec<i32>,
@@ -60,6 +62,7 @@ impl Task {
             subtopologies: parts.subtopologies,
             environment,
             caching: settings.record_cache_bytes > 0,
+            silent_caches: parts.silent_caches,
             dedup: if settings.changelog_every_write { Dedup::Off } else { Dedup::Commit },
             backends: parts.backends,
         });

@@ -83,6 +83,7 @@ impl StreamThread {
             subtopologies: &[index],
             settings: &self.settings,
             cache: self.cache.clone(),
+            silent_caches: false,
             output: Box::new(collector),
             partitions: &|topic| {
                 if layout.counts.get(topic).is_some_and(|count| id.partition < *count) { vec![id.partition] } else { Vec::new() }
