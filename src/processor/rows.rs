@@ -7,7 +7,7 @@ use crate::processor::{Next, NodeInfo, TaskContext};
 use crate::record::{Change, Data, Meta, Timestamp};
 use crate::state::{
     BufferCore, Codecs, Direction, Flushed, KeyValueCore, KeyValueStore, RecordContext, SessionCore, SessionStore, Stamped, SuppressStore,
-    WindowCore, WindowStore, WriteContext, lock, split_session_key, split_window_key,
+    WindowCore, WindowCursor, WindowStore, WriteContext, lock, split_session_key, split_window_key,
 };
 use crate::window::{SessionWindow, TimeWindow, Windowed};
 
@@ -152,17 +152,18 @@ impl<K: Data, V: Data> WindowRows<K, V> {
         self.select(key)?;
         lock(&self.core).end(&self.key_bytes, start.as_millis(), cx)
     }
-    /// Windows of the selected key that start in `[from, to]`, newest first.
-    pub(crate) fn newest_first(&mut self, from: i64, to: i64) -> Result<Vec<(i64, Stamped<V>)>> {
-        self.fetch(from, to, Direction::Backward)
+    /// Begins to read the windows of the selected key that start in `[from, to]`, newest first.
+    pub(crate) fn newest_first(&mut self, from: i64, to: i64) -> Result<WindowCursor> {
+        lock(&self.core).cursor(&self.key_bytes, from, to, Direction::Backward)
     }
     /// The same, oldest first.
-    pub(crate) fn oldest_first(&mut self, from: i64, to: i64) -> Result<Vec<(i64, Stamped<V>)>> {
-        self.fetch(from, to, Direction::Forward)
+    pub(crate) fn oldest_first(&mut self, from: i64, to: i64) -> Result<WindowCursor> {
+        lock(&self.core).cursor(&self.key_bytes, from, to, Direction::Forward)
     }
-    fn fetch(&mut self, from: i64, to: i64, direction: Direction) -> Result<Vec<(i64, Stamped<V>)>> {
-        let rows = lock(&self.core).fetch(&self.key_bytes, from, to, direction)?;
-        rows.iter().map(|row| Ok((row.start, self.codecs.read_row(&row.value)?))).collect()
+    /// The next window: its start and its row.
+    pub(crate) fn next_window(&mut self, cursor: &mut WindowCursor) -> Result<Option<(i64, Stamped<V>)>> {
+        let row = lock(&self.core).next_row(cursor)?;
+        row.map(|(start, row)| Ok((start, self.codecs.read_row(&row)?))).transpose()
     }
     /// Windows of every key that start in `[from, to]`, by start and then key bytes, at most `limit`.
     pub(crate) fn starting_in(&mut self, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<(Timestamp, K, Stamped<V>)>> {

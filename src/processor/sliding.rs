@@ -120,8 +120,9 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> SlidingAggregate<S, K, V, A> {
     fn fold_usual(&mut self, arrival: &mut Arrival<'_, K, V>, cx: &mut TaskContext) -> Flow {
         let (at, difference) = (arrival.at, self.difference());
         let mut found = Found::default();
-        let rows = self.rows.newest_first((at - 2 * difference).max(0), at.saturating_add(1));
-        for (start, row) in rows.map_err(|error| cx.corrupt(&self.node, error))? {
+        let cursor = self.rows.newest_first((at - 2 * difference).max(0), at.saturating_add(1));
+        let mut cursor = cursor.map_err(|error| cx.corrupt(&self.node, error))?;
+        while let Some((start, row)) = self.rows.next_window(&mut cursor).map_err(|error| cx.corrupt(&self.node, error))? {
             found.starts.insert(start);
             let (end, newest) = (start + difference, row.timestamp.as_millis());
             if start == at.saturating_add(1) {
@@ -171,8 +172,9 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> SlidingAggregate<S, K, V, A> {
         let at = arrival.at;
         let mut found = Found::default();
         let mut shared: Option<Stamped<A>> = None;
-        let rows = self.rows.oldest_first(0, at.saturating_add(1));
-        for (start, row) in rows.map_err(|error| cx.corrupt(&self.node, error))? {
+        let cursor = self.rows.oldest_first(0, at.saturating_add(1));
+        let mut cursor = cursor.map_err(|error| cx.corrupt(&self.node, error))?;
+        while let Some((start, row)) = self.rows.next_window(&mut cursor).map_err(|error| cx.corrupt(&self.node, error))? {
             found.starts.insert(start);
             if start == 0 {
                 let newest = row.timestamp.as_millis();

@@ -221,6 +221,23 @@ impl RecordCache {
         self.order.range(range, direction).filter_map(move |key| Some((&**key, slots[*index.get(key)?].value.as_deref())))
     }
 
+    /// Keys of the range in order.
+    pub(crate) fn keys(&mut self, range: KeyRange<'_>, direction: Direction) -> impl Iterator<Item = &SharedKey> {
+        self.order.build(self.index.keys());
+        self.order.range(range, direction)
+    }
+
+    /// The entries of the range have been used, in this order, as Kafka Streams' iterators use what they visit.
+    pub(crate) fn touch_range(&mut self, range: KeyRange<'_>, direction: Direction) {
+        self.order.build(self.index.keys());
+        let visited = self.order.range(range, direction);
+        let slots: Vec<usize> = visited.filter_map(|key| self.index.get(key).copied()).collect();
+        slots.into_iter().for_each(|slot| self.touch(slot));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
     pub(crate) fn is_empty(&self) -> bool {
         self.index.is_empty()
     }

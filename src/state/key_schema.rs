@@ -66,6 +66,20 @@ impl RowLayout {
             out.push(ROW_TAG);
         }
     }
+    /// The first instant of a segment.
+    pub(crate) fn first_of(self, segment: i64) -> i64 {
+        match self {
+            RowLayout::Segmented { interval } | RowLayout::Indexed { interval } => segment.saturating_mul(interval),
+            RowLayout::TimeFirst => 0,
+        }
+    }
+    /// The last instant of a segment.
+    pub(crate) fn last_of(self, segment: i64) -> i64 {
+        match self {
+            RowLayout::Segmented { interval } | RowLayout::Indexed { interval } => (segment + 1).saturating_mul(interval) - 1,
+            RowLayout::TimeFirst => i64::MAX,
+        }
+    }
     /// What index rows of that segment begin with.
     pub(crate) fn open_index(segment: i64, out: &mut Vec<u8>) {
         out.extend_from_slice(&segment.to_be_bytes());

@@ -60,7 +60,9 @@ impl KeyValueCore {
     }
     /// Rows of a range in order.
     pub(crate) fn scan(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        self.0.scan(range, direction, visit)
+        self.0.scan(range, direction, visit)?;
+        self.0.touch(range, direction);
+        Ok(())
     }
 }
 

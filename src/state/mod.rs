@@ -36,6 +36,7 @@ mod suppress;
 mod table;
 mod window;
 mod window_core;
+mod window_cursor;
 mod window_rows;
 
 pub use backend::{Batch, Direction, KeyRange, MemoryBackend, StoreBackend, Visit};
@@ -58,6 +59,7 @@ pub(crate) use store_set::{PlannedStore, StorePlan};
 pub use suppress::SuppressStore;
 pub use window::{WindowStore, WindowView};
 pub(crate) use window_core::WindowCore;
+pub(crate) use window_cursor::WindowCursor;
 
 #[cfg(test)]
 mod conformance;

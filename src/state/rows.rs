@@ -10,6 +10,7 @@ use crate::state::cache::{CacheBudget, DirtyEntry, Flushed, RecordCache, RowTime
 use crate::state::changelog::{Changelog, ToStoreKey};
 use crate::state::context::WriteContext;
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
+use crate::state::order::SharedKey;
 use crate::state::spec::Dedup;
 use crate::state::table::{READ_CACHE_BYTES, Table, merge};
 
@@ -205,6 +206,25 @@ impl<B: Below> Cached<B> {
             }
             _ => scan_visible(below, range, direction, visit),
         }
+    }
+    /// The same without the cache.
+    pub(crate) fn scan_below(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        scan_visible(&mut self.below, range, direction, visit)
+    }
+    /// Keys of the range that the cache knows, in order.
+    pub(crate) fn cached_keys(&mut self, range: KeyRange<'_>, direction: Direction) -> impl Iterator<Item = &SharedKey> {
+        self.cache.iter_mut().filter(|cache| !cache.is_empty()).flat_map(move |cache| cache.keys(range, direction))
+    }
+    /// Entries of the cache in the range have been used, in this order: they leave it last.
+    pub(crate) fn touch(&mut self, range: KeyRange<'_>, direction: Direction) {
+        if let Some(cache) = self.cache.as_mut().filter(|cache| !cache.is_empty()) {
+            cache.touch_range(range, direction);
+        }
+    }
+    /// Whether the cache holds so little that it is worth while to be exact about which entry goes next.
+    pub(crate) fn holds_few(&self) -> bool {
+        const FEW: usize = 64;
+        self.cache.as_ref().is_some_and(|cache| !cache.is_empty() && cache.len() <= FEW)
     }
     /// The first row of a range, expired or not, and index rows too.
     pub(crate) fn first_of(&mut self, range: KeyRange<'_>, direction: Direction) -> Result<Option<Vec<u8>>, StoreError> {

@@ -129,7 +129,7 @@ impl SessionCore {
         latest_start: i64,
         direction: Direction,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        self.search(Search { low: Some(key), high: Some(key), ends: (earliest_end, i64::MAX), latest_start }, direction, usize::MAX)
+        self.search_and_touch(Search { low: Some(key), high: Some(key), ends: (earliest_end, i64::MAX), latest_start }, direction)
     }
     /// The same for several keys; an open bound is none. By segment, key, end; in memory by end, key, latest start first.
     pub(crate) fn find_range(
@@ -142,7 +142,30 @@ impl SessionCore {
         if keys.0.zip(keys.1).is_some_and(|(low, high)| low > high) {
             return Ok(Vec::new());
         }
-        self.search(Search { low: keys.0, high: keys.1, ends: (earliest_end, i64::MAX), latest_start }, direction, usize::MAX)
+        self.search_and_touch(Search { low: keys.0, high: keys.1, ends: (earliest_end, i64::MAX), latest_start }, direction)
+    }
+
+    /// What a small cache holds of a range that was read has been used; in time order of every key from there on, as in Kafka Streams.
+    fn search_and_touch(&mut self, wanted: Search<'_>, direction: Direction) -> Result<Vec<SessionRow>, StoreError> {
+        let found = self.search(wanted, direction, usize::MAX)?;
+        let (layout, newest, from) = (self.layout(), self.cached.below.retention.newest(), wanted.ends.0.max(0));
+        if !self.cached.holds_few() || from > newest {
+            return Ok(found);
+        }
+        match layout.segment(from).zip(layout.segment(newest)) {
+            None => {
+                let lower = [from.to_be_bytes().as_slice(), wanted.low.unwrap_or_default()].concat();
+                self.cached.touch((Bound::Included(&lower), Bound::Unbounded), direction);
+            }
+            Some((first, last)) => {
+                let from = if direction == Direction::Backward { layout.first_of(first) } else { from };
+                for segment in segments_between(&mut self.cached, first, last, direction)? {
+                    let (lower, upper) = segment_range(layout, segment, &wanted, from);
+                    self.cached.touch((Bound::Included(&lower), Bound::Excluded(&upper)), direction);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// In time order one may stop after `limit` rows, where an end is complete.
@@ -315,7 +338,9 @@ fn segment_range(layout: RowLayout, segment: i64, wanted: &Search<'_>, from: i64
         Some(key) => {
             lower.extend_from_slice(&from.to_be_bytes());
             layout.open_segment(segment, &mut upper);
-            session_key(key, i64::MAX, i64::MAX, &mut upper);
+            // No further than the segment's end of time: other keys may lie between, if this one is short.
+            let last = layout.last_of(segment);
+            session_key(key, i64::MAX, last, &mut upper);
             upper.push(0);
         }
         None => upper.extend_from_slice(&(segment + 1).to_be_bytes()),

@@ -16,7 +16,7 @@ use crate::state::window_rows::{WindowRows, index_prefix, index_row, parse, row_
 
 /// One value per key and window start; with duplicates, one per put.
 pub(crate) struct WindowCore {
-    cached: Cached<WindowRows>,
+    pub(super) cached: Cached<WindowRows>,
     /// The row key being looked up, kept to save the allocation.
     row: Vec<u8>,
 }
@@ -111,6 +111,7 @@ impl WindowCore {
     pub(crate) fn fetch(&mut self, key: &[u8], from: i64, to: i64, direction: Direction) -> Result<Vec<WindowRow>, StoreError> {
         let mut found = Vec::new();
         self.visit_range((Some(key), Some(key)), (from, to), direction, usize::MAX, &mut found)?;
+        self.touch((Some(key), Some(key)), (from, to), direction)?;
         Ok(found)
     }
     /// Windows of several keys with `from <= start <= to`; an open bound is none. By segment, key, start; in memory by start, key.
@@ -124,6 +125,7 @@ impl WindowCore {
         let mut found = Vec::new();
         if keys.0.zip(keys.1).is_none_or(|(low, high)| low <= high) {
             self.visit_range(keys, (from, to), direction, usize::MAX, &mut found)?;
+            self.touch(keys, (from, to), direction)?;
         }
         Ok(found)
     }
@@ -137,7 +139,7 @@ impl WindowCore {
         found: &mut Vec<WindowRow>,
     ) -> Result<(), StoreError> {
         let (layout, duplicates) = (self.cached.below.layout(), self.cached.below.duplicates);
-        let (from, to) = (from.max(0), to.min(self.cached.below.retention.newest()));
+        let (from, to) = self.within(from, to);
         let mut take = |row: &[u8], value: &[u8]| {
             if let Some((key, start, _)) = parse(layout, duplicates, row) {
                 let wanted = (from..=to).contains(&start) && keys.0.is_none_or(|low| key >= low) && keys.1.is_none_or(|high| key <= high);
@@ -150,15 +152,30 @@ impl WindowCore {
         if from > to || limit == 0 {
             return Ok(());
         }
-        let Some((first, last)) = layout.segment(from).zip(layout.segment(to)) else {
-            let (lower, upper) = (from.to_be_bytes(), to.saturating_add(1).to_be_bytes());
-            return self.cached.scan((Bound::Included(&lower), Bound::Excluded(&upper)), direction, &mut take);
-        };
-        for segment in segments_between(&mut self.cached, first, last, direction)? {
-            let (lower, upper) = segment_range(layout, segment, keys, (from, to));
+        for (lower, upper) in self.ranges(keys, (from, to), direction)? {
             self.cached.scan((Bound::Included(&lower), Bound::Excluded(&upper)), direction, &mut take)?;
         }
         Ok(())
+    }
+
+    /// Where rows of such keys and times lie, and perhaps others. Both times are of this store: see `within`.
+    pub(super) fn ranges(
+        &mut self,
+        keys: (Option<&[u8]>, Option<&[u8]>),
+        (from, to): (i64, i64),
+        direction: Direction,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let layout = self.cached.below.layout();
+        let Some((first, last)) = layout.segment(from).zip(layout.segment(to)) else {
+            return Ok(vec![(from.to_be_bytes().to_vec(), to.saturating_add(1).to_be_bytes().to_vec())]);
+        };
+        let segments = segments_between(&mut self.cached, first, last, direction)?;
+        Ok(segments.map(|segment| segment_range(layout, segment, keys, (from, to))).collect())
+    }
+
+    /// A span of time as far as the store has rows.
+    pub(super) fn within(&self, from: i64, to: i64) -> (i64, i64) {
+        (from.max(0), to.min(self.cached.below.retention.newest()))
     }
 
     /// Windows of all keys with `from <= start <= to`, by start and then by key, at most `limit` of them.

@@ -6,7 +6,7 @@ use super::rig::{Setup, context, core};
 use crate::state::cache::{CacheBudget, RecordCache, RowTime};
 use crate::state::control::Core;
 use crate::state::key_schema::RowLayout;
-use crate::state::{Flushed, KeyValueCore, SessionCore, StoreKind, StoreSpec, WindowCore, lock};
+use crate::state::{Direction, Flushed, KeyValueCore, Layout, SessionCore, StoreKind, StoreSpec, WindowCore, lock};
 
 fn open(kind: StoreKind, cache_bytes: usize) -> Setup {
     let mut spec = StoreSpec::new(kind);
@@ -157,4 +157,76 @@ fn a_flushed_entry_is_still_read_from_the_cache() {
     window.flush().expect("flushes");
     let seen = window.read(b"k", 0, |row| row.map(<[u8]>::to_vec)).expect("reads");
     assert_eq!(seen.as_deref(), Some(b"v".as_slice()), "the table hides it, the cache does not, as in Kafka Streams");
+}
+
+/// A window store whose cache has room for three rows, with dirty ones of 10, 20 and 30.
+fn three_windows() -> Arc<Mutex<WindowCore>> {
+    let window = core(&open(StoreKind::Window { size_ms: 10, duplicates: false }, 220), WindowCore::open);
+    lock(&window).listen(true);
+    for start in [10, 20, 30] {
+        assert!(put_window(&window, start).is_empty(), "there is room for three");
+    }
+    window
+}
+/// The starts of what a write of a window evicts.
+fn put_window(window: &Mutex<WindowCore>, start: i64) -> Vec<i64> {
+    let evicted = lock(window).write(b"k", start, Some(b"v"), &context(1).lend()).expect("memory takes it");
+    evicted.iter().filter_map(|flushed| Some(crate::state::split_window_key(&flushed.key)?.1)).collect()
+}
+
+#[test]
+fn a_reader_uses_cached_rows_one_by_one_as_it_reaches_them() {
+    let window = three_windows();
+    let mut cursor = lock(&window).cursor(b"k", 0, 100, Direction::Forward).expect("reads");
+    assert_eq!(lock(&window).next_row(&mut cursor).expect("reads").map(|(start, _)| start), Some(10));
+    assert_eq!(put_window(&window, 40), [20, 10, 30, 40], "10 was used, 30 not yet; all that is dirty goes with the first");
+}
+
+#[test]
+fn a_row_that_leaves_the_cache_while_a_reader_is_on_its_way_is_read_below() {
+    let window = three_windows();
+    let mut cursor = lock(&window).cursor(b"k", 0, 100, Direction::Backward).expect("reads");
+    for start in [40, 50, 60] {
+        put_window(&window, start);
+    }
+    let rows = std::iter::from_fn(|| lock(&window).next_row(&mut cursor).expect("reads").map(|(start, _)| start));
+    assert_eq!(rows.collect::<Vec<_>>(), [30, 20, 10]);
+}
+
+#[test]
+fn a_range_read_uses_what_the_cache_holds_of_it() {
+    let window = three_windows();
+    assert_eq!(lock(&window).fetch(b"k", 10, 10, Direction::Forward).expect("reads").len(), 1);
+    assert_eq!(put_window(&window, 40)[0], 20);
+}
+
+#[test]
+fn a_small_cache_in_time_order_is_visited_from_its_beginning_and_backwards_a_segment_is() {
+    let one_key = |layout| {
+        let mut setup = open(StoreKind::Window { size_ms: 10, duplicates: false }, 220);
+        setup.spec.layout = Some(layout);
+        let window = core(&setup, WindowCore::open);
+        lock(&window).listen(true);
+        [10, 20, 30].map(|start| put_window(&window, start));
+        window
+    };
+    let memory = one_key(Layout::InMemory);
+    lock(&memory).fetch(b"k", 20, 20, Direction::Forward).expect("reads");
+    assert_eq!(put_window(&memory, 40)[0], 30, "10 came on the way");
+    let disk = one_key(Layout::Persistent);
+    lock(&disk).fetch(b"k", 20, 20, Direction::Backward).expect("reads");
+    assert_eq!(put_window(&disk, 40)[0], 30);
+}
+
+#[test]
+fn a_search_of_sessions_uses_those_of_its_key_alone() {
+    let session = core(&open(StoreKind::Session, 260), SessionCore::open);
+    let mut session = lock(&session);
+    session.listen(true);
+    for (key, end) in [(b"".as_slice(), 5), (b"b", 6), (b"", 7)] {
+        assert!(session.write(key, 1, end, Some(b"v"), &context(1).lend()).expect("memory takes it").is_empty());
+    }
+    session.find(b"", 0, 100, Direction::Forward).expect("reads");
+    let evicted = session.write(b"c", 1, 8, Some(b"v"), &context(1).lend()).expect("memory takes it");
+    assert_eq!(crate::state::split_session_key(&evicted[0].key), Some((b"b".as_slice(), 1, 6)));
 }
