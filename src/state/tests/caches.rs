@@ -207,7 +207,7 @@ fn a_small_cache_in_time_order_is_visited_from_its_beginning_and_backwards_a_seg
         setup.spec.layout = Some(layout);
         let window = core(&setup, WindowCore::open);
         lock(&window).listen(true);
-        [10, 20, 30].map(|start| put_window(&window, start));
+        [10, 20, 30].iter().for_each(|start| drop(put_window(&window, *start)));
         window
     };
     let memory = one_key(Layout::InMemory);
