@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use highwater::{
-    Consumed, EmitStrategy, Headers, KStream, Repartitioned, SessionWindows, Settings, SlidingWindows, StreamsBuilder, Suppressed, TaskId,
-    TimeWindows, Timestamp, Topic, Topology, TopologyTestDriver, Watermark, Windowed,
+    Buffer, Consumed, EmitStrategy, Headers, KStream, Repartitioned, SessionWindows, Settings, SlidingWindows, StreamsBuilder, Suppressed,
+    TaskId, TimeWindows, Timestamp, Topic, Topology, TopologyTestDriver, Watermark, Windowed,
 };
 
 type Result = std::result::Result<(), Box<dyn std::error::Error>>;
@@ -146,21 +146,32 @@ fn the_shortest_close_when_idle_counts_of_source_and_application() -> Result {
 }
 
 #[test]
-fn a_session_withdrawn_from_a_suppression_keeps_nobody_busy() -> Result {
+fn a_session_withdrawn_from_a_suppression_takes_no_room() -> Result {
     let builder = StreamsBuilder::new();
-    let sessions = source(&builder, Watermark::in_order().idle_after(ms(50))).group_by_key().windowed_by(SessionWindows::with_gap(ms(5)));
-    let finals = sessions.count("sessions").suppress("held", Suppressed::until_window_closes());
-    finals
-        .to_stream()
-        .map(|key: Windowed<String, _>, count: Option<i64>| (key.key, count))
-        .repartition(Repartitioned::<String, Option<i64>>::named("finals").partitions(1))
-        .to(OUT);
+    let sessions = source(&builder, Watermark::in_order()).group_by_key().windowed_by(SessionWindows::with_gap(ms(5)));
+    let room_for_one = Suppressed::until_window_closes().buffer(Buffer::unbounded().max_records(1));
+    sessions.count("sessions").suppress("held", room_for_one).to(Topic::new("finals"));
     let mut driver = TopologyTestDriver::new(&builder.build()?);
     pipe(&mut driver, 0, 10)?;
     pipe(&mut driver, 0, 14)?; // one session [10, 14]; that of [10, 10] is withdrawn
-    driver.advance_wall_clock(ms(60))?; // idle since 50: the watermark is 24, which closes the session at 20
-    assert_eq!(driver.read_all(&OUT), [("k".to_owned(), Some(2))]);
-    assert!(driver.take_announcements().last().expect("something was said").idle, "nothing is held any more");
+    driver.finish()?;
+    assert_eq!(times(&mut driver, "finals"), [14]);
+    Ok(())
+}
+
+#[test]
+fn a_cached_update_is_said_before_its_window_closes() -> Result {
+    let builder = StreamsBuilder::new();
+    let first = source(&builder, Watermark::in_order()).group_by_key().windowed_by(TimeWindows::of(ms(10)));
+    let again = first.emit(EmitStrategy::on_window_close()).count("first").to_stream().map(|key: Windowed<String>, count| (key.key, count));
+    let regrouped = again.repartition(Repartitioned::<String, Option<i64>>::named("again")).group_by_key();
+    // The result of a window and the watermark that closes the same window here come in one go.
+    regrouped.windowed_by(TimeWindows::of(ms(10))).count("second").to(Topic::new("updates"));
+    let mut driver = TopologyTestDriver::new(&builder.build()?);
+    for time in [3, 14, 25] {
+        pipe(&mut driver, 0, time)?;
+    }
+    assert_eq!(times(&mut driver, "updates"), [3, 14]);
     Ok(())
 }
 
