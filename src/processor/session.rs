@@ -163,7 +163,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> Driven for Ses
 
     fn on_watermark(&mut self, cx: &mut TaskContext) -> Result<bool, Fault> {
         let Some(w) = cx.watermark else { return Ok(false) };
-        if self.clock.closed().is_some_and(|closed| closed >= w) {
+        if !self.clock.begin_pass(w) {
             return Ok(false);
         }
         let latest = |w: Timestamp| (w - self.windows.grace - self.windows.gap).as_millis().saturating_sub(1);

@@ -33,6 +33,8 @@ pub(crate) struct SlidingAggregate<S, K, V, A> {
     pub(crate) step: Arc<S>,
     pub(crate) sends_old: bool,
     pub(crate) clock: NodeClock,
+    /// Bounded: where a cut pass goes on, a start and how many results of windows with that start are sent.
+    pub(crate) cursor: Option<(Timestamp, usize)>,
     pub(crate) late: Late<K, V>,
     pub(crate) node: NodeInfo,
     pub(crate) next: Next<Windowed<K>, Change<A>>,
@@ -264,6 +266,43 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> SlidingAggregate<S, K, V, A> {
         Ok(())
     }
 
+    /// The latest start of a window that is closed at `w`.
+    fn latest_closed(&self, w: Timestamp) -> Timestamp {
+        Timestamp::from_millis((w - self.windows.grace - self.windows.difference).as_millis().saturating_sub(1))
+    }
+
+    /// Bounded: sends what `w` closes and was not sent before. True if the batch was full before the end.
+    fn send_closed(&mut self, w: Timestamp, cx: &mut TaskContext) -> Result<bool, Fault> {
+        let closed = self.latest_closed(self.clock.closed_up_to(w));
+        let first = Timestamp::from_millis(closed.as_millis().saturating_add(1));
+        let (from, sent) = self.cursor.take().unwrap_or((first, 0));
+        let limit = cx.close_batch.saturating_add(sent);
+        let due = self.rows.starting_in(from, self.latest_closed(w), limit).map_err(|error| cx.corrupt(&self.node, error))?;
+        let full = due.len() == limit;
+        let mut cursor = (from, sent);
+        for (start, key, row) in due.into_iter().skip(sent) {
+            cursor = if start == cursor.0 { (start, cursor.1 + 1) } else { (start, 1) };
+            self.emit_final(start, key, row, &Meta::default(), cx)?;
+        }
+        self.cursor = full.then_some(cursor);
+        Ok(full)
+    }
+
+    /// Bounded: rows that no record reads any more since the watermark went from `before` to `w` leave the state.
+    fn forget_closed(&mut self, before: Timestamp, w: Timestamp, cx: &mut TaskContext) -> Flow {
+        let last_gone = |w: Timestamp| self.latest_closed(w - self.windows.difference);
+        let first = Timestamp::from_millis(last_gone(before).as_millis().saturating_add(1));
+        let gone = self.rows.starting_in(first, last_gone(w), usize::MAX);
+        let gone = gone.map_err(|error| cx.corrupt(&self.node, error))?;
+        if !gone.is_empty() {
+            self.flush(cx)?; // the last updates go before their windows
+        }
+        for (start, key, _) in gone {
+            self.rows.remove(&key, start, &cx.write_context(&Meta::default())).map_err(|error| cx.corrupt(&self.node, error))?;
+        }
+        Ok(())
+    }
+
     fn emit_final(&mut self, start: Timestamp, key: K, row: Stamped<A>, meta: &Meta, cx: &mut TaskContext) -> Flow {
         let meta = Meta { timestamp: row.timestamp, headers: meta.headers.clone() };
         let window = self.window(start.as_millis());
@@ -289,34 +328,18 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for SlidingAggregate<S,
     /// Bounded: sends what the watermark closes. A row stays one difference longer than its window: a later record still
     /// reads it to know whether its own left and right windows are empty.
     fn on_watermark(&mut self, cx: &mut TaskContext) -> Result<bool, Fault> {
-        let Some(w) = cx.watermark else { return Ok(false) };
-        let Some(before) = self.clock.advance(w) else { return Ok(false) };
-        let latest =
-            |w: Timestamp| Timestamp::from_millis((w - self.windows.grace - self.windows.difference).as_millis().saturating_sub(1));
-        if self.on_close {
-            let earliest = before
-                .map_or(Timestamp::from_millis(i64::MIN), |before| Timestamp::from_millis(latest(before).as_millis().saturating_add(1)));
-            let due = self.rows.starting_in(earliest, latest(w), usize::MAX).map_err(|error| cx.corrupt(&self.node, error))?;
-            for (start, key, row) in due {
-                self.emit_final(start, key, row, &Meta::default(), cx)?;
-            }
+        let Some(w) = cx.watermark.filter(|w| self.clock.begin_pass(*w)) else { return Ok(false) };
+        if self.on_close && self.send_closed(w, cx)? {
+            return Ok(true);
         }
-        let twice = self.windows.difference + self.windows.difference;
-        let last_gone = |w: Timestamp| (w - self.windows.grace - twice).as_millis().saturating_sub(1);
-        let first_gone = before.map_or(i64::MIN, |before| last_gone(before).saturating_add(1));
-        let gone = self.rows.starting_in(Timestamp::from_millis(first_gone), Timestamp::from_millis(last_gone(w)), usize::MAX);
-        let gone = gone.map_err(|error| cx.corrupt(&self.node, error))?;
-        if !gone.is_empty() {
-            self.flush(cx)?; // the last updates go before their windows
-        }
-        for (start, key, _) in gone {
-            self.rows.remove(&key, start, &cx.write_context(&Meta::default())).map_err(|error| cx.corrupt(&self.node, error))?;
-        }
+        let before = self.clock.closed_up_to(w);
+        self.clock.advance(w);
+        self.forget_closed(before, w, cx)?;
         Ok(false)
     }
 
     fn hold(&self, w: Timestamp) -> Option<Timestamp> {
-        self.on_close.then(|| self.windows.hold(w))
+        self.on_close.then(|| self.windows.hold(self.clock.closed_up_to(w)))
     }
 
     fn holds_rows(&self) -> bool {

@@ -87,6 +87,10 @@ impl NodeClock {
     pub(crate) fn closed(&self) -> Option<Timestamp> {
         self.closed
     }
+    /// Whether a pass is due that closes up to `w`. Till it is through, nothing new counts as closed.
+    pub(crate) fn begin_pass(&mut self, w: Timestamp) -> bool {
+        *self.closed.get_or_insert(Timestamp::from_millis(i64::MIN)) < w
+    }
     /// How far closing has come towards the watermark `w`: less than `w` while a pass is cut.
     pub(crate) fn closed_up_to(&self, w: Timestamp) -> Timestamp {
         self.closed.map_or(w, |closed| closed.min(w))
@@ -212,7 +216,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for TimeAggregate<S, K,
     /// Takes every window that the watermark closes out of the state, in the order of its end; sends it if asked to (D7).
     fn on_watermark(&mut self, cx: &mut TaskContext) -> Result<bool, Fault> {
         let (WindowBounds::Aligned(windows), Some(w)) = (self.windows, cx.watermark) else { return Ok(false) };
-        if self.clock.closed.is_some_and(|closed| closed >= w) {
+        if !self.clock.begin_pass(w) {
             return Ok(false);
         }
         let Some((earliest, latest)) = closing_starts(windows, self.clock.closed, w) else {
@@ -251,5 +255,23 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for TimeAggregate<S, K,
     fn last_closing(&self) -> Option<Timestamp> {
         let WindowBounds::Aligned(windows) = self.windows else { return None };
         self.rows.newest_start().map(|start| windows.closing_watermark(start + windows.size))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_a_pass_is_cut_nothing_new_counts_as_closed() {
+        let [at_50, at_70] = [50, 70].map(Timestamp::from_millis);
+        let mut clock = NodeClock::default();
+        assert!(clock.begin_pass(at_50));
+        assert_eq!(clock.closed_up_to(at_50), Timestamp::from_millis(i64::MIN), "what the first pass has not sent is held");
+        clock.advance(at_50);
+        assert_eq!(clock.closed_up_to(at_50), at_50);
+        assert!(!clock.begin_pass(at_50), "once");
+        assert!(clock.begin_pass(at_70));
+        assert_eq!(clock.closed_up_to(at_70), at_50);
     }
 }

@@ -225,6 +225,34 @@ fn in_stream_time_a_pause_holds_records_and_the_end_closes_nothing() -> Result {
 }
 
 #[test]
+fn the_batch_of_a_close_pass_does_not_show() -> Result {
+    let results = |close_batch: usize, jump: i64| -> std::result::Result<_, Box<dyn std::error::Error>> {
+        let builder = StreamsBuilder::new();
+        let grouped = source(&builder, Watermark::in_order()).group_by_key();
+        let on_close = EmitStrategy::on_window_close;
+        grouped.windowed_by(TimeWindows::of(ms(10))).emit(on_close()).count("time").to(Topic::new("of-time"));
+        grouped.windowed_by(SessionWindows::with_gap(ms(3))).emit(on_close()).count("sessions").to(Topic::new("of-sessions"));
+        grouped.windowed_by(SlidingWindows::of(ms(10))).emit(on_close()).count("sliding").to(Topic::new("of-sliding"));
+        let mut settings = Settings::new("app");
+        settings.close_batch = close_batch;
+        let mut driver = TopologyTestDriver::with_settings(&builder.build()?, &settings, at(0))?;
+        for step in 0..20 {
+            driver.pipe(&IN, ["a", "b", "c"][step as usize % 3].to_owned(), "v".to_owned(), at(step / 3 * jump))?;
+        }
+        driver.finish()?;
+        Ok(["of-time", "of-sessions", "of-sliding"].map(|topic| driver.take_records(topic)))
+    };
+    for jump in [0, 1, 7] {
+        let whole = results(usize::MAX, jump)?;
+        assert!(whole.iter().all(|records| records.len() >= 3));
+        for close_batch in [1, 2, 3, 5] {
+            assert_eq!(results(close_batch, jump)?, whole, "batches of {close_batch}, {jump} ms apart");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn of_equal_times_the_first_topic_of_the_topology_goes_first() -> Result {
     let builder = StreamsBuilder::new();
     let [one, two] = ["b-first", "a-second"]
