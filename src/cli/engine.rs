@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use highwater::kafka::{Connect, MemoryLog, NewTopic};
-use highwater::{Progress, RawRecord, Settings, State, Streams, SystemClock};
+use highwater::{ErrorKind, Progress, RawRecord, Settings, Streams, SystemClock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::tail::Tail;
@@ -103,21 +103,29 @@ impl<'j> Running<'j> {
     }
 
     /// Records that could not be read or counted: bytes and times that make no sense, and those without a key.
-    pub(crate) fn bad(&self, progress: &Progress) -> u64 {
-        let passed_over = progress.dropped.saturating_sub(progress.late);
-        if self.dead.is_some() { self.seen.dead.max(passed_over) } else { passed_over + progress.bad_time }
+    pub(crate) fn bad(progress: &Progress) -> u64 {
+        progress.dropped.saturating_sub(progress.late) + progress.bad_time
     }
 
-    /// Commits, and ends the threads. An error is why the job had stopped before, or why the last commit failed.
+    /// Whether a part of the job has stopped, and with it what it would have counted. [`stop`](Self::stop) says why.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.streams.errors().is_empty()
+    }
+
+    /// Commits, and ends the threads. An error is why a part of the job had stopped before, or why the last commit failed.
     pub(crate) fn stop(&self) -> Result<()> {
-        let state = self.streams.state();
+        let before = self.streams.errors();
         let stopped = self.streams.stop(STOP_WITHIN);
-        match self.streams.errors().first() {
-            Some(failure) if state == State::Error => {
-                let advice = failure.error.kind().advice();
-                Err(anyhow!("the job stopped: {}; nothing after its last commit counts ({advice})", failure.error))
+        match before.first() {
+            Some(failure) => {
+                let place = failure.task.map_or_else(|| "the job".to_owned(), |task| format!("task {task}"));
+                let advice = match failure.error.kind() {
+                    ErrorKind::Serde => "correct the record, or say `bad-records: skip` or `dead-letter` in the job file",
+                    other => other.advice(),
+                };
+                Err(anyhow!("{place} stopped: {}; what it had done since its last commit does not count ({advice})", failure.error))
             }
-            _ => stopped.context("the job did not stop cleanly"),
+            None => stopped.context("the job did not stop cleanly"),
         }
     }
 }

@@ -46,9 +46,9 @@ fn dispatch(command: &Command) -> Result<()> {
     }
 }
 
-/// The engine speaks through `tracing`; whether anybody listens is the program's choice.
+/// The engine speaks through `tracing`; whether anybody listens is the program's choice. What stops a job is told by its command anyway.
 fn show_engine_events() {
-    let filter = EnvFilter::try_from_env("HIGHWATER_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    let filter = EnvFilter::try_from_env("HIGHWATER_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
 }
 

@@ -16,6 +16,7 @@ use super::job;
 use super::output::ResultSink;
 use super::terminal::grouped;
 use crate::topologies::WindowedCounts;
+use crate::topologies::windowed_counts::BadRecords;
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let job = job::read(&args.job)?;
@@ -75,7 +76,7 @@ fn watch(running: &mut Running<'_>, sink: &mut ResultSink, interrupt: &Interrupt
         let over = running.is_over();
         running.visit(&mut |row| Ok(sink.take(row)?), &mut |_| Ok(()))?;
         sink.flush()?;
-        if over || interrupt.asked() {
+        if over || running.has_failed() || interrupt.asked() {
             return Ok(());
         }
     }
@@ -89,7 +90,7 @@ fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Opt
         ("records read", grouped(progress.records_in), format!("of {} in `{}`", grouped(fed.lines), job.input.topic)),
         ("results", grouped(running.seen.results), to(Some(&job.output_topic))),
         ("late records", grouped(running.late(&progress)), late_note(job, &progress)),
-        ("bad records", grouped(running.bad(&progress)), bad_note(job, fed)),
+        ("bad records", grouped(Running::bad(&progress)), bad_note(job, running, fed)),
         ("watermark", watermark_text(job, watermark, interrupted), String::new()),
     ];
     let line = |(what, number, note): &(&str, String, String)| format!("  {what:<14} {number:<9} {note}").trim_end().to_owned() + "\n";
@@ -104,19 +105,18 @@ fn late_note(job: &WindowedCounts, progress: &Progress) -> String {
     }
 }
 
-fn bad_note(job: &WindowedCounts, fed: Fed) -> String {
-    use crate::topologies::windowed_counts::BadRecords;
-    let keyless = if fed.keyless > 0 { format!("; {} lines have no key", grouped(fed.keyless)) } else { String::new() };
-    match &job.input.bad_records {
-        BadRecords::DeadLetter(topic) => format!("to `{topic}`{keyless}"),
-        BadRecords::Skip => format!("skipped{keyless}"),
-        BadRecords::Fail => keyless.trim_start_matches("; ").to_owned(),
-    }
+fn bad_note(job: &WindowedCounts, running: &Running<'_>, fed: Fed) -> String {
+    let dead = match &job.input.bad_records {
+        BadRecords::DeadLetter(topic) => Some(format!("{} to `{topic}`", grouped(running.seen.dead))),
+        BadRecords::Fail | BadRecords::Skip => None,
+    };
+    let keyless = (fed.keyless > 0).then(|| format!("lines without a key: {}", grouped(fed.keyless)));
+    dead.into_iter().chain(keyless).collect::<Vec<_>>().join("; ")
 }
 
 fn watermark_text(job: &WindowedCounts, watermark: Option<Timestamp>, interrupted: bool) -> String {
     match watermark {
-        _ if job.input.watermark.is_none() => "none: the job runs by stream time".to_owned(),
+        _ if job.input.watermark.is_none() => "none, the job runs by stream time: windows that input has not passed stay open".to_owned(),
         _ if !interrupted => "at the end of input: every window is closed".to_owned(),
         Some(at) => super::demo::scene::instant(at),
         None => "not known yet".to_owned(),

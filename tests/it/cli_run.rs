@@ -72,7 +72,7 @@ fn a_bad_record_stops_the_job_unless_its_file_says_otherwise() {
     let failed = run(&job("bad-fail", ""));
     assert_eq!(failed.status.code(), Some(1));
     let told = text(&failed.stderr);
-    assert!(told.contains("not JSON") && told.contains("clicks-0@6") && told.contains("on_error"), "{told}");
+    assert!(told.contains("not JSON") && told.contains("clicks-0@6") && told.contains("`bad-records: skip`"), "{told}");
 
     let skipped = run(&job("bad-skip", "  bad-records: skip\n"));
     assert!(skipped.status.success(), "{}", text(&skipped.stderr));
@@ -81,7 +81,16 @@ fn a_bad_record_stops_the_job_unless_its_file_says_otherwise() {
 
     let dead = run(&job("bad-dead", "  bad-records: {dead-letter: bad-clicks}\n"));
     assert_eq!(text(&dead.stdout), COUNTS);
-    assert!(text(&dead.stderr).contains("bad records    2         to `bad-clicks`"), "{}", text(&dead.stderr));
+    assert!(text(&dead.stderr).contains("bad records    2         2 to `bad-clicks`"), "{}", text(&dead.stderr));
+}
+
+#[test]
+fn a_time_that_cannot_be_is_a_bad_record_and_moves_no_clock() {
+    let odd = "{\"who\":\"ann\",\"at\":99999999999999}\n{\"who\":\"ann\",\"at\":-5}\n{\"at\":4}\n";
+    let feed = temporary("odd.jsonl", &format!("{odd}{CLICKS}"));
+    let run = highwater(&["run", &job("odd", "  bad-records: {dead-letter: bad-clicks}\n"), "--feed", &feed, "--until", "end"]);
+    assert_eq!(text(&run.stdout), COUNTS, "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("bad records    3         1 to `bad-clicks`; lines without a key: 1"), "{}", text(&run.stderr));
 }
 
 #[test]

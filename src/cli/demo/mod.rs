@@ -38,7 +38,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let mut over = false;
     while !over && !interrupt.asked() && SystemClock.now() < end {
         views.send_until(SystemClock.now().min(end))?;
-        over = running.is_over(); // it failed: `stop` says why
+        over = running.is_over() || running.has_failed(); // `stop` says why
         show.round(&mut running)?;
     }
     let interrupted = interrupt.asked();
