@@ -170,7 +170,8 @@ impl<K: Data, V: Data> TimeWindowedKStream<K, V> {
                 TimeWindowKind::Unlimited(windows) => WindowBounds::Unlimited(windows),
                 TimeWindowKind::Sliding(windows) => {
                     let value = value.clone();
-                    let node = SlidingAggregate { rows, windows, on_close, key, value, step, sends_old, clock, cursor: None, late, node, next };
+                    let node =
+                        SlidingAggregate { rows, windows, on_close, key, value, step, sends_old, clock, cursor: None, late, node, next };
                     return assembly.driven::<K, V, _>(id, node);
                 }
             };

@@ -17,13 +17,23 @@ pub(crate) struct Report {
     failed: usize,
     /// Of the failed ones, those that are right while every write goes to the changelog.
     failed_deduplicated: usize,
+    /// Cases judged by the model of bounded mode that passed and failed: they say nothing about changelogs.
+    modelled: (usize, usize),
     skipped: BTreeMap<String, usize>,
     noted: Vec<String>,
 }
 
 impl Report {
     pub(crate) fn new(verbose: bool) -> Report {
-        Report { verbose, passed: 0, failed: 0, failed_deduplicated: 0, skipped: BTreeMap::new(), noted: Vec::new() }
+        Report { verbose, passed: 0, failed: 0, failed_deduplicated: 0, modelled: (0, 0), skipped: BTreeMap::new(), noted: Vec::new() }
+    }
+
+    /// Counts and prints the cases of a file that the model of bounded mode has judged.
+    pub(crate) fn modelled_file(&mut self, file: &Path, cases: Vec<Case>) {
+        let before = (self.passed, self.failed);
+        self.file(file, cases);
+        self.modelled.0 += self.passed - before.0;
+        self.modelled.1 += self.failed - before.1;
     }
 
     /// Counts and prints the cases of one file.
@@ -76,10 +86,22 @@ impl Report {
         for (reason, count) in &self.skipped {
             say(&format!("skipped {count}: {reason}"));
         }
-        let (ran, failed) = (self.passed + self.failed, self.failed - self.failed_deduplicated);
-        say(&format!("changelogs with every write: {} of {ran} as Java; deduplicated per commit: {} of {ran}", ran - failed, self.passed));
+        self.by_judge();
         let skipped: usize = self.skipped.values().sum();
         say(&format!("{} passed, {} failed, {skipped} skipped", self.passed, self.failed));
         if self.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    fn by_judge(&self) {
+        let (modelled, unlike) = self.modelled;
+        let (passed, failed) = (self.passed - modelled, self.failed - unlike);
+        let ran = passed + failed;
+        if ran > 0 {
+            let every_write = passed + self.failed_deduplicated;
+            say(&format!("changelogs with every write: {every_write} of {ran} as Java; deduplicated per commit: {passed} of {ran}"));
+        }
+        if modelled + unlike > 0 {
+            say(&format!("bounded watermarks: {modelled} of {} as the model", modelled + unlike));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A task: one partition of a sub-topology (or, in a test, a whole topology), assembled and fed record by record.
 //!
 //! It never reads a clock, a log or a socket. Whoever owns it (a stream thread, the test driver) hands in bytes and time and
-//! takes out what the task's [`Output`](crate::processor::Output) was sent.
+//! takes out what the task's [`Output`] was sent.
 //!
 //! A panic in user code is caught here and becomes an error with a place: it stops the task, not the process.
 
