@@ -263,7 +263,7 @@ where
 {
     fn receive(&mut self, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Flow {
         let record = Record { key, value, timestamp: meta.timestamp, headers: meta.headers.clone() };
-        cx.record_clock.set(meta.timestamp);
+        cx.record_clock.set_record(&cx.write_context(meta)); // stores that the processor writes to keep it in their caches
         let done = self.caller.call(cx, |cx| self.processor.process(record, cx));
         self.caller.settle(done, cx)
     }
@@ -302,7 +302,7 @@ where
 {
     fn receive(&mut self, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Flow {
         let record = FixedKeyRecord { key, value, timestamp: meta.timestamp, headers: meta.headers.clone() };
-        cx.record_clock.set(meta.timestamp);
+        cx.record_clock.set_record(&cx.write_context(meta)); // stores that the processor writes to keep it in their caches
         let done = self.caller.call(cx, |cx| self.processor.process(record, cx));
         self.caller.settle(done, cx)
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 /// Record headers in order; names may repeat, values may be null. Eight bytes and no allocation while empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Headers(Option<Arc<Vec<(String, Option<Vec<u8>>)>>>);
+pub struct Headers(Option<Arc<Vec<Header>>>);
+
+/// A name and a nullable value.
+type Header = (String, Option<Vec<u8>>);
 
 impl Headers {
     /// Appends a header; earlier ones of the same name stay.
@@ -38,7 +41,7 @@ impl Headers {
         self.len() == 0
     }
 
-    fn list(&mut self) -> &mut Vec<(String, Option<Vec<u8>>)> {
+    fn list(&mut self) -> &mut Vec<Header> {
         Arc::make_mut(self.0.get_or_insert_with(Default::default))
     }
 }

@@ -9,8 +9,6 @@
 //!
 //! Changelog records are collected by the store and handed to a `ChangelogSink` at commit. This room does not know Kafka.
 
-#![allow(dead_code)] // abort, offsets and dropped segments wait for the runtime of several tasks
-
 mod backend;
 mod buffer_core;
 mod cache;

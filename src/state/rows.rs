@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::record::Timestamp;
-use crate::state::backend::{Direction, KeyRange, Visit};
+use crate::state::backend::{Direction, KeyRange, MemoryBackend, Visit};
 use crate::state::cache::{CacheBudget, DirtyEntry, Flushed, RecordCache, RowTime};
 use crate::state::changelog::{Changelog, ToStoreKey};
 use crate::state::context::WriteContext;
@@ -26,7 +26,7 @@ pub(crate) struct Rows {
 impl Rows {
     /// `dedup` none: as the spec says.
     pub(crate) fn open(how: &mut OpenStore<'_>, dedup: Option<Dedup>) -> Self {
-        let backend = std::mem::replace(&mut how.backend, Box::<crate::state::backend::MemoryBackend>::default());
+        let backend = std::mem::replace(&mut how.backend, Box::new(MemoryBackend::default()));
         let dedup = dedup.or(how.spec.dedup).unwrap_or_default();
         Rows {
             name: how.name.clone(),

@@ -14,6 +14,9 @@ use crate::state::rows::{Cached, GO_ON, Rows};
 use crate::state::spec::{Dedup, StoreKind};
 use crate::state::window_rows::{WindowRows, index_prefix, index_row, parse, row_key, start_of, to_store_key};
 
+/// From a row key up to, and without, another.
+type RowRange = (Vec<u8>, Vec<u8>);
+
 /// One value per key and window start; with duplicates, one per put.
 pub(crate) struct WindowCore {
     pub(super) cached: Cached<WindowRows>,
@@ -164,7 +167,7 @@ impl WindowCore {
         keys: (Option<&[u8]>, Option<&[u8]>),
         (from, to): (i64, i64),
         direction: Direction,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<RowRange>, StoreError> {
         let layout = self.cached.below.layout();
         let Some((first, last)) = layout.segment(from).zip(layout.segment(to)) else {
             return Ok(vec![(from.to_be_bytes().to_vec(), to.saturating_add(1).to_be_bytes().to_vec())]);

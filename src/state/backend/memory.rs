@@ -44,10 +44,10 @@ impl StoreBackend for MemoryBackend {
                 (None, _) => drop(self.rows.remove(*key)),
             }
         }
-        if let Some(bound) = batch.drop_before {
-            if self.rows.first_key_value().is_some_and(|(first, _)| first.as_slice() < bound) {
-                self.rows = self.rows.split_off(bound);
-            }
+        if let Some(bound) = batch.drop_before
+            && self.rows.first_key_value().is_some_and(|(first, _)| first.as_slice() < bound)
+        {
+            self.rows = self.rows.split_off(bound);
         }
         self.offset = batch.offset.or(self.offset);
         Ok(())
