@@ -97,6 +97,10 @@ pub(crate) enum Op {
 #[derive(Clone)]
 pub(crate) enum ProcessStore {
     /// Added before with `add_store`, or made by another operator.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the DSL hands the store itself over; Java scripts name it, and the stored topologies do")
+    )]
     Named(String),
     /// Comes with the processor (`process(COUNTS, ..)`): added if nothing of that name exists.
     Own(StoreDraft),

@@ -3,8 +3,6 @@
 use super::Announcement;
 use crate::record::{Headers, RawRecord, TaskId, Timestamp};
 
-/// Every name of ours in headers and commit metadata begins so.
-pub(crate) const HEADER_PREFIX: &str = "__hw.";
 /// The header that makes a record without key and value a control record.
 pub(crate) const WATERMARK_HEADER: &str = "__hw.wm";
 
@@ -161,7 +159,7 @@ mod tests {
         let mut null = Headers::default();
         null.add_null(WATERMARK_HEADER);
         assert_eq!(ControlRecord::read(&RawRecord { headers: &null, ..raw }), Some(Err(ControlRecordError::Empty)));
-        assert!(WATERMARK_HEADER.starts_with(HEADER_PREFIX));
+        assert!(WATERMARK_HEADER.starts_with("__hw."));
     }
 
     proptest! {

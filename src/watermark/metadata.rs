@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::record::Timestamp;
 
-/// Names of our entries. All begin with [`HEADER_PREFIX`](super::HEADER_PREFIX).
+/// Names of our entries. All begin with `__hw.`, as our headers do.
 pub(crate) mod entry {
     /// The largest timestamp of the partition that moved its clock.
     pub(crate) const CLOCK: &str = "__hw.clock";
@@ -150,7 +150,7 @@ mod tests {
         }
         let longer: Vec<u8> = bytes.into_iter().chain([0]).collect();
         assert_eq!(CommitMetadata::decode(&STANDARD.encode(longer)), Err(MetadataError::Damaged));
-        assert!([entry::CLOCK, entry::WATERMARK, entry::SENT_IDLE].iter().all(|name| name.starts_with(super::super::HEADER_PREFIX)));
+        assert!([entry::CLOCK, entry::WATERMARK, entry::SENT_IDLE].iter().all(|name| name.starts_with("__hw.")));
     }
 
     proptest! {

@@ -43,9 +43,9 @@ mod upstream;
 mod stored_cases;
 
 pub(crate) use announce::{Announcement, Announcer, output_watermark};
-pub(crate) use control_record::{ControlRecord, ControlRecordError, HEADER_PREFIX, WATERMARK_HEADER};
+pub(crate) use control_record::ControlRecord;
 pub(crate) use hold::Closing;
-pub(crate) use metadata::{CommitMetadata, MetadataError, entry};
+pub(crate) use metadata::{CommitMetadata, entry};
 pub(crate) use source_clock::{FutureVerdict, SourceClock, Supply, judge_future};
 pub(crate) use task_clock::TaskClock;
 pub(crate) use upstream::Upstreams;

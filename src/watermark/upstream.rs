@@ -35,15 +35,18 @@ impl Upstreams {
         Upstreams::default()
     }
     /// What was committed ([`Upstreams::kept`]). Who was idle still is, counted from now (D19).
+    #[cfg_attr(not(test), expect(dead_code, reason = "a restart that keeps what upstream tasks said comes with exactly-once"))]
     pub(crate) fn restored(epoch: u32, kept: impl IntoIterator<Item = Announcement>, now: Timestamp) -> Self {
         let tasks = kept.into_iter().map(|last| Upstream { value: last.watermark, idle: last.idle.then_some(now) }).collect();
         Upstreams { epoch, tasks }
     }
     /// The epoch of the list.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a restart that keeps what upstream tasks said comes with exactly-once"))]
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch
     }
     /// The last announcement of each upstream task, by partition: what is to be committed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a restart that keeps what upstream tasks said comes with exactly-once"))]
     pub(crate) fn kept(&self) -> impl Iterator<Item = Announcement> + '_ {
         self.tasks.iter().map(|task| Announcement { watermark: task.value, idle: task.idle.is_some() })
     }

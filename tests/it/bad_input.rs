@@ -140,7 +140,7 @@ fn every_fault_of_a_topology_is_reported_at_once_with_its_fix() {
     numbers.group_by_key().windowed_by(TimeWindows::of(Duration::ZERO)).count("windows");
     numbers.group_by_key().count("a store");
     builder.stream(NUMBERS);
-    let error = builder.build().err().expect("four faults");
+    let error = builder.build().expect_err("four faults");
     let has = |test: fn(&TopologyProblem) -> bool| error.problems().iter().any(test);
     assert!(has(|p| matches!(p, TopologyProblem::DuplicateNode(name) if name == "twice")), "{error}");
     assert!(has(|p| matches!(p, TopologyProblem::InvalidWindow { .. })), "{error}");
