@@ -176,6 +176,19 @@ impl Board {
         part.upstream.iter().all(of)
     }
 
+    /// Tasks that are neither here nor known to be finished.
+    pub(crate) fn elsewhere(&self) -> Vec<TaskId> {
+        let facts = self.facts();
+        let tasks = self.layout.tasks.iter().map(|inputs| inputs.task);
+        tasks.filter(|task| !facts.finished.contains(task) && !facts.tasks.contains_key(task)).collect()
+    }
+
+    /// A task of another instance has come to its end.
+    pub(crate) fn finished_elsewhere(&self, task: TaskId) {
+        self.facts().finished.insert(task);
+        self.settle();
+    }
+
     /// A task came to be, or is another one now.
     pub(crate) fn list(&self, meter: Arc<TaskMeter>) {
         let task = meter.task;

@@ -1,5 +1,7 @@
 //! Applications on the log in memory, through the public API: threads, partitions, commits, restarts, failures.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,8 +36,11 @@ fn write(log: &MemoryLog, topic: &str, records: impl IntoIterator<Item = (Option
     }
 }
 
+/// Key and value.
+type Bytes = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// Keys and values of a topic, partition by partition.
-fn read(log: &MemoryLog, topic: &str) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+fn read(log: &MemoryLog, topic: &str) -> Vec<Bytes> {
     let count = log.producer().unwrap().partition_count(topic).unwrap();
     let (mut consumer, mut records) = (log.consumer(Isolation::ReadCommitted).unwrap(), Vec::new());
     for number in 0..count {
@@ -266,6 +271,27 @@ fn two_instances_share_the_work() {
     one.stop(SOON).unwrap();
     wait_until(|| two.progress().tasks.len() == 8 && two.state() == State::Running);
     assert_eq!(counts(&two).values().sum::<i64>(), 1200, "the other takes over with the state");
+}
+
+#[test]
+fn instances_are_finished_when_all_of_them_are() {
+    let builder = StreamsBuilder::new();
+    let source = Consumed::from(LINES).watermark(Watermark::bounded(Duration::ZERO).never_idle());
+    let windows = TimeWindows::of(Duration::from_millis(100));
+    let counts = builder.stream(source).group_by(|_, line| line.clone()).windowed_by(windows);
+    let counts = counts.emit(EmitStrategy::on_window_close()).count("windowed").to_stream();
+    counts.map(|window, count| (window.key.clone(), count.unwrap_or_default().to_string())).to(Topic::<String, String>::new("out"));
+    let topology = builder.build().unwrap();
+    let log = log(&[("lines", 4), ("out", 1)]);
+    let start = || Streams::start(&topology, settings(1), log.clone()).unwrap();
+    let (one, two) = (start(), start());
+    wait_until(|| [&one, &two].iter().all(|streams| streams.progress().tasks.len() == 4));
+    write(&log, "lines", (0..400).map(|n| (Some(format!("k{}", n % 17)), format!("w{}", n % 5), n * 10)));
+    one.declare_end().unwrap();
+    two.declare_end().unwrap();
+    assert_eq!((one.wait(SOON), two.wait(SOON)), (State::Finished, State::Finished), "{:?} {:?}", one.progress(), two.progress());
+    let sum: i64 = read(&log, "out").into_iter().map(|(_, count)| text(count).parse::<i64>().unwrap()).sum();
+    assert_eq!((sum, one.progress().late + two.progress().late), (400, 0));
 }
 
 #[test]

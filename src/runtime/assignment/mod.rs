@@ -30,6 +30,8 @@ pub(crate) struct Part {
     pub(crate) upstream: BTreeSet<u32>,
     /// Repartition topics it writes whose readers run bounded: announcements go there.
     pub(crate) announces_to: Vec<String>,
+    /// Its clock is a bounded watermark.
+    pub(crate) bounded: bool,
     pub(crate) changelogs: BTreeSet<String>,
     pub(crate) repartition_topics: BTreeSet<String>,
 }
@@ -77,6 +79,7 @@ fn shared(part: &SubtopologyInfo, all: &[SubtopologyInfo], counts: &BTreeMap<Str
     Part {
         tasks: width(part, counts),
         upstream: upstream.collect(),
+        bounded: part.bounded,
         announces_to: announces_to.into_iter().cloned().collect(),
         changelogs: part.changelog_topics.keys().cloned().collect(),
         repartition_topics: part.repartition_topics.keys().cloned().collect(),

@@ -112,7 +112,7 @@ impl Streams {
     /// Declares the end of input: every source topic ends where it ends now. What is there is still processed; then bounded watermarks become
     /// final, everything closes and is committed, and the instance is [`Finished`](State::Finished). Stores can still be read.
     ///
-    /// Later calls change nothing. With several instances of one application declare it in each of them.
+    /// Later calls change nothing. With several instances of one application declare it in each of them: each is finished when all are.
     ///
     /// # Errors
     /// If the log does not tell where the topics end.

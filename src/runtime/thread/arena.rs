@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn null_and_empty_are_kept_apart() {
         let (headers, mut arena) = (Headers::default(), Arena::default());
-        let pairs: [(Option<&[u8]>, Option<&[u8]>); 4] = [(Some(b"k"), Some(b"value")), (None, Some(b"")), (Some(b""), None), (None, None)];
+        let some = |bytes: &'static str| Some(bytes.as_bytes());
+        let pairs = [(some("k"), some("value")), (None, some("")), (some(""), None), (None, None)];
         for round in 0..2 {
             for (key, value) in pairs {
                 arena.push(View { key, value, offset: round, timestamp: Timestamp::from_millis(7), headers: &headers });

@@ -6,6 +6,7 @@
 mod active_task;
 mod arena;
 mod commit;
+mod elsewhere;
 mod feed;
 mod membership;
 mod record_collector;
@@ -63,6 +64,8 @@ pub(crate) struct StreamThread {
     buffer: Arena,
     /// Acknowledged since stores last took over what they sent.
     acked: BTreeMap<TopicPartition, i64>,
+    /// When it last looked after tasks of other instances.
+    looked_at: Timestamp,
     /// The last round found something to do: the next one does not wait.
     worked: bool,
 }
@@ -101,6 +104,7 @@ impl StreamThread {
             resets: resets(topology),
             buffer: Arena::default(),
             acked: BTreeMap::new(),
+            looked_at: now,
             worked: false,
         })
     }
@@ -136,6 +140,7 @@ impl StreamThread {
         let restored = self.restore();
         let taken = self.run_tasks(now);
         self.commit_if_due(now)?;
+        self.look_elsewhere(now)?;
         Ok(restored || taken)
     }
 

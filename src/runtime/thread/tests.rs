@@ -1,140 +1,27 @@
 //! Rounds of threads, called by hand, on a log and a clock of their own.
 
+mod bounded;
+mod rig;
+mod schedules;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rig::Rig;
+
 use super::*;
-use crate::clock::{Clock, ManualClock};
-use crate::dsl::{Consumed, StreamsBuilder, Topic};
+use crate::clock::Clock;
+use crate::dsl::{StreamsBuilder, Topic};
 use crate::error::{BoxError, ErrorKind};
-use crate::kafka::{FetchLimit, MemoryLog, NewTopic, Outgoing, TaskInputs};
+use crate::kafka::TaskInputs;
 use crate::processor::{Context, Processor, Punctuate, Timer};
 use crate::record::{Headers, Record, TopicPartition};
-use crate::runtime::internal_topics::prepare;
 use crate::state::{KeyValueStore, StoreRef};
-use crate::watermark::{CommitMetadata, entry};
-use crate::window::{EmitStrategy, TimeWindows, Watermark};
 
 const LEFT: Topic<String, String> = Topic::new("left");
 const RIGHT: Topic<String, String> = Topic::new("right");
 const OUT: Topic<String, String> = Topic::new("out");
 const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("counts");
-
-/// An application whose threads run when they are told.
-struct Rig {
-    log: MemoryLog,
-    clock: ManualClock,
-    topology: Topology,
-    settings: Settings,
-    board: Arc<Board>,
-    threads: Vec<StreamThread>,
-}
-
-impl Rig {
-    fn new(topology: Topology, partitions: i32) -> Self {
-        let clock = ManualClock::at(Timestamp::from_secs(1000));
-        let log = MemoryLog::new(Arc::new(clock.clone()));
-        let topics = ["left", "right", "out"].map(|name| NewTopic::new(name, partitions));
-        log.admin().unwrap().create_topics(&topics).unwrap();
-        let mut settings = Settings::new("app");
-        settings.commit_interval = Duration::from_millis(100);
-        let board = board(&log, &topology);
-        Rig { log, clock, topology, settings, board, threads: Vec::new() }
-    }
-
-    fn start(mut self) -> Self {
-        self.join();
-        self
-    }
-
-    /// One more thread, which has not run yet.
-    fn join(&mut self) {
-        let (number, settings) = (self.threads.len(), Arc::new(self.settings.clone()));
-        let thread = StreamThread::new(number, &self.topology, &settings, &self.log, &self.board, self.clock.now()).unwrap();
-        self.threads.push(thread);
-    }
-
-    /// All threads die without a commit, and others take over.
-    fn crash(&mut self) {
-        self.threads.clear();
-        self.board = board(&self.log, &self.topology);
-        self.join();
-    }
-
-    fn write(&self, topic: &str, partition: i32, key: Option<&str>, value: &str, at: i64) {
-        let (key, headers) = (key.map(str::as_bytes), Headers::default());
-        let record = Outgoing { key, value: Some(value.as_bytes()), timestamp: Timestamp::from_millis(at), headers: &headers };
-        self.log.producer().unwrap().send(&TopicPartition::new(topic, partition), &[record]).unwrap();
-    }
-
-    /// One round of each thread.
-    fn round(&mut self) -> bool {
-        let now = self.clock.now();
-        self.threads.iter_mut().fold(false, |worked, thread| worked | (thread.run_once(now, Duration::ZERO).unwrap() == Round::Worked))
-    }
-
-    /// Rounds until nothing happens without time.
-    fn settle(&mut self) {
-        for _ in 0..200 {
-            let worked = self.round();
-            if !worked && !self.round() {
-                return;
-            }
-        }
-        panic!("still busy after 200 rounds");
-    }
-
-    /// Lets the commit interval pass.
-    fn commit(&mut self) {
-        self.pass(100);
-    }
-
-    fn pass(&mut self, millis: u64) {
-        self.clock.advance(Duration::from_millis(millis));
-        self.settle();
-    }
-
-    fn read(&self, topic: &str) -> Vec<String> {
-        let mut consumer = self.log.consumer(Isolation::ReadCommitted).unwrap();
-        let count = self.log.producer().unwrap().partition_count(topic).unwrap();
-        let mut values = Vec::new();
-        for number in 0..count {
-            let partition = TopicPartition::new(topic, number);
-            let begin = consumer.begin_offsets(std::slice::from_ref(&partition)).unwrap()[0];
-            consumer.assign(&[(partition.clone(), begin)]).unwrap();
-            let mut visit = |raw: crate::record::RawRecord<'_>| {
-                values.push(String::from_utf8_lossy(raw.value.unwrap_or(b"null")).into_owned());
-            };
-            consumer.fetch(&partition, FetchLimit { records: usize::MAX, bytes: usize::MAX }, &mut visit).unwrap();
-        }
-        values
-    }
-
-    fn committed(&self, topic: &str, partition: i32) -> Option<(i64, CommitMetadata)> {
-        let mut member = self.log.member("app", "looker", Isolation::ReadCommitted).unwrap();
-        let position = member.committed(&[TopicPartition::new(topic, partition)]).unwrap().remove(0)?;
-        Some((position.offset, CommitMetadata::decode(&position.metadata).unwrap()))
-    }
-
-    fn count(&self, word: &str) -> Option<i64> {
-        let views = self.threads.iter().flat_map(|thread| thread.tasks.values()).flat_map(|active| active.task.stores());
-        let stores = views.filter(|store| &*store.name == "counts");
-        let found = stores.filter_map(|store| {
-            let handle = (store.handle)().downcast::<KeyValueStore<String, i64>>().unwrap();
-            handle.get(&word.to_owned()).unwrap()
-        });
-        found.reduce(|a, b| a + b)
-    }
-
-    fn owned(&self, thread: usize) -> Vec<String> {
-        self.threads[thread].tasks.keys().map(TaskId::to_string).collect()
-    }
-}
-
-fn board(log: &MemoryLog, topology: &Topology) -> Arc<Board> {
-    let layout = prepare(&*log.admin().unwrap(), topology, "app").unwrap();
-    Board::new(Arc::new(layout), 9, Vec::new(), Vec::new())
-}
 
 /// Counts keys.
 fn counting() -> Topology {
@@ -244,6 +131,8 @@ fn a_panic_stops_its_task_and_no_other() {
     rig.write("left", 1, Some("k"), "e", 2);
     rig.settle();
     rig.commit();
+    rig.write("left", 0, Some("k"), "f", 2);
+    assert!(!rig.threads[0].member.poll(Duration::ZERO).unwrap(), "what nobody reads ends no poll");
     let mut out = rig.read("out");
     out.sort();
     assert_eq!(out, ["b", "d", "e"], "what the failed task had in hand is not committed, and comes again once it can run");
@@ -326,101 +215,6 @@ fn too_much_uncommitted_state_commits_early() {
     rig.settle();
     assert_eq!(rig.read("app-counts-changelog").len(), 21);
     assert_eq!(rig.committed("left", 0).unwrap().0, 21);
-}
-
-#[test]
-fn partition_time_and_watermark_are_committed_and_taken_over() {
-    let builder = StreamsBuilder::new();
-    let source = Consumed::with(LEFT).watermark(Watermark::bounded(Duration::from_millis(10)));
-    builder.stream(source).to(OUT);
-    let mut rig = Rig::new(builder.build().unwrap(), 1).start();
-    rig.settle();
-    rig.write("left", 0, Some("k"), "x", 500);
-    rig.settle();
-    rig.commit();
-    let (_, metadata) = rig.committed("left", 0).unwrap();
-    assert_eq!(metadata.partition_time, Some(Timestamp::from_millis(500)));
-    assert_eq!(metadata.time(entry::CLOCK), Some(Timestamp::from_millis(500)));
-    assert_eq!(metadata.time(entry::WATERMARK), Some(Timestamp::from_millis(490)));
-    rig.crash();
-    rig.settle();
-    let task = &rig.threads[0].tasks.values().next().unwrap().task;
-    assert_eq!((task.watermark(), task.stream_time()), (Some(Timestamp::from_millis(490)), Timestamp::from_millis(500)));
-}
-
-/// Windows of 100 ms per word, behind a shuffle, on close.
-fn shuffled_windows() -> Topology {
-    let builder = StreamsBuilder::new();
-    let source = Consumed::with(LEFT).watermark(Watermark::bounded(Duration::ZERO).idle_after(Duration::from_secs(5)));
-    builder
-        .stream(source)
-        .group_by(|_, value| value.clone())
-        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
-        .emit(EmitStrategy::on_window_close())
-        .count("windows")
-        .to_stream()
-        .map(|window, count| (window.key.clone(), format!("{}@{}={}", window.key, window.window.start, count.unwrap_or_default())))
-        .to(OUT);
-    builder.build().unwrap()
-}
-
-#[test]
-fn announcements_close_windows_behind_a_shuffle_and_silence_does_not_hold_them() {
-    let mut rig = Rig::new(shuffled_windows(), 2);
-    rig.settings.watermark_interval = Duration::from_millis(50);
-    let mut rig = rig.start();
-    rig.settle();
-    rig.write("left", 0, Some("k"), "a", 10);
-    rig.write("left", 1, Some("k"), "b", 20);
-    rig.write("left", 0, Some("k"), "a", 250);
-    rig.settle();
-    rig.pass(200);
-    rig.pass(200);
-    assert_eq!(rig.read("out"), [""; 0], "the other partition may still bring older records");
-    rig.write("left", 1, Some("k"), "b", 120);
-    rig.settle();
-    rig.pass(200);
-    rig.pass(200);
-    let mut out = rig.read("out");
-    out.sort();
-    assert_eq!(out, ["a@0=1", "b@0=1"]);
-    // Both partitions silent: the clock of the wall goes on, and the rest closes at its own end.
-    rig.pass(5_000);
-    rig.pass(200);
-    rig.pass(400);
-    let mut out = rig.read("out");
-    out.sort();
-    assert_eq!(out, ["a@0=1", "a@200=1", "b@0=1", "b@100=1"]);
-}
-
-#[test]
-fn a_cut_close_pass_lets_commits_through_and_loses_nothing() {
-    let mut rig = Rig::new(shuffled_windows(), 1);
-    rig.settings.close_batch = 3;
-    rig.settings.watermark_interval = Duration::ZERO;
-    let mut rig = rig.start();
-    rig.settle();
-    (0..20).for_each(|n| rig.write("left", 0, Some("k"), &format!("w{n:02}"), n));
-    rig.write("left", 0, Some("k"), "last", 1000);
-    rig.settle();
-    rig.commit();
-    rig.commit();
-    let out = rig.read("out");
-    assert_eq!(out.len(), 20, "{out:?}");
-}
-
-#[test]
-fn what_was_read_from_repartition_topics_is_deleted_now_and_then() {
-    let mut rig = Rig::new(shuffled_windows(), 1).start();
-    rig.settle();
-    (0..5).for_each(|n| rig.write("left", 0, Some("k"), "a", n));
-    rig.settle();
-    rig.commit();
-    let shuffle = "app-windows-repartition";
-    assert!(rig.read(shuffle).len() >= 5);
-    rig.pass(30_000);
-    rig.commit();
-    assert!(rig.read(shuffle).len() < 5, "{:?}", rig.read(shuffle));
 }
 
 #[test]
