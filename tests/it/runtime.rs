@@ -165,9 +165,10 @@ fn states_are_told_in_order() {
     assert!(heard.windows(2).all(|pair| pair[0].1 == pair[1].0), "{heard:?}");
 }
 
-#[test]
-fn a_rekeyed_bounded_window_count_equals_the_batch_with_nothing_late() {
-    const WINDOW: i64 = 1000;
+const WINDOW: i64 = 1000;
+
+/// Counts of values in windows of a second, on close, behind a shuffle.
+fn windowed_count() -> Topology {
     let builder = StreamsBuilder::new();
     builder
         .stream(Consumed::from(LINES).watermark(Watermark::bounded(Duration::from_millis(300))))
@@ -178,25 +179,51 @@ fn a_rekeyed_bounded_window_count_equals_the_batch_with_nothing_late() {
         .to_stream()
         .map(|window, count| (format!("{}@{}", window.key, window.window.start), count.unwrap_or_default().to_string()))
         .to(Topic::<String, String>::new("out"));
-    let topology = builder.build().unwrap();
-    let records = |n: i64| {
-        let at = (n * 7 - (n * 31) % 300).max(0);
-        (Some(format!("client{}", n % 13)), format!("s{}", n % 4), at)
-    };
+    builder.build().unwrap()
+}
+
+fn disordered(n: i64) -> (Option<String>, String, i64) {
+    let at = (n * 7 - (n * 31) % 300).max(0);
+    (Some(format!("client{}", n % 13)), format!("s{}", n % 4), at)
+}
+
+fn expected(range: std::ops::Range<i64>) -> BTreeMap<String, i64> {
     let mut expected: BTreeMap<String, i64> = BTreeMap::new();
-    for (_, value, at) in (0..8000).map(records) {
+    for (_, value, at) in range.map(disordered) {
         *expected.entry(format!("{value}@{}", at / WINDOW * WINDOW)).or_default() += 1;
     }
-    let log = log(&[("lines", 4), ("out", 1)]);
-    write(&log, "lines", (0..8000).map(records));
-    let streams = Streams::start(&topology, settings(2), log.clone()).unwrap();
+    expected
+}
+
+/// Ends the input of the last instance and compares all rows with the batch answer.
+fn equals_the_batch(streams: &Streams, log: &MemoryLog, expected: &BTreeMap<String, i64>) {
     streams.declare_end().unwrap();
     assert_eq!(streams.wait(SOON), State::Finished, "{:?}", streams.errors());
     assert_eq!((streams.progress().late, streams.progress().dropped), (0, 0));
-    let rows = read(&log, "out");
+    let rows = read(log, "out");
     assert_eq!(rows.len(), expected.len(), "each window once");
     let out: BTreeMap<String, i64> = rows.into_iter().map(|(key, value)| (text(key), text(value).parse().unwrap())).collect();
-    assert_eq!(out, expected);
+    assert_eq!(out, *expected);
+}
+
+#[test]
+fn a_rekeyed_bounded_window_count_equals_the_batch_with_nothing_late() {
+    let log = log(&[("lines", 4), ("out", 1)]);
+    write(&log, "lines", (0..8000).map(disordered));
+    let streams = Streams::start(&windowed_count(), settings(2), log.clone()).unwrap();
+    equals_the_batch(&streams, &log, &expected(0..8000));
+}
+
+#[test]
+fn a_clean_restart_in_the_middle_changes_no_window() {
+    let log = log(&[("lines", 4), ("out", 1)]);
+    write(&log, "lines", (0..4000).map(disordered));
+    let first = Streams::start(&windowed_count(), settings(1), log.clone()).unwrap();
+    wait_until(|| !read(&log, "out").is_empty());
+    first.stop(SOON).unwrap();
+    write(&log, "lines", (4000..8000).map(disordered));
+    let again = Streams::start(&windowed_count(), settings(2), log.clone()).unwrap();
+    equals_the_batch(&again, &log, &expected(0..8000));
 }
 
 /// Copies lines; `boom` makes it panic.

@@ -39,6 +39,10 @@ impl StreamThread {
         let mut round = Round { token: self.member.token(), positions: Vec::new() };
         for step in steps(announces, true, purge) {
             tracing::trace!(thread = %self.name, ?step, ?why, "commit");
+            #[cfg(test)]
+            if self.dies_before == Some(step) {
+                return Err(Error::new(crate::error::ErrorKind::Internal, Place::default(), "killed as the test asked".into()));
+            }
             self.take_step(step, &mut round, now)?;
         }
         self.timer.done(purge, now);

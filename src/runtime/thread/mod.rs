@@ -27,6 +27,8 @@ use crate::error::Error;
 use crate::kafka::{Admin, Connect, Consumer, Group, Isolation};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::Board;
+#[cfg(test)]
+use crate::runtime::plan;
 use crate::runtime::plan::{CommitTimer, Due, TaskState, ThreadState, Verdict, judge_commit, judge_task};
 use crate::state::CacheBudget;
 use crate::topology::node::NodeKind;
@@ -68,6 +70,9 @@ pub(crate) struct StreamThread {
     looked_at: Timestamp,
     /// The last round found something to do: the next one does not wait.
     worked: bool,
+    /// The step of a commit that it does not live to see.
+    #[cfg(test)]
+    dies_before: Option<plan::CommitStep>,
 }
 
 impl StreamThread {
@@ -106,6 +111,8 @@ impl StreamThread {
             acked: BTreeMap::new(),
             looked_at: now,
             worked: false,
+            #[cfg(test)]
+            dies_before: None,
         })
     }
 

@@ -30,6 +30,13 @@ fn counting() -> Topology {
     builder.build().unwrap()
 }
 
+/// Counts values, behind a shuffle.
+fn shuffled() -> Topology {
+    let builder = StreamsBuilder::new();
+    builder.stream(LEFT).group_by(|_, value| value.clone()).count(COUNTS);
+    builder.build().unwrap()
+}
+
 /// Copies, and fails at the word `boom`.
 fn copying() -> Topology {
     let builder = StreamsBuilder::new();
@@ -80,6 +87,27 @@ fn state_is_restored_to_the_end_of_its_changelog_before_anything_runs() {
     let offsets: Vec<Option<i64>> =
         rig.threads[0].tasks.values().flat_map(|active| active.task.stores()).map(|store| store.control.offset()).collect();
     assert_eq!(offsets, [Some(2), Some(1)], "one changelog record per commit, and the store knows where it stands");
+}
+
+#[test]
+fn a_crash_before_any_step_of_a_commit_loses_nothing() {
+    let steps = plan::steps(true, true, true);
+    for step in steps.into_iter().filter(|step| *step != plan::CommitStep::Watermarks) {
+        let mut rig = Rig::new(shuffled(), 1).start();
+        rig.settle();
+        (0..3).for_each(|n| rig.write("left", 0, Some("k"), "word", n));
+        rig.settle();
+        rig.threads[0].dies_before = Some(step);
+        rig.clock.advance(Duration::from_secs(60));
+        assert!(rig.threads[0].run_once(rig.clock.now(), Duration::ZERO).is_err(), "{step:?}");
+        rig.crash();
+        (0..3).for_each(|_| rig.pass(100));
+        let count = rig.count("word").unwrap();
+        assert!(count >= 3, "{step:?}: {count}");
+        if matches!(step, plan::CommitStep::Apply | plan::CommitStep::Purge) {
+            assert_eq!(count, 3, "{step:?}: what is committed is not done again");
+        }
+    }
 }
 
 #[test]

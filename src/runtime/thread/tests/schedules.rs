@@ -6,9 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::rig::Rig;
-use super::{COUNTS, LEFT};
+use super::shuffled;
 use crate::clock::Clock;
-use crate::dsl::StreamsBuilder;
 
 /// What may happen to an application.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +77,7 @@ proptest! {
 }
 
 fn counted_and_written(steps: Vec<Step>) -> (BTreeMap<String, i64>, BTreeMap<String, i64>) {
-    let builder = StreamsBuilder::new();
-    builder.stream(LEFT).group_by(|_, value| value.clone()).count(COUNTS);
-    let mut rig = Rig::new(builder.build().unwrap(), 3).start();
+    let mut rig = Rig::new(shuffled(), 3).start();
     let mut written = BTreeMap::new();
     for step in steps {
         if let Step::Write(n) = step {
