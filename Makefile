@@ -38,4 +38,4 @@ conformance: ## run a folder of conformance cases: make conformance CASES=path/t
 	@$(CARGO) test --locked --test conformance -- "$(abspath $(CASES))"
 
 bench: ## the figures of docs/benchmarks.md
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench '*'

@@ -73,10 +73,17 @@ impl Source {
         Source { path: path.to_owned(), text: text.to_owned(), code: blank_prose(text) }
     }
 
-    /// The code up to the unit tests at its end: a test may look upwards.
-    fn shipped(&self) -> &str {
-        let tests = self.code.find("#[cfg(test)]\nmod ").unwrap_or(self.code.len());
-        if self.is_test() { "" } else { &self.code[..tests] }
+    /// The code without its unit tests, which may look upwards: blank lines stand in their place.
+    fn shipped(&self) -> String {
+        let mut code = if self.is_test() { String::new() } else { self.code.clone() };
+        while let Some(start) = code.find("#[cfg(test)]\nmod ") {
+            let module = &code[start..];
+            let end = module.find([';', '{']).and_then(|at| if module[at..].starts_with(';') { Some(at) } else { body_of(module) });
+            let end = start + end.map_or(module.len(), |end| end + 1);
+            let lines = "\n".repeat(code[start..end].matches('\n').count());
+            code.replace_range(start..end, &lines);
+        }
+        code
     }
 
     fn is_test(&self) -> bool {
@@ -185,7 +192,7 @@ fn named_in_crate(code: &str) -> Vec<(usize, String)> {
 /// A room names only rooms below it, and names them: `crate::Timestamp` would hide which one.
 fn direction(source: &Source) -> Faults {
     let Some((room, allowed)) = source.room() else { return Vec::new() };
-    let code = source.shipped();
+    let code = &source.shipped();
     let own = room.split('/').next().unwrap_or(room);
     let may = |name: &str| name == own && !room.contains('/') || allowed.iter().flat_map(|list| list.split(' ')).any(|ok| ok == name);
     let is_room = |name: &str| ROOMS.iter().any(|(other, _)| *other == name);
@@ -282,7 +289,7 @@ fn body_of(code: &str) -> Option<usize> {
 fn one_clock(source: &Source) -> Faults {
     let free = ["src/clock.rs", "src/main.rs"].contains(&source.path.as_str())
         || ["src/cli/", "benches/"].iter().any(|home| source.path.starts_with(home));
-    let code = if free { "" } else { source.shipped() };
+    let code = &if free { String::new() } else { source.shipped() };
     let calls = ["SystemTime::now", "Instant::now", "thread::sleep"];
     let hit = calls.iter().flat_map(|call| words(code, call).map(move |at| (line_of(code, at), *call)));
     hit.map(|(line, call)| (line, format!("`{call}`: take a `Clock`, or let the caller say when"))).collect()
@@ -383,6 +390,8 @@ fn a_room_that_looks_up_is_seen() {
     assert_eq!(count(direction, "topologies/jobs.rs", "use crate::cli::Args;"), 1);
     // What does not ship may look anywhere, and prose is not code.
     assert_eq!(count(direction, "src/state/mod.rs", "/// [`crate::dsl`]\n#[cfg(test)]\nmod tests { use crate::dsl::X; }"), 0);
+    assert_eq!(count(direction, "src/state/mod.rs", "#[cfg(test)]\nmod laws;\nuse crate::dsl::X;"), 1);
+    assert_eq!(count(direction, "src/state/mod.rs", "#[cfg(test)]\nmod tests { use crate::dsl::X; }\nuse crate::dsl::X;"), 1);
     assert_eq!(count(direction, "src/state/mod.rs", "macro_rules! m { () => { $crate::Timestamp } }"), 0);
 }
 
