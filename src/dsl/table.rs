@@ -155,8 +155,11 @@ impl<K: Data, V: Data> KTable<K, V> {
         f: impl Fn(&K, V) -> Result<Option<V2>, BoxError> + Send + Sync + 'static,
     ) -> KTable<K, V2> {
         let f = Arc::new(f);
-        let (on_change, upstream, stored) = (f.clone(), self.lookup.clone(), store.is_some());
-        let op = Op::TableOperator { prefix, store: store.as_ref().map(|store| store_draft(store, true)) };
+        let (on_change, upstream) = (f.clone(), self.lookup.clone());
+        let draft = store.as_ref().map(|store| store_draft(store, true));
+        // Without a name there is no store: its rows are computed from those of the table above.
+        let stored = draft.as_ref().is_some_and(|draft| draft.name.is_some());
+        let op = Op::TableOperator { prefix, store: draft };
         let call = Call::new(op, &[self.id]).part(Part::Main, move |assembly, id| {
             let sends_old = assembly.sends_old(id);
             let rows = assembly.store_of::<KeyValueStore<K, V2>>(id).map(|store| KeyValueRows::new(&store, sends_old));

@@ -113,16 +113,22 @@ pub struct Context<'a, Out> {
     task: &'a mut TaskContext,
     next: &'a mut dyn Forward<Out>,
     fault: Option<Fault>,
+    /// What is wrong with a record that the processor wanted to forward.
+    refused: Option<BoxError>,
     /// Index of this node among the driven nodes of its task.
     driven: usize,
 }
 
 trait Forward<Out> {
+    fn time_of(&self, record: &Out) -> Timestamp;
     fn forward(&mut self, record: Out, task: &mut TaskContext) -> Flow;
     fn forward_to(&mut self, child: &str, record: Out, task: &mut TaskContext) -> Option<Flow>;
 }
 
 impl<K: Data, V: Data> Forward<Record<K, V>> for Outputs<K, V> {
+    fn time_of(&self, record: &Record<K, V>) -> Timestamp {
+        record.timestamp
+    }
     fn forward(&mut self, record: Record<K, V>, task: &mut TaskContext) -> Flow {
         let Record { key, value, timestamp, headers } = record;
         self.all(key, value, &Meta { timestamp, headers }, task)
@@ -135,6 +141,9 @@ impl<K: Data, V: Data> Forward<Record<K, V>> for Outputs<K, V> {
 }
 
 impl<K: Data, V: Data> Forward<FixedKeyRecord<K, V>> for Outputs<K, V> {
+    fn time_of(&self, record: &FixedKeyRecord<K, V>) -> Timestamp {
+        record.timestamp
+    }
     fn forward(&mut self, record: FixedKeyRecord<K, V>, task: &mut TaskContext) -> Flow {
         let FixedKeyRecord { key, value, timestamp, headers } = record;
         self.all(key, value, &Meta { timestamp, headers }, task)
@@ -147,9 +156,10 @@ impl<K: Data, V: Data> Forward<FixedKeyRecord<K, V>> for Outputs<K, V> {
 }
 
 impl<Out> Context<'_, Out> {
-    /// Hands a record to the next operators. A failure there is not yours: it stops the task after you return.
+    /// Hands a record to the next operators. A failure there is not yours: it stops the task after you return. A record before
+    /// the epoch is refused, as Kafka would refuse it, and counts as an error of yours.
     pub fn forward(&mut self, record: Out) {
-        if self.fault.is_none() {
+        if self.takes(&record) {
             let at = self.task.record_clock.get();
             self.fault = self.next.forward(record, self.task).err();
             self.task.record_clock.set(at);
@@ -160,13 +170,20 @@ impl<Out> Context<'_, Out> {
     /// # Errors
     /// If no operator behind this one is `.named` so.
     pub fn forward_to(&mut self, child: &str, record: Out) -> Result<(), BoxError> {
-        if self.fault.is_none() {
+        if self.takes(&record) {
             let at = self.task.record_clock.get();
             let sent = self.next.forward_to(child, record, self.task);
             self.task.record_clock.set(at);
             self.fault = sent.ok_or_else(|| format!("no operator behind this one is called `{child}`: name it with `.named(..)`"))?.err();
         }
         Ok(())
+    }
+    fn takes(&mut self, record: &Out) -> bool {
+        let at = self.next.time_of(record);
+        if at < Timestamp::from_millis(0) && self.refused.is_none() {
+            self.refused = Some(format!("a record at {at} cannot be forwarded: no record is before the epoch").into());
+        }
+        self.fault.is_none() && self.refused.is_none()
     }
     /// The runtime's clock. Processors must not read any other.
     pub fn wall_clock(&self) -> Timestamp {
@@ -227,8 +244,8 @@ impl<K: Data, V: Data> Caller<K, V> {
     where
         Outputs<K, V>: Forward<Out>,
     {
-        let mut cx = Context { task, next: &mut self.outputs, fault: None, driven: self.driven };
-        let result = act(&mut cx);
+        let mut cx = Context { task, next: &mut self.outputs, fault: None, refused: None, driven: self.driven };
+        let result = act(&mut cx).and(cx.refused.take().map_or(Ok(()), Err));
         (result, cx.fault.map_or(Ok(()), Err))
     }
 

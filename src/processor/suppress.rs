@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{ErrorKind, Fault, Flow};
+use crate::error::{Fault, Flow};
 use crate::processor::rows::{Held, SuppressRows};
 use crate::processor::{Driven, Lookup, Next, NodeInfo, Receive, TaskContext};
 use crate::record::{Change, Data, Meta, Timestamp, millis};
@@ -100,7 +100,7 @@ impl<K: Data, V: Data> Suppress<K, V> {
     fn mind_capacity(&mut self, cx: &mut TaskContext) -> Flow {
         while self.is_over() {
             if self.buffer.when_full == WhenFull::ShutDown {
-                return Err(cx.fatal(&self.node, ErrorKind::Processing, self.full()));
+                return cx.failed(&self.node, self.full()); // the update stays in the buffer, as in Kafka Streams
             }
             match self.rows.pop_until(i64::MAX).map_err(|error| cx.corrupt(&self.node, error))? {
                 Some(held) => self.emit(held, cx)?,

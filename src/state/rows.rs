@@ -162,6 +162,11 @@ impl<B: Below> Cached<B> {
         Ok(result)
     }
 
+    /// What the cache knows of a row: nothing, that it is deleted, or its value.
+    pub(crate) fn cached(&mut self, row: &[u8]) -> Option<Option<&[u8]>> {
+        self.cache.as_mut()?.get(row)
+    }
+
     /// Writes to the cache, or through; false if refused as expired.
     pub(crate) fn write(&mut self, row: &[u8], value: Option<&[u8]>, cx: &WriteContext<'_>) -> Result<bool, StoreError> {
         match &mut self.cache {

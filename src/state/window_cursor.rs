@@ -11,9 +11,9 @@ use crate::error::StoreError;
 use crate::state::backend::Direction;
 use crate::state::key_schema::RowLayout;
 use crate::state::order::SharedKey;
-use crate::state::rows::GO_ON;
+use crate::state::rows::{Below, Cached, GO_ON};
 use crate::state::window_core::WindowCore;
-use crate::state::window_rows::parse;
+use crate::state::window_rows::{WindowRows, parse};
 
 /// Where a reader of one key's windows stands.
 pub(crate) struct WindowCursor {
@@ -31,18 +31,10 @@ impl WindowCursor {
         WindowCursor { direction, cached: VecDeque::new(), below: VecDeque::new(), entry: None }
     }
 
-    /// The next row; `look_up` reads a row that the cache held at the start.
-    pub(crate) fn next_row(
-        &mut self,
-        mut look_up: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, StoreError>,
-    ) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
+    /// The next row of a store.
+    fn next_row(&mut self, store: &mut Cached<WindowRows>) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
         loop {
-            while self.entry.is_none()
-                && let Some((start, row)) = self.cached.pop_front()
-            {
-                let value = look_up(&row)?;
-                self.entry = start.map(|start| (start, value));
-            }
+            self.look_at_cache(store)?;
             let Some((cached, value)) = self.entry.take() else { return Ok(self.below.pop_front()) };
             let order = self.below.front().map_or(Ordering::Greater, |(below, _)| self.compare(*below, cached));
             if order == Ordering::Less {
@@ -56,6 +48,24 @@ impl WindowCursor {
                 return Ok(Some((cached, value)));
             }
         }
+    }
+
+    /// Looks the next wanted entry of the cache up. One that has left it meanwhile lies below by now, and perhaps did from the start.
+    fn look_at_cache(&mut self, store: &mut Cached<WindowRows>) -> Result<(), StoreError> {
+        while self.entry.is_none()
+            && let Some((start, row)) = self.cached.pop_front()
+        {
+            let Some(start) = start else {
+                store.cached(&row);
+                continue;
+            };
+            self.entry = match store.cached(&row) {
+                Some(known) => Some((start, known.map(<[u8]>::to_vec))),
+                None if self.below.iter().any(|(below, _)| *below == start) => None,
+                None => store.below.read(&row)?.map(|value| (start, Some(value.to_vec()))),
+            };
+        }
+        Ok(())
     }
 
     fn compare(&self, one: i64, other: i64) -> Ordering {
@@ -94,7 +104,7 @@ impl WindowCore {
     }
     /// The start and value of the next window.
     pub(crate) fn next_row(&mut self, cursor: &mut WindowCursor) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
-        cursor.next_row(|row| self.cached.read(row, |value| value.map(<[u8]>::to_vec)))
+        cursor.next_row(&mut self.cached)
     }
 
     /// A range was read: what a small cache holds of it has been used.
@@ -120,7 +130,7 @@ impl WindowCore {
         let from = match (layout, layout.segment(from).zip(layout.segment(to))) {
             _ if !self.cached.caching() => return Ok(Vec::new()),
             _ if !self.cached.holds_few() => from,
-            (RowLayout::TimeFirst, _) => return Ok(vec![up_to(keys.1, span.1)]),
+            (RowLayout::TimeFirst, _) => return Ok(vec![up_to(keys, span.1)]),
             (_, Some((first, last))) if direction == Direction::Backward => layout.first_of(first.min(last)),
             _ => from,
         };
@@ -128,11 +138,12 @@ impl WindowCore {
     }
 }
 
-/// In time order: everything up to a time, at that time up to a key.
-fn up_to(key: Option<&[u8]>, to: i64) -> (Vec<u8>, Vec<u8>) {
-    let upper = match key {
+/// In time order: from the first key at the beginning to the last key at a time.
+fn up_to(keys: (Option<&[u8]>, Option<&[u8]>), to: i64) -> (Vec<u8>, Vec<u8>) {
+    let lower = [0i64.to_be_bytes().as_slice(), keys.0.unwrap_or_default()].concat();
+    let upper = match keys.1 {
         Some(key) => [to.to_be_bytes().as_slice(), key, &[0]].concat(),
         None => to.saturating_add(1).to_be_bytes().to_vec(),
     };
-    (0i64.to_be_bytes().to_vec(), upper)
+    (lower, upper)
 }

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "cli")]
 mod access_log;
+mod as_java;
 mod bad_input;
 mod bounded;
 #[cfg(feature = "cli")]

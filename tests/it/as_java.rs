@@ -1,0 +1,76 @@
+//! Corners of Kafka Streams' behaviour that random scenarios found: one line of story each.
+
+use highwater::{
+    BoxError, Buffer, Context, ErrorKind, FixedKeyProcessor, FixedKeyRecord, OnError, StreamsBuilder, Suppressed, Timestamp, Topic,
+    TopologyTestDriver, Unnamed,
+};
+
+const IN: Topic<String, i64> = Topic::new("in");
+const ROWS: Topic<String, i64> = Topic::new("rows");
+const OUT: Topic<String, i64> = Topic::new("out");
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+/// Moves every record ten milliseconds back.
+struct Earlier;
+
+impl FixedKeyProcessor for Earlier {
+    type Key = String;
+    type In = i64;
+    type Out = i64;
+    fn process(
+        &mut self,
+        mut record: FixedKeyRecord<String, i64>,
+        cx: &mut Context<'_, FixedKeyRecord<String, i64>>,
+    ) -> Result<(), BoxError> {
+        record.timestamp = Timestamp::from_millis(record.timestamp.as_millis() - 10);
+        cx.forward(record);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_processor_that_forwards_a_record_before_the_epoch_fails_and_the_policy_decides() {
+    let topology = |policy: Option<OnError>| {
+        let builder = StreamsBuilder::new();
+        let earlier = builder.stream(IN).process_values((), |()| Earlier);
+        match policy {
+            Some(policy) => earlier.on_error(policy).to(OUT),
+            None => earlier.to(OUT),
+        };
+        TopologyTestDriver::new(&builder.build().expect("valid"))
+    };
+    let error = topology(None).pipe(&IN, "a".to_owned(), 1, at(3)).expect_err("-7 is before the epoch");
+    assert_eq!(error.kind(), ErrorKind::Processing);
+    let mut skips = topology(Some(OnError::Skip));
+    skips.pipe(&IN, "a".to_owned(), 1, at(3)).expect("skipped");
+    skips.pipe(&IN, "a".to_owned(), 2, at(10)).expect("the epoch itself is fine");
+    assert_eq!((skips.read_all(&OUT), skips.dropped_records()), (vec![("a".to_owned(), 2)], 1));
+}
+
+#[test]
+fn a_full_suppression_is_an_error_for_the_policy_and_keeps_the_update() {
+    let builder = StreamsBuilder::new();
+    let calm =
+        Suppressed::until_time_limit(std::time::Duration::from_millis(5)).buffer(Buffer::unbounded().max_records(1).shut_down_when_full());
+    builder.table(ROWS).suppress("calm", calm).on_error(OnError::Skip).to(OUT);
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
+    for (key, ms) in [("a", 0), ("b", 1), ("c", 9)] {
+        driver.pipe(&ROWS, key.to_owned(), 1, at(ms)).expect("skipped");
+    }
+    assert_eq!(driver.read_all(&OUT), [("a".to_owned(), 1), ("b".to_owned(), 1)]);
+    assert_eq!(driver.dropped_records(), 1, "b was one too many, and is held all the same");
+}
+
+#[test]
+fn a_view_whose_store_has_no_name_can_be_joined() {
+    let builder = StreamsBuilder::new();
+    let doubled = builder.table(ROWS).map_values_as(Unnamed, |row| row * 2);
+    builder.stream(IN).join_table(&doubled, |value, row| value + row).to(OUT);
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
+    driver.pipe(&ROWS, "a".to_owned(), 20, at(0)).expect("a row");
+    driver.pipe(&IN, "a".to_owned(), 2, at(1)).expect("a value");
+    assert_eq!(driver.read_all(&OUT), [("a".to_owned(), 42)]);
+}
