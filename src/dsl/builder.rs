@@ -7,7 +7,7 @@ use crate::dsl::options::Decode;
 use crate::dsl::table::{LookupFactory, store_draft};
 use crate::dsl::{Consumed, KStream, KTable};
 use crate::error::{TopologyError, TopologyProblem};
-use crate::processor::{Extract, KeyValueRows, RawSource, ReceiveRaw, Shared, Source, SourceMaker, StagedRecord, StoreLookup, TableSource};
+use crate::processor::{Extract, KeyValueRows, RawSource, Reading, ReceiveRaw, Shared, Source, SourceMaker, StoreLookup, TableSource};
 use crate::record::Data;
 use crate::serdes::{Nullable, SharedSerde};
 use crate::state::{KeyValueStore, Materialized, Names, Store, StoreRef};
@@ -56,33 +56,13 @@ impl StreamsBuilder {
         let bad_time_to: Option<Arc<str>> = bad_time_to.map(|topic| (*topic).into());
         let call = Call::new(Op::Stream { topics, watermark, reset }, &[]).typed::<K, V>().on_error(on_error);
         let call = match decode {
-            Decode::Serdes { key, value, timestamps } => call.part(Part::Main, move |assembly, id| {
-                let (key, value, timestamps, bad_time_to) = (key.clone(), value.clone(), timestamps.clone(), bad_time_to.clone());
-                make_source(assembly, id, move |node, next| {
-                    let (key, value, timestamps) = (key.clone(), value.clone(), timestamps.clone());
-                    Box::new(Source {
-                        key,
-                        value,
-                        timestamps,
-                        invalid,
-                        bad_time_to: bad_time_to.clone(),
-                        node,
-                        staged: StagedRecord::default(),
-                        next: Box::new(next),
-                    })
-                })
-            }),
+            Decode::Serdes { key, value, timestamps } => {
+                call.part(Part::Main, typed_source(Reading { key, value, timestamps, invalid, bad_time_to }))
+            }
             Decode::Raw(decode) => call.part(Part::Main, move |assembly, id| {
                 let (decode, bad_time_to) = (decode.clone(), bad_time_to.clone());
                 make_source::<K, V>(assembly, id, move |node, next| {
-                    let (decode, bad_time_to) = (decode.clone(), bad_time_to.clone());
-                    Box::new(RawSource {
-                        decode: Arc::new(move |raw: crate::record::RawRecord<'_>| decode(raw)),
-                        bad_time_to,
-                        node,
-                        staged: StagedRecord::default(),
-                        next: Box::new(next),
-                    })
+                    Box::new(RawSource::new(decode.clone(), bad_time_to.clone(), node, Box::new(next)))
                 })
             }),
         };
@@ -119,26 +99,10 @@ impl StreamsBuilder {
         let topic = topics.first().cloned().unwrap_or_default();
         let op = Op::Table { topic, watermark, reset, store: store_draft(&store, asked_for) };
         let bad_time_to: Option<Arc<str>> = bad_time_to.map(|topic| (*topic).into());
-        let source_value: SharedSerde<Option<V>> = Arc::new(Nullable(value.clone()));
-        let (source_key, plain_value) = (key.clone(), value.clone());
-        let call = Call::new(op, &[]).on_error(on_error).part(Part::Source, move |assembly, id| {
-            let (key, value, timestamps, bad_time_to) = (source_key.clone(), source_value.clone(), timestamps.clone(), bad_time_to.clone());
-            let plain_value = plain_value.clone();
-            make_source(assembly, id, move |node, next| {
-                let timestamps = timestamps.clone().map(|extract| tombstones_too(extract, plain_value.clone()));
-                let (key, value) = (key.clone(), value.clone());
-                Box::new(Source {
-                    key,
-                    value,
-                    timestamps,
-                    invalid,
-                    bad_time_to: bad_time_to.clone(),
-                    node,
-                    staged: StagedRecord::default(),
-                    next: Box::new(next),
-                })
-            })
-        });
+        let timestamps = timestamps.map(|extract| tombstones_too(extract, value.clone()));
+        let row: SharedSerde<Option<V>> = Arc::new(Nullable(value.clone()));
+        let reading = Reading { key: key.clone(), value: row, timestamps, invalid, bad_time_to };
+        let call = Call::new(op, &[]).on_error(on_error).part(Part::Source, typed_source(reading));
         let call = call.part(Part::Main, table_source::<K, V, Option<V>>(key, value));
         let id = self.graph.add(call);
         KTable::new(&self.graph, id, stored_lookup(id))
@@ -173,6 +137,14 @@ fn tombstones_too<K: Data, V: Data>(extract: Extract<K, V>, value: SharedSerde<V
         Some(row) => extract(raw, partition_time, key, row),
         None => value.deserialize_null().map_or(raw.timestamp, |null| extract(raw, partition_time, key, &null)),
     })
+}
+
+/// The factory of a source that decodes with serdes.
+pub(crate) fn typed_source<K: Data, V: Data>(reading: Reading<K, V>) -> impl Fn(&mut Assembly<'_>, NodeId) -> Erased {
+    move |assembly, id| {
+        let reading = reading.clone();
+        make_source(assembly, id, move |node, next| Box::new(Source::new(reading.clone(), node, Box::new(next))))
+    }
 }
 
 /// A factory's source: more heads over the same nodes, one per input partition.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::dsl::{KTable, Topic};
 use crate::error::{BoxError, OnError};
-use crate::processor::{Extract, InvalidTimestamp, PartitionBy};
+use crate::processor::{Extract, InvalidTimestamp, PartitionBy, RawDecode};
 use crate::record::{Data, RawRecord, Timestamp};
 use crate::serdes::{DefaultSerde, Serde, SharedSerde, shared_default};
 use crate::topology::draft::OffsetReset;
@@ -22,9 +22,6 @@ pub struct Consumed<K, V> {
     pub(crate) reset: Option<OffsetReset>,
     pub(crate) on_error: Option<OnError>,
 }
-
-/// Reads the bytes of a record itself.
-pub(crate) type RawDecode<K, V> = Arc<dyn Fn(RawRecord<'_>) -> Result<Option<(K, V)>, BoxError> + Send + Sync>;
 
 pub(crate) enum Decode<K, V> {
     Serdes { key: SharedSerde<K>, value: SharedSerde<V>, timestamps: Option<Extract<K, V>> },

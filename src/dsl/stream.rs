@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::dsl::builder::{make_source, stored_lookup, table_source};
+use crate::dsl::builder::{stored_lookup, table_source, typed_source};
 use crate::dsl::table::store_draft;
 use crate::dsl::{Grouped, Joined, KGroupedStream, KTable, Produced, Repartitioned, Split};
 use crate::error::{BoxError, OnError};
 use crate::processor::{
-    DynamicSink, Filter, FixedKeyProcessor, FixedNode, FlatMap, ForEach, Map, Next, NodeInfo, NullKeyFilter, Outcome, Pass, Processor,
-    ProcessorNode, Receive, Sink, SinkContext, SinkValue, Source, StagedRecord, TableJoin, TryMap, Verdict,
+    DynamicSink, Filter, FixedKeyProcessor, FixedNode, FlatMap, ForEach, InvalidTimestamp, Map, Next, NodeInfo, NullKeyFilter, Outcome,
+    Pass, Processor, ProcessorNode, Reading, Receive, Sink, SinkContext, SinkValue, TableJoin, TryMap, Verdict,
 };
 use crate::record::{Data, Record};
 use crate::serdes::DefaultSerde;
@@ -488,22 +488,8 @@ pub(crate) fn with_shuffle<K: Data, V: Data>(call: Call, topic: &Repartitioned<K
         erase::<K, V>(Sink::new(topic, key.clone(), value.clone(), partition_by.clone(), node))
     });
     let (key, value) = (topic.key.clone(), topic.value.clone());
-    call.part(Part::ShuffleSource, move |assembly, id| {
-        let (key, value) = (key.clone(), value.clone());
-        make_source::<K, V>(assembly, id, move |node, next| {
-            let (key, value, invalid) = (key.clone(), value.clone(), crate::processor::InvalidTimestamp::Fail);
-            Box::new(Source {
-                key,
-                value,
-                timestamps: None,
-                invalid,
-                bad_time_to: None,
-                node,
-                staged: StagedRecord::default(),
-                next: Box::new(next),
-            })
-        })
-    })
+    let reading = Reading { key, value, timestamps: None, invalid: InvalidTimestamp::Fail, bad_time_to: None };
+    call.part(Part::ShuffleSource, typed_source(reading))
 }
 
 /// The end of a chain; only its name and its policy can still be said.

@@ -38,7 +38,7 @@ pub(crate) use sink::{DynamicSink, Outgoing, Output, PartitionBy, Sink, Target};
 pub use sink::{RecordContext as SinkContext, SinkValue};
 pub(crate) use sliding::SlidingAggregate;
 pub use source::InvalidTimestamp;
-pub(crate) use source::{Extract, RawSource, Source, StagedRecord};
+pub(crate) use source::{Extract, RawDecode, RawSource, Reading, Source};
 pub(crate) use stateless::{Branches, Filter, FlatMap, ForEach, Map, NullKeyFilter, Pass, TryMap};
 pub(crate) use suppress::{Suppress, SuppressLookup, Wait};
 pub(crate) use table::{TableFilterMap, TableSource, ToStream};

@@ -54,21 +54,37 @@ impl<K, V> StagedRecord<K, V> {
         cx.at(record.2.timestamp);
         Some(record)
     }
+    /// The record goes on to `next`, if one waits.
+    fn send(&mut self, next: &mut Next<K, V>, cx: &mut TaskContext) -> Flow {
+        match self.take(cx) {
+            Some((key, value, meta)) => next.receive(key, value, &meta, cx),
+            None => Ok(()),
+        }
+    }
 }
 
-/// The head of a sub-topology for one input partition.
-pub(crate) struct Source<K, V> {
+/// How records of a topic are read: what the heads of all its partitions share.
+pub(crate) struct Reading<K, V> {
     pub(crate) key: SharedSerde<K>,
     pub(crate) value: SharedSerde<V>,
     pub(crate) timestamps: Option<Extract<K, V>>,
     pub(crate) invalid: InvalidTimestamp,
     pub(crate) bad_time_to: Option<Arc<str>>,
-    pub(crate) node: NodeInfo,
-    pub(crate) staged: StagedRecord<K, V>,
-    pub(crate) next: Next<K, V>,
 }
 
-impl<K: Data, V: Data> Source<K, V> {
+impl<K, V> Clone for Reading<K, V> {
+    fn clone(&self) -> Self {
+        Reading {
+            key: self.key.clone(),
+            value: self.value.clone(),
+            timestamps: self.timestamps.clone(),
+            invalid: self.invalid,
+            bad_time_to: self.bad_time_to.clone(),
+        }
+    }
+}
+
+impl<K: Data, V: Data> Reading<K, V> {
     fn decode(&self, raw: &RawRecord<'_>) -> Result<(K, V), SerdeError> {
         let slot = |role| Slot { topic: raw.topic, role };
         let key = match raw.key {
@@ -81,19 +97,37 @@ impl<K: Data, V: Data> Source<K, V> {
         };
         Ok((key, value))
     }
+
+    fn time_of(&self, raw: &RawRecord<'_>, partition_time: Timestamp, key: &K, value: &V) -> Result<Timestamp, BoxError> {
+        match &self.timestamps {
+            Some(extract) => Ok(extract(raw, partition_time, key, value)),
+            None => own_timestamp(raw, partition_time, self.invalid),
+        }
+    }
+}
+
+/// The head of a sub-topology for one input partition.
+pub(crate) struct Source<K, V> {
+    reading: Reading<K, V>,
+    node: NodeInfo,
+    staged: StagedRecord<K, V>,
+    next: Next<K, V>,
+}
+
+impl<K: Data, V: Data> Source<K, V> {
+    pub(crate) fn new(reading: Reading<K, V>, node: NodeInfo, next: Next<K, V>) -> Self {
+        Source { reading, node, staged: StagedRecord::default(), next }
+    }
 }
 
 impl<K: Data, V: Data> ReceiveRaw for Source<K, V> {
     fn stage(&mut self, raw: RawRecord<'_>, partition_time: Timestamp, cx: &mut TaskContext) -> Result<Staged, Fault> {
         self.staged.take_context(&raw, cx);
-        let (key, value) = match self.decode(&raw) {
+        let (key, value) = match self.reading.decode(&raw) {
             Ok(pair) => pair,
             Err(error) => return cx.undecodable(&self.node, error).map(|()| Staged::Dropped),
         };
-        let extracted = match &self.timestamps {
-            Some(extract) => Ok(extract(&raw, partition_time, &key, &value)),
-            None => own_timestamp(&raw, partition_time, self.invalid),
-        };
+        let extracted = self.reading.time_of(&raw, partition_time, &key, &value);
         let timestamp = extracted.map_err(|error| cx.fatal(&self.node, ErrorKind::Processing, error))?;
         if timestamp < Timestamp::from_millis(0) {
             tracing::warn!(topic = raw.topic, partition = raw.partition, offset = raw.offset, %timestamp, "negative timestamp: record dropped");
@@ -105,10 +139,7 @@ impl<K: Data, V: Data> ReceiveRaw for Source<K, V> {
     }
 
     fn run(&mut self, cx: &mut TaskContext) -> Flow {
-        match self.staged.take(cx) {
-            Some((key, value, meta)) => self.next.receive(key, value, &meta, cx),
-            None => Ok(()),
-        }
+        self.staged.send(&mut self.next, cx)
     }
 
     fn refuse(&mut self, cx: &mut TaskContext) {
@@ -116,7 +147,7 @@ impl<K: Data, V: Data> ReceiveRaw for Source<K, V> {
     }
 
     fn bad_time_topic(&self) -> Option<&str> {
-        self.bad_time_to.as_deref()
+        self.reading.bad_time_to.as_deref()
     }
 }
 
@@ -139,19 +170,25 @@ fn own_timestamp(raw: &RawRecord<'_>, partition_time: Timestamp, invalid: Invali
     }
 }
 
+/// Reads the bytes of a record itself.
+pub(crate) type RawDecode<K, V> = Arc<dyn Fn(RawRecord<'_>) -> Result<Option<(K, V)>, BoxError> + Send + Sync>;
+
 /// A source whose closure reads the bytes itself: nothing is copied for records it drops.
-pub(crate) struct RawSource<F, K, V> {
-    pub(crate) decode: Arc<F>,
-    pub(crate) bad_time_to: Option<Arc<str>>,
-    pub(crate) node: NodeInfo,
-    pub(crate) staged: StagedRecord<K, V>,
-    pub(crate) next: Next<K, V>,
+pub(crate) struct RawSource<K, V> {
+    decode: RawDecode<K, V>,
+    bad_time_to: Option<Arc<str>>,
+    node: NodeInfo,
+    staged: StagedRecord<K, V>,
+    next: Next<K, V>,
 }
 
-impl<F, K: Data, V: Data> ReceiveRaw for RawSource<F, K, V>
-where
-    F: Fn(RawRecord<'_>) -> Result<Option<(K, V)>, BoxError> + Send + Sync,
-{
+impl<K: Data, V: Data> RawSource<K, V> {
+    pub(crate) fn new(decode: RawDecode<K, V>, bad_time_to: Option<Arc<str>>, node: NodeInfo, next: Next<K, V>) -> Self {
+        RawSource { decode, bad_time_to, node, staged: StagedRecord::default(), next }
+    }
+}
+
+impl<K: Data, V: Data> ReceiveRaw for RawSource<K, V> {
     fn stage(&mut self, raw: RawRecord<'_>, _: Timestamp, cx: &mut TaskContext) -> Result<Staged, Fault> {
         self.staged.take_context(&raw, cx);
         match (self.decode)(raw) {
@@ -169,10 +206,7 @@ where
     }
 
     fn run(&mut self, cx: &mut TaskContext) -> Flow {
-        match self.staged.take(cx) {
-            Some((key, value, meta)) => self.next.receive(key, value, &meta, cx),
-            None => Ok(()),
-        }
+        self.staged.send(&mut self.next, cx)
     }
 
     fn refuse(&mut self, cx: &mut TaskContext) {
