@@ -71,6 +71,12 @@ pub(crate) trait Driven: Send {
     fn hold(&self, _w: Timestamp) -> Option<Timestamp> {
         None
     }
+    /// What must outlive a restart beside the rows: names and numbers, to be committed with the positions.
+    fn keep(&self) -> Vec<(&'static str, i64)> {
+        Vec::new()
+    }
+    /// Takes what was kept, by name, before the first record.
+    fn resume(&mut self, _kept: &dyn Fn(&str) -> Option<i64>) {}
     /// Whether results wait here to be sent: then the task is not idle for its readers (D12).
     fn holds_rows(&self) -> bool {
         false

@@ -42,4 +42,4 @@ pub(crate) use source::{Extract, RawDecode, RawSource, Reading, Source};
 pub(crate) use stateless::{Branches, Filter, FlatMap, ForEach, Map, NullKeyFilter, Pass, TryMap};
 pub(crate) use suppress::{Suppress, SuppressLookup, Wait};
 pub(crate) use table::{TableFilterMap, TableSource, ToStream};
-pub(crate) use windowed::{NodeClock, TimeAggregate, WindowBounds};
+pub(crate) use windowed::{NodeClock, TimeAggregate, WindowBounds, kept};

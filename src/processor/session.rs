@@ -190,6 +190,14 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> Driven for Ses
         self.on_close.then(|| self.windows.hold(self.clock.closed_up_to(w)))
     }
 
+    fn keep(&self) -> Vec<(&'static str, i64)> {
+        self.clock.keep()
+    }
+
+    fn resume(&mut self, kept: &dyn Fn(&str) -> Option<i64>) {
+        self.clock.resume(kept);
+    }
+
     fn holds_rows(&self) -> bool {
         self.on_close && self.rows.any()
     }

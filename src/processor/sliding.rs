@@ -16,6 +16,7 @@ use crate::error::{Fault, Flow};
 use crate::processor::aggregate::Step;
 use crate::processor::late::{Late, Missed};
 use crate::processor::rows::{WindowRows, forward_flushed_windows};
+use crate::processor::windowed::kept;
 use crate::processor::{Driven, Next, NodeClock, NodeInfo, Receive, TaskContext};
 use crate::record::{Change, Data, Meta, Timestamp, millis};
 use crate::serdes::SharedSerde;
@@ -340,6 +341,20 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for SlidingAggregate<S,
 
     fn hold(&self, w: Timestamp) -> Option<Timestamp> {
         self.on_close.then(|| self.windows.hold(self.clock.closed_up_to(w)))
+    }
+
+    fn keep(&self) -> Vec<(&'static str, i64)> {
+        let cursor = self.cursor.map(|(start, passed)| {
+            let passed = i64::try_from(passed).expect("fewer results than numbers");
+            [(kept::CURSOR, start.as_millis()), (kept::PASSED, passed)]
+        });
+        self.clock.keep().into_iter().chain(cursor.into_iter().flatten()).collect()
+    }
+
+    fn resume(&mut self, kept: &dyn Fn(&str) -> Option<i64>) {
+        self.clock.resume(kept);
+        let passed = kept(kept::PASSED).and_then(|passed| usize::try_from(passed).ok());
+        self.cursor = kept(kept::CURSOR).map(Timestamp::from_millis).zip(passed);
     }
 
     fn holds_rows(&self) -> bool {

@@ -74,6 +74,18 @@ pub(crate) struct NodeClock {
     closed: Option<Timestamp>,
 }
 
+/// Names of what windowed nodes keep over a restart.
+pub(crate) mod kept {
+    /// Windows that close at or before this are dealt with.
+    pub(crate) const CLOSED: &str = "closed";
+    /// A cut pass goes on with the windows that start here...
+    pub(crate) const CURSOR: &str = "cursor";
+    /// ...after so many of them.
+    pub(crate) const PASSED: &str = "passed";
+    /// All of them, to count what they may need.
+    pub(crate) const ALL: [&str; 3] = [CLOSED, CURSOR, PASSED];
+}
+
 impl NodeClock {
     /// Moves the node's own time by a record and gives the time to judge it by; none while a bounded task has no watermark.
     pub(crate) fn observe(&mut self, at: Timestamp, cx: &TaskContext) -> Option<Timestamp> {
@@ -86,6 +98,14 @@ impl NodeClock {
     /// Everything that closes at or before this has been dealt with.
     pub(crate) fn closed(&self) -> Option<Timestamp> {
         self.closed
+    }
+    /// How far it has closed, for the next owner of the task.
+    pub(crate) fn keep(&self) -> Vec<(&'static str, i64)> {
+        self.closed.iter().map(|closed| (kept::CLOSED, closed.as_millis())).collect()
+    }
+    /// Goes on from there.
+    pub(crate) fn resume(&mut self, kept: &dyn Fn(&str) -> Option<i64>) {
+        self.closed = kept(kept::CLOSED).map(Timestamp::from_millis).max(self.closed);
     }
     /// Whether a pass is due that closes up to `w`. Till it is through, nothing new counts as closed.
     pub(crate) fn begin_pass(&mut self, w: Timestamp) -> bool {
@@ -246,6 +266,14 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Driven for TimeAggregate<S, K,
             WindowBounds::Aligned(windows) if self.on_close => Some(windows.hold(self.clock.closed_up_to(w))),
             _ => None,
         }
+    }
+
+    fn keep(&self) -> Vec<(&'static str, i64)> {
+        self.clock.keep()
+    }
+
+    fn resume(&mut self, kept: &dyn Fn(&str) -> Option<i64>) {
+        self.clock.resume(kept);
     }
 
     fn holds_rows(&self) -> bool {

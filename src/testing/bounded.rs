@@ -4,7 +4,9 @@
 //! A record is taken from the partition with the lowest time and run to its very end: the task processes it, then everything settles.
 //! To settle, sub-topologies go in the order in which data flows, each with all of its tasks: what lies in repartition topics is
 //! read, clocks move, windows close, caches are flushed; only then are the watermarks of these tasks announced, so that all data is
-//! before them. A commit ends it.
+//! before them. A commit ends it, unless the test makes the commits.
+
+mod durable;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -13,15 +15,15 @@ use std::sync::Arc;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Place};
 use crate::record::{TaskId, Timestamp};
-use crate::runtime::task::{Announcements, Task, TaskParts};
+use crate::runtime::task::{Announcements, Pass, Task, TaskParts};
 use crate::state::{CacheBudget, MemoryBackend};
-use crate::testing::RawOutput;
 use crate::testing::capture::Capture;
-use crate::testing::driver::Run;
+use crate::testing::driver::{Run, Sent};
 use crate::testing::feed::{Feed, Incoming};
 use crate::testing::layout::{Stage, stages};
 use crate::topology::Topology;
 use crate::watermark::{ControlRecord, Supply};
+use durable::{Journal, Kept};
 
 /// What a task told the readers of its repartition topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,9 @@ pub struct Announced {
 
 /// A topology in bounded mode.
 pub(crate) struct Bounded {
+    topology: Topology,
+    settings: Settings,
+    layout: Vec<Stage>,
     tasks: Vec<Member>,
     /// Tasks of each sub-topology, in the order in which they settle.
     stages: Vec<Range<usize>>,
@@ -47,16 +52,25 @@ pub(crate) struct Bounded {
     capture: Capture,
     now: Timestamp,
     finished: bool,
-    sent: Vec<RawOutput>,
-    announced: Vec<Announced>,
+    /// Only the test commits.
+    manual: bool,
+    journal: Journal,
+    /// After how many more commits inside close passes the process dies.
+    crash_in: Option<usize>,
+    crashed: bool,
 }
 
 /// A task with what lies before it.
 struct Member {
     id: TaskId,
+    /// Index in the layout.
+    stage: usize,
     task: Task,
     feeds: Vec<Source>,
     announcements: Announcements,
+    /// Something happened that the last commit does not know.
+    touched: bool,
+    kept: Kept,
 }
 
 /// One input of a task.
@@ -69,10 +83,19 @@ struct Source {
 }
 
 impl Bounded {
-    pub(crate) fn new(topology: &Topology, settings: &Settings, declared: &BTreeMap<String, i32>, now: Timestamp) -> Result<Self, Error> {
+    pub(crate) fn new(
+        topology: &Topology,
+        settings: &Settings,
+        declared: &BTreeMap<String, i32>,
+        manual: bool,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let (layout, partitions) = stages(topology, &settings.application_id, declared)?;
         let capture = Capture::new(partitions.clone());
         let mut run = Bounded {
+            topology: topology.clone(),
+            settings: settings.clone(),
+            layout,
             tasks: Vec::new(),
             stages: Vec::new(),
             by_partition: HashMap::new(),
@@ -81,34 +104,33 @@ impl Bounded {
             capture,
             now,
             finished: false,
-            sent: Vec::new(),
-            announced: Vec::new(),
+            manual,
+            journal: Journal::default(),
+            crash_in: None,
+            crashed: false,
         };
         let cache = Arc::new(CacheBudget::new(settings.record_cache_bytes));
-        for stage in &layout {
+        for stage in 0..run.layout.len() {
             let first = run.tasks.len();
-            for partition in 0..stage.tasks {
-                run.add(topology, settings, &cache, stage, partition)?;
+            for partition in 0..run.layout[stage].tasks {
+                run.add(stage, partition, &cache)?;
             }
             run.stages.push(first..run.tasks.len());
         }
+        run.collect();
+        run.keep();
         Ok(run)
     }
 
-    fn add(
-        &mut self,
-        topology: &Topology,
-        settings: &Settings,
-        cache: &Arc<CacheBudget>,
-        stage: &Stage,
-        partition: i32,
-    ) -> Result<(), Error> {
+    /// A task without a past.
+    fn assemble(&self, stage: usize, partition: i32, cache: &Arc<CacheBudget>) -> (TaskId, Task) {
+        let stage = &self.layout[stage];
         let id = TaskId { subtopology: stage.number, partition };
         let has = |topic: &str| self.partitions.get(topic).is_some_and(|count| partition < *count);
-        let mut task = Task::new(TaskParts {
-            topology,
+        let task = Task::new(TaskParts {
+            topology: &self.topology,
             subtopologies: &[stage.index],
-            settings,
+            settings: &self.settings,
             cache: cache.clone(),
             silent_caches: true,
             output: Box::new(self.capture.of(id)),
@@ -116,6 +138,11 @@ impl Bounded {
             backends: &mut |_| Box::new(MemoryBackend::default()),
             now: self.now,
         });
+        (id, task)
+    }
+
+    fn add(&mut self, stage: usize, partition: i32, cache: &Arc<CacheBudget>) -> Result<(), Error> {
+        let (id, mut task) = self.assemble(stage, partition, cache);
         task.init()?;
         let mut feeds = Vec::new();
         for (index, input) in task.inputs().enumerate() {
@@ -127,10 +154,16 @@ impl Bounded {
             });
             feeds.push(Source { feed: Feed::new(input.topic.clone(), partition), internal: input.internal, order });
         }
-        let siblings = u32::try_from(stage.tasks).expect("partitions are not negative");
-        let announcements = Announcements::new(settings, id, siblings, &stage.announces_to);
-        self.tasks.push(Member { id, task, feeds, announcements });
+        self.journal.follow(task.stores().iter().filter_map(|store| store.changelog.clone()));
+        let announcements = self.announcements(id, stage, false);
+        self.tasks.push(Member { id, stage, task, feeds, announcements, touched: true, kept: Kept::default() });
         Ok(())
+    }
+
+    fn announcements(&self, id: TaskId, stage: usize, was_idle: bool) -> Announcements {
+        let stage = &self.layout[stage];
+        let siblings = u32::try_from(stage.tasks).expect("partitions are not negative");
+        Announcements::resumed(&self.settings, id, siblings, &stage.announces_to, was_idle)
     }
 
     /// Takes records one by one, lowest time first, each to its very end.
@@ -139,6 +172,7 @@ impl Bounded {
         while let Some((member, input)) = self.look()? {
             self.tasks[member].feeds[input].feed.head = None;
             self.say_supply();
+            self.tasks[member].touched = true;
             self.tasks[member].task.run(input)?;
             self.collect();
             self.settle()?;
@@ -186,7 +220,11 @@ impl Bounded {
                 self.announce(member)?;
             }
         }
-        self.apply()
+        self.apply()?;
+        if self.finished || !self.manual {
+            self.keep();
+        }
+        Ok(())
     }
 
     /// Silence counts, repartition topics are read, due windows close, caches go downstream.
@@ -209,12 +247,13 @@ impl Bounded {
 
     /// Reads one record of a repartition topic: announcements as they come, of data what is oldest.
     fn read_one(&mut self, member: usize) -> Result<bool, Error> {
-        let Member { task, feeds, .. } = &mut self.tasks[member];
+        let Member { task, feeds, touched, .. } = &mut self.tasks[member];
         for (input, source) in feeds.iter_mut().enumerate().filter(|(_, source)| source.internal) {
             let control = source.feed.first().filter(|_| source.feed.head.is_none()).and_then(|raw| ControlRecord::read(&raw));
             if let Some(control) = control {
                 let control = control.map_err(|error| Error::new(ErrorKind::Serde, Place::default(), error.into()))?;
                 source.feed.pass();
+                *touched = true;
                 task.announced(input, &control);
                 self.close(member)?;
                 return Ok(true);
@@ -225,24 +264,29 @@ impl Bounded {
             feeds.iter().enumerate().filter(|(_, source)| source.internal).filter_map(|(input, source)| Some((source.feed.head?, input)));
         let Some((_, input)) = heads.min() else { return Ok(false) };
         feeds[input].feed.head = None;
+        *touched = true;
         task.run(input)?;
         Ok(true)
     }
 
-    /// Closes what is due. A pass that is cut commits, and goes on.
+    /// Closes what is due. A pass that is cut between results commits, and goes on.
     fn close(&mut self, member: usize) -> Result<(), Error> {
-        while self.tasks[member].task.close_due()? {
-            self.tasks[member].task.flush()?;
-            self.apply()?;
+        while let Pass::Cut { results } = self.tasks[member].task.close_due()? {
+            self.tasks[member].touched = true;
+            if results {
+                self.commit_all()?;
+                self.count_down()?;
+            }
         }
         self.collect();
         Ok(())
     }
 
     fn announce(&mut self, member: usize) -> Result<(), Error> {
-        let Member { id, task, announcements, .. } = &mut self.tasks[member];
+        let Member { id, task, announcements, touched, .. } = &mut self.tasks[member];
         if let Some(said) = announcements.announce(task, self.now)? {
-            self.announced.push(Announced { task: *id, watermark: said.watermark, idle: said.idle });
+            *touched = true;
+            self.journal.announced.push(Announced { task: *id, watermark: said.watermark, idle: said.idle });
         }
         self.collect();
         Ok(())
@@ -258,11 +302,19 @@ impl Bounded {
             if let Some(&(member, input)) = self.by_partition.get(&(record.topic.clone(), record.partition)) {
                 self.tasks[member].feeds[input].feed.append(Incoming::from(&record));
             }
-            self.sent.push(record);
+            self.journal.record(record);
         }
     }
 
     fn run_all(&mut self) -> Result<(), Error> {
+        let done = self.drain().and_then(|()| self.settle()).and_then(|()| self.drain());
+        self.survive(done)
+    }
+
+    fn run_to_the_end(&mut self) -> Result<(), Error> {
+        self.tasks.iter_mut().flat_map(|member| &mut member.feeds).for_each(|source| source.feed.paused = false);
+        self.drain()?;
+        self.finished = true;
         self.drain()?;
         self.settle()?;
         self.drain()
@@ -285,8 +337,7 @@ impl Run for Bounded {
     }
 
     fn advance(&mut self, now: Timestamp) -> Result<(), Error> {
-        self.now = now;
-        self.tasks.iter_mut().try_for_each(|member| member.task.advance(now))?;
+        self.now = now; // each task hears of it when it settles
         self.run_all()
     }
 
@@ -296,9 +347,23 @@ impl Run for Bounded {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        self.tasks.iter_mut().flat_map(|member| &mut member.feeds).for_each(|source| source.feed.paused = false);
-        self.drain()?;
-        self.finished = true;
+        let done = self.run_to_the_end();
+        let crashed = self.crashed;
+        self.survive(done)?;
+        // The end is still declared.
+        if crashed { self.run_to_the_end() } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.commit_all()
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        self.revive()
+    }
+
+    fn crash_in_close(&mut self, commits: usize) -> Result<(), Error> {
+        self.crash_in = Some(commits);
         self.run_all()
     }
 
@@ -306,11 +371,11 @@ impl Run for Bounded {
         self.tasks.iter().map(|member| (member.id, &member.task)).collect()
     }
 
-    fn take_sent(&mut self) -> Vec<RawOutput> {
-        std::mem::take(&mut self.sent)
+    fn take_sent(&mut self) -> Sent {
+        self.journal.take_sent()
     }
 
     fn take_announced(&mut self) -> Vec<Announced> {
-        std::mem::take(&mut self.announced)
+        self.journal.take_announced()
     }
 }

@@ -15,11 +15,13 @@ pub struct TopologyTestDriverBuilder<'t> {
     partitions: BTreeMap<String, i32>,
     settings: Settings,
     wall_clock: Timestamp,
+    manual_commits: bool,
 }
 
 impl<'t> TopologyTestDriverBuilder<'t> {
     pub(crate) fn new(topology: &'t Topology) -> Self {
-        TopologyTestDriverBuilder { topology, partitions: BTreeMap::new(), settings: lenient(), wall_clock: Timestamp::from_millis(0) }
+        let (partitions, wall_clock) = (BTreeMap::new(), Timestamp::from_millis(0));
+        TopologyTestDriverBuilder { topology, partitions, settings: lenient(), wall_clock, manual_commits: false }
     }
 
     /// How many partitions a topic has; one unless said. Repartition topics follow the topology. Bounded mode only.
@@ -41,6 +43,13 @@ impl<'t> TopologyTestDriverBuilder<'t> {
         self
     }
 
+    /// Commit only when the test says [`commit`](TopologyTestDriver::commit), when a close pass is cut, and after the end of input; a
+    /// [`restart`](TopologyTestDriver::restart) goes back that far. Bounded mode only.
+    pub fn manual_commits(mut self) -> Self {
+        self.manual_commits = true;
+        self
+    }
+
     /// The driver.
     ///
     /// # Errors
@@ -54,7 +63,14 @@ impl<'t> TopologyTestDriverBuilder<'t> {
             Some((topic, partitions)) if !bounded => Err(refused(format!(
                 "{partitions} partitions of `{topic}`: in stream time the driver runs one task for everything. Declare watermarks, or test with one"
             ))),
-            _ => TopologyTestDriver::start(self.topology, &self.settings, &self.partitions, bounded, self.wall_clock),
+            _ => TopologyTestDriver::start(
+                self.topology,
+                &self.settings,
+                &self.partitions,
+                bounded,
+                self.manual_commits,
+                self.wall_clock,
+            ),
         }
     }
 }

@@ -29,7 +29,10 @@ use crate::topology::Topology;
 /// declares a watermark: one task per sub-topology and partition, as the engine would run them, with as many partitions as
 /// [`builder`](Self::builder) is told. The input ends with [`finish`](Self::finish).
 ///
-/// Not simulated: rebalances, transactions, restoring from changelogs.
+/// **Crashes** (bounded mode): [`restart`](Self::restart) starts again from the last commit, with stores restored from their
+/// changelogs and clocks from what was committed; what was not committed has never been sent, as under exactly-once.
+///
+/// Not simulated: rebalances, transactions that time out, output that is repeated.
 ///
 /// ```
 /// use highwater::{StreamsBuilder, Timestamp, Topic, TopologyTestDriver};
@@ -91,6 +94,19 @@ pub struct TopologyTestDriver {
     run: Box<dyn Run>,
     wall_clock: Timestamp,
     outputs: BTreeMap<Arc<str>, VecDeque<RawOutput>>,
+    /// How many of the last records of each topic are not committed, read or not.
+    uncommitted: BTreeMap<Arc<str>, usize>,
+    withdrawn: BTreeMap<String, usize>,
+}
+
+/// What a topology sent since it was last asked.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) records: Vec<RawOutput>,
+    /// How many of them the last commit since then covers, and with them all that was handed over before; none without a commit.
+    pub(crate) committed: Option<usize>,
+    /// What was handed over before and not committed is undone.
+    pub(crate) withdrawn: bool,
 }
 
 /// The way in which a driver runs its topology. Topics and partitions handed in are known to be read.
@@ -108,7 +124,19 @@ pub(crate) trait Run: Send {
     /// The tasks.
     fn tasks(&self) -> Vec<(TaskId, &Task)>;
     /// What was sent since the last call, in the order sent.
-    fn take_sent(&mut self) -> Vec<RawOutput>;
+    fn take_sent(&mut self) -> Sent;
+    /// Commits now.
+    fn commit(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+    /// Dies and starts again from the last commit.
+    fn restart(&mut self) -> Result<(), Error> {
+        Err(stream_time_only("restart"))
+    }
+    /// Does so right after that many commits that fall inside close passes.
+    fn crash_in_close(&mut self, _commits: usize) -> Result<(), Error> {
+        Err(stream_time_only("crash_in_close"))
+    }
     /// What was announced since the last call.
     fn take_announced(&mut self) -> Vec<Announced> {
         Vec::new()
@@ -143,13 +171,15 @@ impl TopologyTestDriver {
         settings: &Settings,
         partitions: &BTreeMap<String, i32>,
         bounded: bool,
+        manual_commits: bool,
         now: Timestamp,
     ) -> Result<Self, Error> {
         let run: Box<dyn Run> = match bounded {
-            true => Box::new(Bounded::new(topology, settings, partitions, now)?),
+            true => Box::new(Bounded::new(topology, settings, partitions, manual_commits, now)?),
             false => Box::new(StreamTime::new(topology, settings, now)?),
         };
-        Ok(TopologyTestDriver { topology: topology.clone(), run, wall_clock: now, outputs: BTreeMap::new() })
+        let (outputs, uncommitted, withdrawn) = Default::default();
+        Ok(TopologyTestDriver { topology: topology.clone(), run, wall_clock: now, outputs, uncommitted, withdrawn })
     }
 
     /// The topology under test.
@@ -252,6 +282,41 @@ impl TopologyTestDriver {
         self.collect(done)
     }
 
+    /// Commits now. A driver commits after every step anyway, unless made with
+    /// [`manual_commits`](TopologyTestDriverBuilder::manual_commits).
+    ///
+    /// # Errors
+    /// If processing fails: caches are flushed.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        let done = self.run.commit();
+        self.collect(done)
+    }
+
+    /// The process dies and starts again from the last commit. Source topics, the wall clock and pauses stay. What was sent since that
+    /// commit is gone, for good: [`take_withdrawn`](Self::take_withdrawn) tells what of it was read already.
+    ///
+    /// # Errors
+    /// In stream time; or if processing fails.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        let done = self.run.restart();
+        self.collect(done)
+    }
+
+    /// Once, right after that many commits from now on that a full [`close_batch`](Settings::close_batch) makes inside a close pass, the
+    /// process dies and starts again within the same step.
+    ///
+    /// # Errors
+    /// As [`restart`](Self::restart).
+    pub fn crash_in_close(&mut self, commits: usize) -> Result<(), Error> {
+        let done = self.run.crash_in_close(commits);
+        self.collect(done)
+    }
+
+    /// How many of the last records read from each topic a restart has undone since the last call.
+    pub fn take_withdrawn(&mut self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut self.withdrawn)
+    }
+
     fn known(&self, topic: &str, partition: i32) -> Result<(), Error> {
         match self.run.partitions(topic) {
             None => Err(refused(
@@ -268,10 +333,32 @@ impl TopologyTestDriver {
 
     /// What was sent becomes readable, also before a failure.
     fn collect(&mut self, done: Result<(), Error>) -> Result<(), Error> {
-        for record in self.run.take_sent() {
+        let Sent { records, committed, withdrawn } = self.run.take_sent();
+        if withdrawn {
+            self.withdraw();
+        }
+        if committed.is_some() {
+            self.uncommitted.clear();
+        }
+        for (nth, record) in records.into_iter().enumerate() {
+            if committed.is_none_or(|committed| nth >= committed) {
+                *self.uncommitted.entry(record.topic.clone()).or_default() += 1;
+            }
             self.outputs.entry(record.topic.clone()).or_default().push_back(record);
         }
         done
+    }
+
+    fn withdraw(&mut self) {
+        for (topic, undone) in std::mem::take(&mut self.uncommitted) {
+            let unread = self.outputs.entry(topic.clone()).or_default();
+            let left = unread.len().saturating_sub(undone);
+            let read = undone - (unread.len() - left);
+            unread.truncate(left);
+            if read > 0 {
+                *self.withdrawn.entry(topic.to_string()).or_default() += read;
+            }
+        }
     }
 
     /// The next record written to the topic.
@@ -361,6 +448,11 @@ fn view<S: Store>(task: &Task, store: &StoreRef<S>) -> Option<S::View> {
     let name = store.name()?;
     let store = task.stores().iter().find(|candidate| *candidate.name == *name)?;
     (store.handle)().downcast::<S>().ok().map(|handle| handle.view())
+}
+
+fn stream_time_only(what: &str) -> Error {
+    let text = format!("`{what}` in stream time: the driver restarts topologies whose sources declare watermarks");
+    Error::new(ErrorKind::InvalidConfig, Place::default(), text.into())
 }
 
 fn refused(topic: &str, reason: String) -> Error {

@@ -11,7 +11,7 @@ use crate::runtime::task::{Task, TaskParts};
 use crate::state::{CacheBudget, MemoryBackend};
 use crate::testing::RawOutput;
 use crate::testing::capture::Capture;
-use crate::testing::driver::Run;
+use crate::testing::driver::{Run, Sent};
 use crate::testing::feed::{Feed, Incoming};
 use crate::testing::heap::QueueHeap;
 use crate::topology::Topology;
@@ -79,6 +79,7 @@ impl StreamTime {
 
     fn commit(&mut self) -> Result<(), Error> {
         self.task.flush()?;
+        self.feeds.iter_mut().for_each(Feed::commit);
         self.task.apply(&|_| None)
     }
 
@@ -133,7 +134,8 @@ impl Run for StreamTime {
         vec![(ONLY_TASK, &self.task)]
     }
 
-    fn take_sent(&mut self) -> Vec<RawOutput> {
-        std::mem::take(&mut self.sent)
+    fn take_sent(&mut self) -> Sent {
+        let records = std::mem::take(&mut self.sent);
+        Sent { committed: Some(records.len()), withdrawn: false, records }
     }
 }

@@ -19,6 +19,23 @@ pub(crate) mod entry {
     pub(crate) const WATERMARK: &str = "__hw.w";
     /// 1 if the last announcement of the task said idle.
     pub(crate) const SENT_IDLE: &str = "__hw.sent.idle";
+    /// Repartition partitions: how many tasks write there. Nothing is known of them without it.
+    pub(crate) const UPSTREAM_TASKS: &str = "__hw.up.tasks";
+    /// The epoch of that number; 0 if absent.
+    pub(crate) const UPSTREAM_EPOCH: &str = "__hw.up.epoch";
+
+    /// The last value that an upstream task announced.
+    pub(crate) fn upstream_value(task: usize) -> String {
+        format!("__hw.up.{task}")
+    }
+    /// Which of 64 upstream tasks are idle: bit `n` is task `64 * word + n`.
+    pub(crate) fn upstream_idle(word: usize) -> String {
+        format!("__hw.up.idle.{word}")
+    }
+    /// What a node keeps under a name of its own.
+    pub(crate) fn of_node(what: &str, node: &str) -> String {
+        format!("__hw.node.{what}.{node}")
+    }
 }
 
 /// What is known of a partition and its task beside the offset.
@@ -55,6 +72,11 @@ impl CommitMetadata {
             Some(time) => self.entries.insert(name.to_owned(), time.as_millis()),
             None => self.entries.remove(name),
         };
+    }
+    /// How many bytes the blob has with these entries, whatever their values.
+    pub(crate) fn length_of(names: impl IntoIterator<Item = String>) -> usize {
+        let entries = names.into_iter().map(|name| (name, 0)).collect();
+        CommitMetadata { partition_time: None, entries }.encode().len()
     }
     /// The blob.
     pub(crate) fn encode(&self) -> String {

@@ -1,6 +1,6 @@
 //! What the reader of a repartition partition knows of the tasks that write into it.
 
-use super::{Announcement, ControlRecord, Reading};
+use super::{Announcement, CommitMetadata, ControlRecord, Reading, entry};
 use crate::record::Timestamp;
 
 /// The last announcement of one upstream task.
@@ -17,6 +17,11 @@ pub(crate) struct Upstreams {
     epoch: u32,
     tasks: Vec<Upstream>,
 }
+
+/// Tasks whose idleness shares one entry.
+const IDLE_BITS: usize = 64;
+/// More upstream tasks than the metadata of one offset can hold on any broker.
+const MOST_KEPT: usize = 1 << 20;
 
 /// What an announcement changes in the list of upstream tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,44 @@ impl Upstreams {
     #[cfg_attr(not(test), expect(dead_code, reason = "a restart that keeps what upstream tasks said comes with exactly-once"))]
     pub(crate) fn kept(&self) -> impl Iterator<Item = Announcement> + '_ {
         self.tasks.iter().map(|task| Announcement { watermark: task.value, idle: task.idle.is_some() })
+    }
+    /// Writes them into what is committed beside the position.
+    pub(crate) fn keep_in(&self, metadata: &mut CommitMetadata) {
+        if self.tasks.is_empty() {
+            return;
+        }
+        let mut idle = vec![0_u64; self.tasks.len().div_ceil(IDLE_BITS)];
+        for (place, task) in self.tasks.iter().enumerate() {
+            metadata.set_time(&entry::upstream_value(place), task.value);
+            idle[place / IDLE_BITS] |= u64::from(task.idle.is_some()) << (place % IDLE_BITS);
+        }
+        let tasks = i64::try_from(self.tasks.len()).expect("fewer than a million tasks");
+        metadata.entries.insert(entry::UPSTREAM_TASKS.to_owned(), tasks);
+        if self.epoch > 0 {
+            metadata.entries.insert(entry::UPSTREAM_EPOCH.to_owned(), i64::from(self.epoch));
+        }
+        for (word, bits) in idle.into_iter().enumerate().filter(|(_, bits)| *bits != 0) {
+            metadata.entries.insert(entry::upstream_idle(word), bits.cast_signed());
+        }
+    }
+    /// Reads them back; nobody is known if nothing was written.
+    pub(crate) fn kept_in(metadata: &CommitMetadata, now: Timestamp) -> Self {
+        let number = |name: &str| metadata.entries.get(name).copied();
+        let tasks = number(entry::UPSTREAM_TASKS).and_then(|tasks| usize::try_from(tasks).ok()).unwrap_or(0);
+        let idle = |place: usize| {
+            let bits = number(&entry::upstream_idle(place / IDLE_BITS)).unwrap_or(0).cast_unsigned();
+            bits >> (place % IDLE_BITS) & 1 == 1
+        };
+        let last = |place: usize| Announcement { watermark: metadata.time(&entry::upstream_value(place)), idle: idle(place) };
+        // No blob has room for more: a larger number is damage and must not become an allocation.
+        let epoch = number(entry::UPSTREAM_EPOCH).and_then(|epoch| u32::try_from(epoch).ok()).unwrap_or(0);
+        Upstreams::restored(epoch, (0..tasks.min(MOST_KEPT)).map(last), now)
+    }
+    /// The names of what is written for so many tasks.
+    pub(crate) fn names_for(tasks: usize) -> impl Iterator<Item = String> {
+        let fixed = [entry::UPSTREAM_TASKS.to_owned(), entry::UPSTREAM_EPOCH.to_owned()];
+        let idle = (0..tasks.div_ceil(IDLE_BITS)).map(entry::upstream_idle);
+        (0..tasks).map(entry::upstream_value).chain(idle).chain(fixed)
     }
     /// Prepares for an announcement: a greater epoch, or more tasks in the same one, replaces the list.
     pub(super) fn admit(&mut self, record: &ControlRecord) -> Admission {
@@ -121,6 +164,25 @@ mod tests {
         assert_eq!(upstreams.admit(&said(0, 3, 1, 9)), Admission::Known);
         assert_eq!(upstreams.admit(&said(3, 3, 1, 9)), Admission::Outdated, "task 3 is not one of three");
         assert_eq!(upstreams.admit(&said(-1, 4, 1, 9)), Admission::Outdated);
+    }
+
+    #[test]
+    fn what_was_heard_survives_in_the_metadata() {
+        let now = Timestamp::from_millis(70);
+        let heard = |place: i64| match place % 3 {
+            0 => Announcement { watermark: Some(Timestamp::from_millis(1_700_000_000_000 + place)), idle: false },
+            1 => Announcement { watermark: None, idle: place > 40 },
+            _ => Announcement { watermark: Some(Timestamp::MAX), idle: true },
+        };
+        let upstreams = Upstreams::restored(3, (0..70).map(heard), now);
+        let mut metadata = CommitMetadata::default();
+        upstreams.keep_in(&mut metadata);
+        let read = CommitMetadata::decode(&metadata.encode()).expect("our own");
+        let again = Upstreams::kept_in(&read, now);
+        assert_eq!((again.epoch(), again.kept().collect::<Vec<_>>()), (3, (0..70).map(heard).collect()));
+        let bound = CommitMetadata::length_of(Upstreams::names_for(70));
+        assert!(metadata.encode().len() <= bound && bound < 2400, "{bound}");
+        assert!(Upstreams::kept_in(&CommitMetadata::default(), now).tasks.is_empty(), "nobody known");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use input::Input;
 
 pub(crate) use announce::Announcements;
 pub(crate) use input::InputSpec;
+pub(crate) use time::Pass;
 
 /// What a task is made of and with.
 pub(crate) struct TaskParts<'a> {
@@ -47,6 +48,8 @@ pub(crate) struct Task {
     cx: TaskContext,
     inputs: Vec<Input>,
     driven: Vec<(NodeId, Arc<Mutex<dyn Driven>>)>,
+    /// Names of the driven nodes, in the same order.
+    names: Vec<Arc<str>>,
     stores: Vec<AssembledStore>,
     clock: time::Clock,
 }
@@ -82,7 +85,8 @@ impl Task {
         let mut clock = time::Clock::new(settings, cx.bounded);
         let inputs = input::make(&sources, parts.partitions, &mut clock, parts.now);
         cx.keeps_bytes |= inputs.iter().any(|input| input.head.bad_time_topic().is_some());
-        Task { cx, inputs, driven, stores, clock }
+        let names = driven.iter().map(|(node, _)| parts.topology.plan().nodes[*node].name.clone()).collect();
+        Task { cx, inputs, driven, names, stores, clock }
     }
 
     /// What it reads; the index is the input's name in the calls below.

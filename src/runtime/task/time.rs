@@ -23,6 +23,15 @@ pub(crate) struct Clock {
     rules: Vec<Watermark>,
 }
 
+/// What one pass over the windows that the watermark closes came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Everything due is closed.
+    Through,
+    /// Cut after `close_batch` rows: commit if you like, and go on. `results`: it sends what it closes.
+    Cut { results: bool },
+}
+
 /// Where an input stands in the bounded clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InputClock {
@@ -63,7 +72,7 @@ impl Clock {
                     add_source(&mut clock, self.rules[*source], stored.time(entry::CLOCK), now);
                 }
                 Some(InputClock::Repartition(_)) => {
-                    clock.add_repartition(Upstreams::unknown());
+                    clock.add_repartition(Upstreams::kept_in(stored, now));
                 }
                 None => {}
             }
@@ -81,12 +90,17 @@ fn add_source(clock: &mut TaskClock, rule: Watermark, stands: Option<Timestamp>,
 
 impl Task {
     /// Takes time over from where it was committed, input by input, before the first record: partition times and with them stream time (KS-T2),
-    /// and in bounded mode clocks and watermark.
+    /// how far nodes had closed their windows, and in bounded mode clocks and watermark.
     pub(crate) fn resume(&mut self, stored: Vec<CommitMetadata>, now: Timestamp) {
         self.cx.wall_clock = now;
         for (input, stored) in self.inputs.iter_mut().zip(&stored) {
             input.partition_time = stored.partition_time.unwrap_or(Timestamp::UNKNOWN);
             self.cx.stream_time = self.cx.stream_time.max(input.partition_time);
+        }
+        for ((_, node), name) in self.driven.iter().zip(&self.names) {
+            // Each input has the same entries; if one of them is older, closed is closed.
+            let kept = |what: &str| stored.iter().filter_map(|stored| stored.entries.get(&entry::of_node(what, name)).copied()).max();
+            lock(node).resume(&kept);
         }
         let places: Vec<_> = self.inputs.iter().map(|input| input.clock).zip(stored).collect();
         self.clock.resume(&places, now);
@@ -100,9 +114,14 @@ impl Task {
         let mut metadata = CommitMetadata { partition_time, ..CommitMetadata::default() };
         if let (Some(clock), Some(place)) = (&self.clock.bounded, place) {
             metadata.set_time(entry::WATERMARK, clock.watermark());
-            if let InputClock::Source(source) = place {
-                metadata.set_time(entry::CLOCK, clock.source(*source).clock());
+            match place {
+                InputClock::Source(source) => metadata.set_time(entry::CLOCK, clock.source(*source).clock()),
+                InputClock::Repartition(repartition) => clock.upstreams(*repartition).keep_in(&mut metadata),
             }
+        }
+        for ((_, node), name) in self.driven.iter().zip(&self.names) {
+            let kept = lock(node).keep().into_iter();
+            metadata.entries.extend(kept.map(|(what, value)| (entry::of_node(what, name), value)));
         }
         metadata
     }
@@ -150,20 +169,21 @@ impl Task {
         self.move_watermark();
     }
 
-    /// Bounded mode: closes what the watermark closes, node by node, parents first. True if a pass was cut after
-    /// `close_batch` results: commit if you like, and call again.
-    pub(crate) fn close_due(&mut self) -> Result<bool, Error> {
+    /// Bounded mode: closes what the watermark closes, node by node, parents first. Call it again after a pass that was cut.
+    pub(crate) fn close_due(&mut self) -> Result<Pass, Error> {
         if !self.cx.bounded {
-            return Ok(false);
+            return Ok(Pass::Through);
         }
         let driven = self.driven.clone();
         for (_, node) in &driven {
             if self.guarded(|cx| lock(node).on_watermark(cx))? {
-                return Ok(true);
+                // Nodes that keep results back till a window closes hold the watermark; others have sent them before.
+                let results = self.cx.watermark.is_some_and(|w| lock(node).hold(w).is_some());
+                return Ok(Pass::Cut { results });
             }
         }
         self.punctuate_event_time()?;
-        Ok(false)
+        Ok(Pass::Through)
     }
 
     /// Bounded mode: what this task has to tell the readers of its repartition topics now.

@@ -10,7 +10,7 @@ use crate::processor::Staged;
 use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::{Board, Ends, TaskMeter, put};
 use crate::runtime::plan::{Choice, TaskState, choose};
-use crate::runtime::task::{Announcements, Task};
+use crate::runtime::task::{Announcements, Pass, Task};
 use crate::runtime::thread::feed::{FETCH_RECORDS, Feed};
 use crate::runtime::thread::restore::StoreRestore;
 use crate::watermark::{ControlRecord, Supply, entry};
@@ -29,8 +29,6 @@ pub(super) struct ActiveTask {
     pub(super) more_to_close: bool,
     /// The end of its input was reached and told to the task.
     pub(super) ending: bool,
-    /// The watermark of the last commit.
-    pub(super) committed_watermark: Option<Timestamp>,
     pub(super) committed_at: Timestamp,
     pub(super) meter: Arc<TaskMeter>,
 }
@@ -47,7 +45,6 @@ impl ActiveTask {
             waiting: None,
             more_to_close: false,
             ending: false,
-            committed_watermark: None,
             committed_at: now,
             meter,
         }
@@ -99,7 +96,7 @@ impl ActiveTask {
             // What cannot be taken now must not end a poll.
             feed.pause(consumer, !feed.is_empty() || feed.is_over())?;
         }
-        self.more_to_close = self.task.close_due()?;
+        self.more_to_close = self.task.close_due()? != Pass::Through;
         self.publish();
         Ok(taken)
     }
@@ -252,14 +249,14 @@ impl ActiveTask {
         }
     }
 
-    /// Positions with what is known of time, of those inputs that have something new to say, or nothing new for so long that the broker
-    /// might forget them.
+    /// Positions with what is known of time, of those inputs that have something new to say (a change of the clock alone is
+    /// something), or nothing new for so long that the broker might forget them.
     pub(super) fn positions(&self, now: Timestamp) -> Vec<(usize, Position)> {
         const AGAIN: Duration = Duration::from_secs(3600);
-        let clock = self.task.watermark() != self.committed_watermark || now >= self.committed_at + AGAIN;
-        let moved = |feed: &Feed| clock || feed.committed != Some(feed.position());
-        let feeds = self.feeds.iter().enumerate().filter(|(_, feed)| moved(feed));
-        feeds.map(|(input, feed)| (input, Position { offset: feed.position(), metadata: self.metadata(input) })).collect()
+        let again = now >= self.committed_at + AGAIN;
+        let stand = |(input, feed): (usize, &Feed)| (input, Position { offset: feed.position(), metadata: self.metadata(input) });
+        let all = self.feeds.iter().enumerate().map(stand);
+        all.filter(|(input, position)| again || self.feeds[*input].committed.as_ref() != Some(position)).collect()
     }
 
     fn metadata(&self, input: usize) -> String {
@@ -273,10 +270,10 @@ impl ActiveTask {
     /// These positions are written down.
     pub(super) fn committed(&mut self, positions: &[(usize, Position)], now: Timestamp) {
         for (input, position) in positions {
-            self.feeds[*input].committed = Some(position.offset);
+            self.feeds[*input].committed = Some(position.clone());
         }
         if !positions.is_empty() {
-            (self.committed_watermark, self.committed_at) = (self.task.watermark(), now);
+            self.committed_at = now;
         }
     }
 

@@ -1,6 +1,6 @@
 //! One input of a running task: where it stands in the log, and records that wait to be compared with those of other inputs.
 
-use crate::kafka::{Consumer, FetchLimit, Fetched, LogError};
+use crate::kafka::{Consumer, FetchLimit, Fetched, LogError, Position};
 use crate::record::{RawRecord, Timestamp, TopicPartition};
 use crate::runtime::plan::Head;
 use crate::runtime::thread::arena::{Arena, View};
@@ -29,8 +29,8 @@ pub(super) struct Feed {
     next: usize,
     /// Time of the head, once it is decoded.
     pub(super) staged: Option<Timestamp>,
-    /// The position last committed.
-    pub(super) committed: Option<i64>,
+    /// What was last committed.
+    pub(super) committed: Option<Position>,
     /// Whether the consumer was told to bring nothing of it.
     paused: bool,
     /// Where to go on if the log no longer has the position, if the source says so.
@@ -38,7 +38,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(partition: TopicPartition, internal: bool, position: i64, committed: Option<i64>) -> Self {
+    pub(super) fn new(partition: TopicPartition, internal: bool, position: i64, committed: Option<Position>) -> Self {
         Feed {
             partition,
             internal,

@@ -125,14 +125,13 @@ impl StreamThread {
         let mut feeds = Vec::new();
         for input in task.inputs() {
             let partition = TopicPartition::new(input.topic.clone(), input.partition);
-            let known = partitions.iter().position(|one| *one == partition).and_then(|nth| committed.get(nth)?.as_ref());
-            let offset = known.map(|position| position.offset);
-            let start = match offset {
-                Some(offset) => offset,
+            let known = partitions.iter().position(|one| *one == partition).and_then(|nth| committed.get(nth)?.clone());
+            let start = match &known {
+                Some(position) => position.offset,
                 None => self.start_of(&partition, input.internal)?,
             };
             let reset = self.resets.get(&**input.topic).copied().filter(|_| !input.internal);
-            feeds.push(Feed::new(partition, input.internal, start, offset).reset_to(reset));
+            feeds.push(Feed::new(partition, input.internal, start, known).reset_to(reset));
         }
         Ok(feeds)
     }

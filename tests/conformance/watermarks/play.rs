@@ -22,6 +22,9 @@ pub(super) fn play(scenario: &Bounded) -> Result<Answer, Error> {
     for (topic, partitions) in &scenario.partitions {
         builder = builder.partitions(topic.clone(), *partitions);
     }
+    if scenario.config.commit.as_deref() == Some("manual") {
+        builder = builder.manual_commits();
+    }
     let mut play = Play { driver: builder.build()?, noted: BTreeMap::new(), answer: Answer::default() };
     for (step, event) in scenario.events.iter().enumerate() {
         play.event(event)?;
@@ -50,7 +53,7 @@ fn settings(config: &Config) -> Settings {
 /// A scenario while it runs.
 struct Play {
     driver: TopologyTestDriver,
-    noted: BTreeMap<TaskId, Timestamp>,
+    noted: BTreeMap<TaskId, Option<Timestamp>>,
     answer: Answer,
 }
 
@@ -68,7 +71,9 @@ impl Play {
             Event { pause: Some((topic, partition)), .. } => driver.pause(topic, *partition),
             Event { resume: Some((topic, partition)), .. } => driver.resume(topic, *partition),
             Event { finish: true, .. } => driver.finish(),
-            Event { commit: true, .. } => Ok(()), // it shows in restarts only
+            Event { commit: true, .. } => driver.commit(),
+            Event { restart: true, .. } => driver.restart(),
+            Event { crash_in_close: Some(commits), .. } => driver.crash_in_close(*commits),
             other => panic!("invalid scenario: nothing happens in {other:?}"),
         }
     }
@@ -77,13 +82,17 @@ impl Play {
     fn note(&mut self, step: usize) {
         for task in self.driver.tasks() {
             let watermark = self.driver.watermark(task);
-            if let Some(w) = watermark.filter(|w| self.noted.get(&task) != Some(w)) {
-                self.noted.insert(task, w);
+            if self.noted.get(&task).copied().flatten() != watermark {
+                self.noted.insert(task, watermark);
                 self.answer.watermarks.push(json!([step, task.to_string(), shown(watermark)]));
             }
         }
         for said in self.driver.take_announcements() {
             self.answer.announcements.push(json!([step, said.task.to_string(), shown(said.watermark), said.idle]));
+        }
+        for (topic, undone) in self.driver.take_withdrawn() {
+            let rows = self.answer.topics.get_mut(&topic);
+            rows.into_iter().for_each(|rows| rows.truncate(rows.len() - undone));
         }
         for topic in self.driver.produced_topics() {
             for record in self.driver.take_records(&topic) {

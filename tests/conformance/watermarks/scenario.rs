@@ -30,7 +30,7 @@ pub(super) struct Bounded {
     pub(super) events: Vec<Event>,
 }
 
-/// Settings. `commit` matters for restarts only, `close_batch` must not show.
+/// Settings. `commit` and `close_batch` show in restarts only.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
@@ -40,8 +40,7 @@ pub(super) struct Config {
     pub(super) watermark_interval_ms: Option<u64>,
     pub(super) close_when_idle_ms: Option<u64>,
     pub(super) close_batch: Option<usize>,
-    #[serde(rename = "commit")]
-    _commit: Option<String>,
+    pub(super) commit: Option<String>,
 }
 
 /// One event: the fields of every kind together.
@@ -58,7 +57,7 @@ pub(super) struct Event {
     pub(super) resume: Option<(String, i32)>,
     pub(super) commit: bool,
     pub(super) restart: bool,
-    pub(super) crash_in_close: Option<u32>,
+    pub(super) crash_in_close: Option<usize>,
     pub(super) finish: bool,
 }
 
