@@ -63,14 +63,7 @@ impl<'t> TopologyTestDriverBuilder<'t> {
             Some((topic, partitions)) if !bounded => Err(refused(format!(
                 "{partitions} partitions of `{topic}`: in stream time the driver runs one task for everything. Declare watermarks, or test with one"
             ))),
-            _ => TopologyTestDriver::start(
-                self.topology,
-                &self.settings,
-                &self.partitions,
-                bounded,
-                self.manual_commits,
-                self.wall_clock,
-            ),
+            _ => TopologyTestDriver::start(self.topology, &self.settings, &self.partitions, bounded, self.manual_commits, self.wall_clock),
         }
     }
 }

@@ -116,7 +116,8 @@ impl StreamThread {
     /// What was read from repartition topics and committed is of no use to anybody.
     fn purge(&mut self) -> Result<(), Error> {
         let feeds = self.tasks.values().flat_map(|active| &active.feeds).filter(|feed| feed.internal);
-        let below: Vec<(TopicPartition, i64)> = feeds.filter_map(|feed| Some((feed.partition.clone(), feed.committed.as_ref()?.offset))).collect();
+        let below: Vec<(TopicPartition, i64)> =
+            feeds.filter_map(|feed| Some((feed.partition.clone(), feed.committed.as_ref()?.offset))).collect();
         if !below.is_empty()
             && let Err(error) = self.admin.delete_records(&below)
         {
