@@ -12,6 +12,9 @@ use crate::state::control::Core;
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
 use crate::state::rows::GO_ON;
 
+/// The version of the changelog's rows, in their header `v`; Kafka Streams writes the same.
+const VERSION: [u8; 1] = [3];
+
 /// What is held back for one key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Held {
@@ -143,6 +146,11 @@ impl BufferCore {
             tracing::error!(store = &*self.name, %error, "the suppression buffer cannot be read back");
         }
     }
+    fn unknown_version(&self, found: Option<&[u8]>) -> StoreError {
+        let found = found.map_or_else(|| "no version".to_owned(), |found| format!("version {found:?}"));
+        let source = format!("a record of its changelog has {found} in the header `v`, and {VERSION:?} is read: another program wrote it");
+        StoreError::Backend { store: self.name.to_string(), source: source.into() }
+    }
     fn malformed(&self) -> StoreError {
         StoreError::Backend { store: self.name.to_string(), source: "a row of the suppression buffer is malformed".into() }
     }
@@ -193,12 +201,9 @@ fn decode(mut input: &[u8]) -> Option<(i64, Held)> {
 }
 
 impl Core for BufferCore {
-    fn logged(&self) -> bool {
-        self.logged
-    }
     fn drain_changelog(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
         let (mut version, none) = (Headers::default(), Headers::default());
-        version.add("v", [3]);
+        version.add("v", VERSION);
         for key in std::mem::take(&mut self.unlogged) {
             let row = self.row(&key);
             let headers = if row.is_some() { &version } else { &none };
@@ -225,6 +230,10 @@ impl Core for BufferCore {
         self.backend.offset()
     }
     fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
+        if let Some(foreign) = records.iter().find(|record| record.value.is_some() && record.headers.last("v") != Some(VERSION.as_slice()))
+        {
+            return Err(self.unknown_version(foreign.headers.last("v")));
+        }
         let last: BTreeMap<&[u8], Option<&[u8]>> = records.iter().map(|record| (record.key, record.value)).collect();
         let rows: Vec<(&[u8], Option<&[u8]>)> = last.into_iter().collect();
         self.backend.apply(&Batch { rows: &rows, offset: Some(next_offset), drop_before: None })?;

@@ -33,9 +33,6 @@ impl Changelog {
     pub(crate) fn new(logged: bool, dedup: Dedup, stamped: bool) -> Self {
         Changelog { logged, every_write: dedup == Dedup::Off, stamped, writes: Vec::new(), bytes: 0 }
     }
-    pub(crate) fn logged(&self) -> bool {
-        self.logged
-    }
     /// Whether `add` must be called for writes that went to the table.
     pub(crate) fn every_write(&self) -> bool {
         self.logged && self.every_write

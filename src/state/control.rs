@@ -8,7 +8,6 @@ use crate::state::open::{ChangelogRecord, ChangelogSink, StoreControl};
 
 /// What every core can do for the runtime.
 pub(crate) trait Core: Send {
-    fn logged(&self) -> bool;
     fn drain_changelog(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError>;
     fn uncommitted_bytes(&mut self) -> usize;
     fn apply(&mut self, offset: Option<i64>) -> Result<(), StoreError>;
@@ -22,41 +21,32 @@ pub(crate) trait Core: Send {
     }
 }
 
-/// A core with its name, shared.
-pub(crate) struct Control<C> {
-    pub(crate) name: Arc<str>,
-    pub(crate) core: Arc<Mutex<C>>,
-}
+/// A core, shared.
+pub(crate) struct Control<C>(pub(crate) Arc<Mutex<C>>);
 
 impl<C: Core> StoreControl for Control<C> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn logged(&self) -> bool {
-        lock(&self.core).logged()
-    }
     fn drain_changelog(&self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
-        lock(&self.core).drain_changelog(sink)
+        lock(&self.0).drain_changelog(sink)
     }
     fn uncommitted_bytes(&self) -> usize {
-        lock(&self.core).uncommitted_bytes()
+        lock(&self.0).uncommitted_bytes()
     }
     fn apply(&self, offset: Option<i64>) -> Result<(), StoreError> {
-        lock(&self.core).apply(offset)
+        lock(&self.0).apply(offset)
     }
     fn abort(&self) {
-        lock(&self.core).abort();
+        lock(&self.0).abort();
     }
     fn offset(&self) -> Option<i64> {
-        lock(&self.core).offset()
+        lock(&self.0).offset()
     }
     fn restore(&self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
-        lock(&self.core).restore(records, next_offset)
+        lock(&self.0).restore(records, next_offset)
     }
     fn approximate_rows(&self) -> usize {
-        lock(&self.core).approximate_rows()
+        lock(&self.0).approximate_rows()
     }
     fn take_expired_writes(&self) -> u64 {
-        lock(&self.core).take_expired_writes()
+        lock(&self.0).take_expired_writes()
     }
 }

@@ -270,9 +270,8 @@ impl<K: Data, V: Data> Store for KeyValueStore<K, V> {
     type Serdes = (SharedSerde<K>, SharedSerde<V>);
     const KIND: Kind = Kind(StoreKind::KeyValue);
     fn open(serdes: &Self::Serdes, how: Opening<'_>) -> OpenedStore {
-        let name = how.0.name.clone();
         let store = Self::opened(serdes, how.0);
-        let control = Arc::new(Control { name, core: store.core.clone() });
+        let control = Arc::new(Control(store.core.clone()));
         OpenedStore(Opened { handle: Arc::new(move || Box::new(store.clone())), control })
     }
     fn view(&self) -> Self::View {

@@ -158,9 +158,6 @@ impl KeyValueCore {
 }
 
 impl Core for KeyValueCore {
-    fn logged(&self) -> bool {
-        self.0.below.rows.changelog.logged()
-    }
     fn drain_changelog(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
         self.0.flush()?;
         let copy = |row: &[u8], out: &mut Vec<u8>| {

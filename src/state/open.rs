@@ -21,7 +21,7 @@ pub(crate) struct OpenStore<'a> {
     pub(crate) environment: &'a StoreEnvironment,
     /// Committed rows so far; an empty memory backend for a new store.
     pub(crate) backend: Box<dyn StoreBackend>,
-    /// The task's clock is bounded: rows of windows are dropped by their owner (`WindowCore::drop_before`), never by the
+    /// The task's clock is bounded: rows of windows are taken out by their owner (`WindowCore::end`), never by the
     /// newest time that was written.
     pub(crate) bounded: bool,
     /// The owner will ask for rows by time (`WindowCore::starting_in`, `SessionCore::ending_in`): keep an index.
@@ -76,9 +76,6 @@ pub(crate) struct Opened {
 
 /// The runtime's face of a store: caches, changelog, commit, restore.
 pub(crate) trait StoreControl: Send + Sync {
-    fn name(&self) -> &str;
-    /// Whether its writes go to a changelog.
-    fn logged(&self) -> bool;
     /// Commit step 2, last part: writes a record cache that no node listens to down to the table, then hands every
     /// changelog record since the last call to the sink.
     fn drain_changelog(&self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError>;
@@ -87,6 +84,7 @@ pub(crate) trait StoreControl: Send + Sync {
     /// Commit step 7: the dirty rows, the changelog offset they stand for and the segments to drop go to the backend in one batch.
     fn apply(&self, offset: Option<i64>) -> Result<(), StoreError>;
     /// Forgets everything since the last `apply`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for aborted transactions: exactly-once is the next guarantee"))]
     fn abort(&self);
     /// The changelog offset that the committed rows stand for: the next one to restore.
     fn offset(&self) -> Option<i64>;

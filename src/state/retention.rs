@@ -25,13 +25,12 @@ pub(crate) struct Retention {
     observed: i64,
     /// The largest time that was ever written, cached or not: nothing lies behind it.
     newest: i64,
-    /// Set by the owner; with a bounded clock the only thing that expires rows.
-    floor: i64,
+    /// The owner takes closed windows out by itself; no row expires.
     bounded: bool,
     refused: u64,
     dropped: i64,
-    /// Observed time and floor at the last commit.
-    committed: (i64, i64),
+    /// Observed time at the last commit.
+    committed: i64,
 }
 
 impl Retention {
@@ -51,15 +50,11 @@ impl Retention {
             edge: i64::from(!matches!((layout, how.spec.kind), (RowLayout::Indexed { .. }, StoreKind::Window { .. }))),
             observed: -1,
             newest: -1,
-            floor: i64::MIN,
             bounded: how.bounded,
             refused: 0,
             dropped: 0,
-            committed: (-1, i64::MIN),
+            committed: -1,
         }
-    }
-    pub(crate) fn observed(&self) -> i64 {
-        self.observed
     }
     pub(crate) fn newest(&self) -> i64 {
         self.newest
@@ -87,8 +82,7 @@ impl Retention {
     }
     /// Rows before this time are not shown.
     pub(crate) fn oldest_visible(&self) -> i64 {
-        let behind = if self.bounded { i64::MIN } else { self.observed.saturating_sub(self.keep).saturating_add(self.edge) };
-        behind.max(self.floor)
+        if self.bounded { i64::MIN } else { self.observed.saturating_sub(self.keep).saturating_add(self.edge) }
     }
     /// The oldest time that is still there once a row of time `newest` is written: segments go as a whole, and at once.
     /// Memory drops nothing before its owner has seen it.
@@ -105,12 +99,11 @@ impl Retention {
     pub(crate) fn admits(&mut self, time: i64) -> bool {
         self.observe(time);
         let edge = self.observed.saturating_sub(self.keep);
-        let admitted = time >= self.floor
-            && (self.bounded
-                || match (self.layout.segment(time), self.layout.segment(edge)) {
-                    (Some(segment), Some(oldest)) => segment >= oldest,
-                    _ => time > edge,
-                });
+        let admitted = self.bounded
+            || match (self.layout.segment(time), self.layout.segment(edge)) {
+                (Some(segment), Some(oldest)) => segment >= oldest,
+                _ => time > edge,
+            };
         self.refused += u64::from(!admitted);
         admitted
     }
@@ -123,17 +116,14 @@ impl Retention {
     pub(crate) fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
     }
-    pub(crate) fn drop_before(&mut self, time: i64) {
-        self.floor = self.floor.max(time);
-    }
     /// What was seen since the last commit was never committed.
     pub(crate) fn abort(&mut self) {
-        (self.observed, self.floor) = self.committed;
+        self.observed = self.committed;
         self.refused = 0;
     }
     /// The bound of rows to drop at a commit, if it moved.
     pub(crate) fn take_drop_bound(&mut self) -> Option<[u8; 8]> {
-        self.committed = (self.observed, self.floor);
+        self.committed = self.observed;
         let oldest = self.oldest_visible();
         let bound = self.layout.segment(oldest).unwrap_or(oldest);
         (bound > self.dropped).then(|| {

@@ -140,7 +140,7 @@ impl<K: Data, V: Data> Store for SessionStore<K, V> {
         let codecs = Arc::new(Codecs::new(name.clone(), how.changelog_topic, serdes, how.spec.stamped));
         let now = how.environment.now.clone();
         let store = SessionStore(SessionView { core: Arc::new(Mutex::new(SessionCore::open(how))), codecs, now });
-        let control = Arc::new(Control { name, core: store.core.clone() });
+        let control = Arc::new(Control(store.core.clone()));
         OpenedStore(Opened { handle: Arc::new(move || Box::new(store.clone())), control })
     }
     fn view(&self) -> Self::View {

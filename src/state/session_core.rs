@@ -83,10 +83,6 @@ impl SessionCore {
         }
         Ok(self.cached.take_pending())
     }
-    /// Deletes the row of a session.
-    pub(crate) fn remove(&mut self, key: &[u8], start: i64, end: i64, cx: &WriteContext<'_>) -> Result<Vec<Flushed>, StoreError> {
-        self.write(key, start, end, None, cx)
-    }
     /// Takes a closed session out of the state, behind the cache's back.
     pub(crate) fn end(&mut self, key: &[u8], start: i64, end: i64, cx: &WriteContext<'_>) -> Result<(), StoreError> {
         row_key(self.layout(), key, start, end, &mut self.row);
@@ -109,17 +105,9 @@ impl SessionCore {
     pub(crate) fn keep_for_listener(&mut self, flushed: Vec<Flushed>) {
         self.cached.keep_pending(flushed);
     }
-    /// The largest session end that reached the table.
-    pub(crate) fn observed(&self) -> i64 {
-        self.cached.below.retention.observed()
-    }
     /// Writes refused as expired since the last call: dropped records.
     pub(crate) fn take_expired_writes(&mut self) -> u64 {
         self.cached.below.retention.take_refused()
-    }
-    /// Sessions that end before `time` are over: they are not shown any more, and go at the next `apply`.
-    pub(crate) fn drop_before(&mut self, time: i64) {
-        self.cached.below.retention.drop_before(time);
     }
     /// Sessions of a key that end at `earliest_end` or later and start at `latest_start` or earlier.
     pub(crate) fn find(
@@ -349,9 +337,6 @@ fn segment_range(layout: RowLayout, segment: i64, wanted: &Search<'_>, from: i64
 }
 
 impl Core for SessionCore {
-    fn logged(&self) -> bool {
-        self.cached.below.rows.changelog.logged()
-    }
     fn drain_changelog(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
         self.cached.flush()?;
         let layout = self.layout();

@@ -52,7 +52,7 @@ impl<K: Data, V: Data> Store for SuppressStore<K, V> {
         let name = how.name.clone();
         let codecs = Arc::new(Codecs::new(name.clone(), how.changelog_topic, serdes, how.spec.stamped));
         let store = SuppressStore { core: Arc::new(Mutex::new(BufferCore::open(how))), codecs };
-        let control = Arc::new(Control { name, core: store.core.clone() });
+        let control = Arc::new(Control(store.core.clone()));
         OpenedStore(Opened { handle: Arc::new(move || Box::new(store.clone())), control })
     }
     fn view(&self) -> Self::View {

@@ -163,7 +163,7 @@ impl<K: Data, V: Data> Store for WindowStore<K, V> {
         let codecs = Arc::new(Codecs::new(name.clone(), how.changelog_topic, serdes, how.spec.stamped));
         let now = how.environment.now.clone();
         let store = WindowStore(WindowView { core: Arc::new(Mutex::new(WindowCore::open(how))), codecs, now, size_ms });
-        let control = Arc::new(Control { name, core: store.core.clone() });
+        let control = Arc::new(Control(store.core.clone()));
         OpenedStore(Opened { handle: Arc::new(move || Box::new(store.clone())), control })
     }
     fn view(&self) -> Self::View {

@@ -72,10 +72,6 @@ impl WindowCore {
         self.cached.write(&self.row, value, cx)?;
         Ok(self.cached.take_pending())
     }
-    /// Deletes the row of a window.
-    pub(crate) fn remove(&mut self, key: &[u8], start: i64, cx: &WriteContext<'_>) -> Result<Vec<Flushed>, StoreError> {
-        self.write(key, start, None, cx)
-    }
     /// Takes a closed window out of the state, behind the cache's back.
     pub(crate) fn end(&mut self, key: &[u8], start: i64, cx: &WriteContext<'_>) -> Result<(), StoreError> {
         self.cached.below.row_key(key, start, 0, &mut self.row);
@@ -98,17 +94,9 @@ impl WindowCore {
     pub(crate) fn keep_for_listener(&mut self, flushed: Vec<Flushed>) {
         self.cached.keep_pending(flushed);
     }
-    /// The largest window start that reached the table.
-    pub(crate) fn observed(&self) -> i64 {
-        self.cached.below.retention.observed()
-    }
     /// Writes refused as expired since the last call: dropped records.
     pub(crate) fn take_expired_writes(&mut self) -> u64 {
         self.cached.below.retention.take_refused()
-    }
-    /// Windows that start before `time` are over: they are not shown any more, and go at the next `apply`.
-    pub(crate) fn drop_before(&mut self, time: i64) {
-        self.cached.below.retention.drop_before(time);
     }
     /// Windows of one key with `from <= start <= to`.
     pub(crate) fn fetch(&mut self, key: &[u8], from: i64, to: i64, direction: Direction) -> Result<Vec<WindowRow>, StoreError> {
@@ -327,9 +315,6 @@ fn segment_range(layout: RowLayout, segment: i64, keys: (Option<&[u8]>, Option<&
 type Dirty = std::collections::BTreeMap<(i64, Vec<u8>), Option<Option<Vec<u8>>>>;
 
 impl Core for WindowCore {
-    fn logged(&self) -> bool {
-        self.cached.below.rows.changelog.logged()
-    }
     fn drain_changelog(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
         self.cached.flush()?;
         let (layout, duplicates) = (self.cached.below.layout(), self.cached.below.duplicates);

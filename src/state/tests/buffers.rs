@@ -114,3 +114,15 @@ fn an_abort_goes_back_and_a_changelog_brings_back() {
     let back = other.pop().expect("held");
     assert_eq!((back.key.as_slice(), back.context.offset, back.context.topic.as_deref()), (b"a".as_slice(), 0, Some("in")));
 }
+
+#[test]
+fn a_changelog_of_another_version_is_refused_and_not_read_as_ours() {
+    let shared = core(&setup(), BufferCore::open);
+    let mut headers = crate::record::Headers::default();
+    headers.add("v", [9]);
+    let record =
+        crate::state::ChangelogRecord { key: b"a", value: Some(b"row"), timestamp: crate::record::Timestamp::UNKNOWN, headers: &headers };
+    let error = lock(&shared).restore(&[record], 1).expect_err("version 9 is unknown").to_string();
+    assert!(error.contains("version [9]") && error.contains("[3] is read"), "{error}");
+    assert_eq!(lock(&shared).num_records(), 0);
+}

@@ -141,7 +141,7 @@ fn windows_and_sessions_flush_under_their_store_keys() {
     let mut session = lock(&session);
     session.listen(true);
     session.write(b"k", 3, 9, Some(b"v"), &context(1).lend()).expect("memory takes it");
-    session.remove(b"k", 1, 2, &context(1).lend()).expect("memory takes it");
+    session.write(b"k", 1, 2, None, &context(1).lend()).expect("memory takes it");
     let flushed = session.flush().expect("flushes");
     assert_eq!((flushed.len(), crate::state::split_session_key(&flushed[0].key)), (1, Some((b"k".as_slice(), 3, 9))));
 }
