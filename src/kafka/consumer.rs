@@ -36,7 +36,8 @@ pub struct Fetched {
     /// The position after this fetch: past everything visited, and past whatever takes offsets without being a record. Only this may be
     /// compared with an end; the offset of the last record plus one may never reach it.
     pub next_offset: i64,
-    /// The end that the fetch saw: the offset after the last record this reader may see.
+    /// The end that the fetch saw: the high watermark, or for a reader of committed records the last stable offset. A position can be
+    /// beyond the latter.
     pub end: i64,
 }
 

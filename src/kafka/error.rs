@@ -112,6 +112,37 @@ pub enum LogError {
         /// The longest one possible.
         limit: usize,
     },
+    /// Another producer has taken over the transactional id; the open transaction is aborted.
+    #[error("another producer has taken over the transactional id `{0}`: this one must stop")]
+    ProducerFenced(Arc<str>),
+    /// The transaction was open for longer than its producer had asked for; it is aborted and the producer fenced.
+    #[error("the transaction of `{0}` was open for too long and is aborted: commit more often, or allow more time")]
+    TransactionTimedOut(Arc<str>),
+    /// Whether the transaction was committed is unknown until another producer of the id is initialised.
+    #[error("no answer to the commit of `{0}`: it is settled when its transactional id is initialised again")]
+    CommitUnknown(Arc<str>),
+    /// Something in the transaction failed, so it cannot be committed.
+    #[error("a part of the transaction of `{0}` failed: abort it")]
+    MustAbort(Arc<str>),
+    /// A call that does not belong here in the life of a transactional producer.
+    #[error("the producer `{id}` {reason}")]
+    WrongStep {
+        /// The transactional id.
+        id: Arc<str>,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A transaction that is not decided yet, or whose decision has not arrived yet, holds a position of this partition.
+    #[error("the position of `{partition}` in the group `{group}` waits for a transaction: ask again")]
+    PositionUndecided {
+        /// The group.
+        group: String,
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// The process on this end is cut off from its log.
+    #[error("cut off from the log")]
+    CutOff,
     /// What a client library said.
     #[error("{source}")]
     Client {
@@ -126,9 +157,12 @@ impl LogError {
     /// What the caller should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            LogError::Fenced { .. } => ErrorKind::Fenced,
+            LogError::Fenced { .. } | LogError::ProducerFenced(_) | LogError::TransactionTimedOut(_) | LogError::CommitUnknown(_) => {
+                ErrorKind::Fenced
+            }
+            LogError::PositionUndecided { .. } => ErrorKind::Retriable,
             LogError::Client { kind, .. } => *kind,
-            LogError::NotAssigned(_) | LogError::NotAMember(_) => ErrorKind::Internal,
+            LogError::NotAssigned(_) | LogError::NotAMember(_) | LogError::WrongStep { .. } => ErrorKind::Internal,
             LogError::TopicExists(_)
             | LogError::IllegalName(_)
             | LogError::InvalidPartitions { .. }
@@ -139,8 +173,16 @@ impl LogError {
             | LogError::UnknownPartition { .. }
             | LogError::OffsetOutOfRange { .. }
             | LogError::RecordTooLarge { .. }
-            | LogError::InvalidTimestamp { .. } => ErrorKind::Log,
+            | LogError::InvalidTimestamp { .. }
+            | LogError::MustAbort(_)
+            | LogError::CutOff => ErrorKind::Log,
         }
+    }
+
+    /// Whether a transactional producer that answered this can do nothing any more. What became of its last transaction is seen in the
+    /// committed positions once another producer of its id is initialised.
+    pub fn ends_producer(&self) -> bool {
+        matches!(self, LogError::ProducerFenced(_) | LogError::TransactionTimedOut(_) | LogError::CommitUnknown(_))
     }
 }
 
@@ -152,6 +194,7 @@ impl From<LogError> for Error {
             | LogError::RecordTooLarge { partition, .. }
             | LogError::InvalidTimestamp { partition, .. }
             | LogError::MetadataTooLarge { partition, .. }
+            | LogError::PositionUndecided { partition, .. }
             | LogError::NotAssigned(partition) => Some(partition),
             _ => None,
         };
@@ -174,6 +217,9 @@ mod tests {
         let token = MemberToken { member: "thread-1".into(), generation: 4 };
         let fenced = Error::from(LogError::Fenced { group: "shop".to_owned(), token });
         assert_eq!(fenced.kind(), ErrorKind::Fenced);
+        let undecided = Error::from(LogError::PositionUndecided { group: "shop".to_owned(), partition: TopicPartition::new("orders", 3) });
+        assert_eq!((undecided.kind(), undecided.place().partition), (ErrorKind::Retriable, Some(3)));
+        assert!(LogError::CommitUnknown("a".into()).ends_producer() && !LogError::MustAbort("a".into()).ends_producer());
         assert_eq!(fenced.to_string(), "the group `shop` refused thread-1 of generation 4: others may own its tasks now");
     }
 }

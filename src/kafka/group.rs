@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Consumer, LogError};
+use super::{Consumer, Isolation, LogError};
 use crate::record::{TaskId, TopicPartition};
 
 /// A task and the partitions it reads: what is moved between members as one.
@@ -58,6 +59,30 @@ pub struct Position {
     pub metadata: String,
 }
 
+/// How a consumer takes part in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberOptions {
+    /// The group.
+    pub group: String,
+    /// What tools show; it need not be unique.
+    pub name: String,
+    /// Which records it sees. [`Isolation::ReadCommitted`] also makes [`Group::committed`] wait for undecided positions.
+    pub isolation: Isolation,
+    /// A name that stays the same when the process is restarted (Kafka's `group.instance.id`). Such a member keeps its tasks when it
+    /// leaves: whoever joins under the same name before the session is over gets exactly those, and the earlier holder of the name is fenced.
+    pub instance: Option<String>,
+    /// How long it may be silent before its tasks are given to others.
+    pub session_timeout: Duration,
+}
+
+impl MemberOptions {
+    /// A member without a lasting name, which sees committed records only and has a session of 45 s.
+    pub fn new(group: impl Into<String>, name: impl Into<String>) -> Self {
+        let (group, name) = (group.into(), name.into());
+        MemberOptions { group, name, isolation: Isolation::ReadCommitted, instance: None, session_timeout: Duration::from_secs(45) }
+    }
+}
+
 /// A consumer that is a member of a group.
 ///
 /// The group assigns tasks and tells about them; it never touches what the consumer reads. **A revocation is a request**: the member commits
@@ -82,9 +107,11 @@ pub trait Group: Consumer {
     /// Writes down positions. [`LogError::Fenced`] if the token is no longer valid; then nothing was written.
     fn commit(&mut self, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> Result<(), LogError>;
 
-    /// The positions last committed by anyone in the group; none where there is none. May wait for an open transaction of an earlier owner.
+    /// The positions last committed by anyone in the group; none where there is none. Where a transaction of an earlier owner is undecided, a
+    /// member that reads committed records waits for it or answers [`LogError::PositionUndecided`]: ask again.
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, LogError>;
 
-    /// Leaves the group and gives up every task; uncommitted work is the next owner's. Dropping the member does the same.
+    /// Leaves the group and gives up every task; uncommitted work is the next owner's. Dropping the member does the same. A member with an
+    /// [instance](MemberOptions::instance) keeps its tasks until its session is over.
     fn leave(&mut self);
 }

@@ -1,10 +1,10 @@
 //! The ports to a partitioned log, and the log in memory that stands behind them by default.
 //!
-//! The engine speaks to four traits, and opens their implementations through [`Connect`]:
+//! The engine speaks to five traits, and opens their implementations through [`Connect`]:
 //!
 //! * [`Consumer`] reads the partitions it is told to, at the offsets it is told to. A fetch visits borrowed records of one partition.
 //! * [`Producer`] takes slices of borrowed records for one partition and tells at [`flush`](Producer::flush) what was acknowledged.
-//!   Transactions will be methods of this trait, between `send` and `flush`; the offsets of a transaction carry the [`MemberToken`].
+//! * [`TransactionalProducer`] does so in transactions, which may hold positions of a group as well, with the [`MemberToken`] as proof.
 //! * [`Admin`] makes, describes and deletes topics, and deletes records.
 //! * [`Group`] is a consumer that is a member of a group. It speaks of tasks: assigned, revocation requested, release, lost, commit.
 //!
@@ -57,12 +57,14 @@ mod error;
 mod group;
 mod partitioner;
 mod producer;
+mod transaction;
 
 pub use admin::{Admin, NewTopic, TopicDescription};
 pub use connect::Connect;
 pub use consumer::{Consumer, FetchLimit, Fetched, Isolation};
-pub use embedded::MemoryLog;
+pub use embedded::{LostCommit, MarkerPlace, MemoryLog, PendingMarker};
 pub use error::LogError;
-pub use group::{Group, GroupEvent, MemberToken, Position, TaskInputs};
+pub use group::{Group, GroupEvent, MemberOptions, MemberToken, Position, TaskInputs};
 pub use partitioner::{RoundRobin, partition_of};
 pub use producer::{Flushed, Outgoing, Producer};
+pub use transaction::TransactionalProducer;

@@ -10,18 +10,22 @@ pub(super) struct MemoryAdmin(pub(super) MemoryLog);
 
 impl Admin for MemoryAdmin {
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
+        self.0.online()?;
         topics.iter().try_for_each(|topic| self.0.0.topics.create(topic))
     }
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, LogError> {
+        self.0.online()?;
         names.iter().map(|name| Ok(self.0.0.topics.get(name)?.describe(name))).collect()
     }
 
     fn list_topics(&self) -> Result<Vec<String>, LogError> {
+        self.0.online()?;
         Ok(self.0.0.topics.names())
     }
 
     fn delete_topics(&self, names: &[&str]) -> Result<(), LogError> {
+        self.0.online()?;
         for name in names {
             self.0.0.topics.delete(name)?;
             self.0.0.forget_positions(name);
@@ -31,6 +35,7 @@ impl Admin for MemoryAdmin {
     }
 
     fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
+        self.0.online()?;
         let deleted = before.iter().map(|(partition, offset)| self.0.0.topics.partition(partition)?.delete_before(*offset)).collect();
         self.0.0.signal.ring();
         deleted

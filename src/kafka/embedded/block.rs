@@ -72,6 +72,12 @@ impl Block {
         self.latest = self.latest.max(timestamp);
         true
     }
+    /// Fills an offset with nothing, for a marker. There must be room.
+    pub(super) fn skip(&mut self) {
+        let (start, headers) = (length(self.bytes.len()), Headers::default());
+        // The time is one that no search finds.
+        self.entries.push(Entry { timestamp: Timestamp::from_millis(i64::MIN), start, key: NULL, value: NULL, headers });
+    }
     /// The records from an offset on; all of them if the block begins later.
     pub(super) fn from(&self, offset: i64) -> impl Iterator<Item = Stored<'_>> {
         let skipped = usize::try_from(offset - self.base).unwrap_or(0);

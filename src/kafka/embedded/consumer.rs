@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::MemoryLog;
-use super::block::Block;
-use super::partition::Partition;
+use super::partition::{Partition, Window};
 use crate::kafka::{Consumer, FetchLimit, Fetched, Isolation, LogError};
 use crate::record::{RawRecord, Timestamp, TopicPartition};
 
 /// What else ends a `poll`, beside records.
 pub(super) trait Alarm: Send {
     fn is_due(&self) -> bool;
+
+    /// The consumer is alive: it polls.
+    fn polled(&self, now: Timestamp);
 }
 
 /// Nothing but records.
@@ -23,16 +25,19 @@ impl Alarm for NoAlarm {
     fn is_due(&self) -> bool {
         false
     }
+
+    fn polled(&self, _now: Timestamp) {}
 }
 
 /// A consumer, in a group or not.
 #[derive(Debug)]
 pub(super) struct MemoryConsumer<A> {
     log: MemoryLog,
+    pub(super) isolation: Isolation,
     pub(super) alarm: A,
     reads: BTreeMap<TopicPartition, Reading>,
-    /// Blocks of the fetch under way; kept for its capacity.
-    taken: Vec<Arc<Block>>,
+    /// What the fetch under way works on; kept for its capacity.
+    window: Window,
 }
 
 #[derive(Debug)]
@@ -43,12 +48,12 @@ struct Reading {
 }
 
 impl<A: Alarm> MemoryConsumer<A> {
-    pub(super) fn new(log: MemoryLog, alarm: A) -> Self {
-        MemoryConsumer { log, alarm, reads: BTreeMap::new(), taken: Vec::new() }
+    pub(super) fn new(log: MemoryLog, isolation: Isolation, alarm: A) -> Self {
+        MemoryConsumer { log, isolation, alarm, reads: BTreeMap::new(), window: Window::default() }
     }
 
     fn is_ready(&self) -> bool {
-        self.reads.values().any(Reading::has_news) || self.alarm.is_due()
+        self.reads.values().any(|reading| reading.has_news(self.isolation)) || self.alarm.is_due()
     }
 
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<(), LogError> {
@@ -56,29 +61,38 @@ impl<A: Alarm> MemoryConsumer<A> {
     }
 
     fn each<T>(&self, partitions: &[TopicPartition], ask: impl Fn(&Partition) -> Result<T, LogError>) -> Result<Vec<T>, LogError> {
+        self.log.online()?;
         partitions.iter().map(|partition| ask(&*self.log.0.topics.partition(partition)?)).collect()
     }
 }
 
 impl Reading {
-    fn has_news(&self) -> bool {
-        !self.paused && self.partition.has_news(self.position)
+    fn has_news(&self, isolation: Isolation) -> bool {
+        !self.paused && self.partition.has_news(self.position, isolation)
     }
 
-    /// Visits blocks up to the limit and moves the position along.
-    fn visit(&mut self, blocks: &[Arc<Block>], limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) {
+    /// Visits a window up to the limit and the end, and moves the position along: past what is visited, and past what is not seen.
+    fn visit(&mut self, window: &Window, end: i64, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) {
         let TopicPartition { topic, partition } = self.partition.name();
         let (mut records, mut bytes) = (0, 0);
-        for block in blocks {
-            for stored in block.from(self.position) {
-                bytes += stored.key.map_or(0, <[u8]>::len) + stored.value.map_or(0, <[u8]>::len);
-                if records == limit.records || (records > 0 && bytes > limit.bytes) {
-                    return;
+        let mut unseen = window.unseen.iter().peekable();
+        for block in &window.blocks {
+            while self.position < block.end() {
+                while let Some((_, past)) = unseen.next_if(|(start, _)| *start <= self.position) {
+                    self.position = self.position.max(*past);
                 }
-                let (key, value, timestamp, headers) = (stored.key, stored.value, stored.timestamp, stored.headers);
-                visit(RawRecord { topic, partition: *partition, offset: self.position, key, value, timestamp, headers });
-                records += 1;
-                self.position += 1;
+                let run = unseen.peek().map_or(end, |(start, _)| end.min(*start)) - self.position;
+                let Ok(run @ 1..) = usize::try_from(run) else { break };
+                for stored in block.from(self.position).take(run) {
+                    bytes += stored.key.map_or(0, <[u8]>::len) + stored.value.map_or(0, <[u8]>::len);
+                    if records == limit.records || (records > 0 && bytes > limit.bytes) {
+                        return;
+                    }
+                    let (key, value, timestamp, headers) = (stored.key, stored.value, stored.timestamp, stored.headers);
+                    visit(RawRecord { topic, partition: *partition, offset: self.position, key, value, timestamp, headers });
+                    records += 1;
+                    self.position += 1;
+                }
             }
         }
     }
@@ -126,31 +140,48 @@ impl<A: Alarm> Consumer for MemoryConsumer<A> {
     }
 
     fn poll(&mut self, timeout: Duration) -> Result<bool, LogError> {
-        Ok(self.log.0.signal.wait(timeout, || self.is_ready()))
+        self.log.online()?;
+        let shared = &self.log.0;
+        self.alarm.polled(shared.clock.now());
+        let mut left = timeout;
+        loop {
+            let due = shared.keep_time();
+            // Nobody rings when a time is over, so whoever waits looks for it.
+            let slice = due.map_or(left, |due| left.min(due));
+            if shared.signal.wait(slice, || self.is_ready()) {
+                return Ok(true);
+            }
+            left -= slice;
+            if left.is_zero() {
+                return Ok(false);
+            }
+        }
     }
 
     fn fetch(&mut self, partition: &TopicPartition, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) -> Result<Fetched, LogError> {
+        self.log.online()?;
         let reading = assigned(&mut self.reads, partition)?;
-        self.taken.clear();
-        let records = if reading.paused { 0 } else { limit.records };
-        let extent = reading.partition.blocks(reading.position, records, &mut self.taken)?;
-        if records > 0 {
-            reading.visit(&self.taken, limit, visit);
-        }
+        let limit = if reading.paused { FetchLimit { records: 0, ..limit } } else { limit };
+        self.window.blocks.clear();
+        self.window.unseen.clear();
+        let extent = reading.partition.window(reading.position, limit.records.max(1), self.isolation, &mut self.window)?;
+        reading.visit(&self.window, extent.end, limit, visit);
         // A block held on to could not be written any more.
-        self.taken.clear();
+        self.window.blocks.clear();
         Ok(Fetched { next_offset: reading.position, end: extent.end })
     }
 
     fn begin_offsets(&mut self, partitions: &[TopicPartition]) -> Result<Vec<i64>, LogError> {
-        self.each(partitions, |partition| Ok(partition.extent()?.begin))
+        self.each(partitions, |partition| Ok(partition.extent(Isolation::ReadUncommitted)?.begin))
     }
 
-    fn end_offsets(&mut self, partitions: &[TopicPartition], _isolation: Isolation) -> Result<Vec<i64>, LogError> {
-        self.each(partitions, |partition| Ok(partition.extent()?.end))
+    fn end_offsets(&mut self, partitions: &[TopicPartition], isolation: Isolation) -> Result<Vec<i64>, LogError> {
+        self.log.0.keep_time();
+        self.each(partitions, |partition| Ok(partition.extent(isolation)?.end))
     }
 
     fn offsets_for_times(&mut self, times: &[(TopicPartition, Timestamp)]) -> Result<Vec<Option<i64>>, LogError> {
-        times.iter().map(|(partition, time)| self.log.0.topics.partition(partition)?.first_since(*time)).collect()
+        self.log.online()?;
+        times.iter().map(|(partition, time)| self.log.0.topics.partition(partition)?.first_since(*time, self.isolation)).collect()
     }
 }

@@ -1,10 +1,14 @@
 //! One group: its members, who owns which task, and the positions committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use super::balance::{MemberNumber, share_out};
+use super::verdicts::WriterNumber;
 use crate::kafka::{GroupEvent, MemberToken, Position, TaskInputs};
-use crate::record::{TaskId, TopicPartition};
+use crate::record::{TaskId, Timestamp, TopicPartition, millis};
 
 /// A group as its coordinator knows it.
 #[derive(Debug, Default)]
@@ -15,6 +19,27 @@ pub(super) struct Coordinator {
     tasks: Vec<TaskInputs>,
     shares: BTreeMap<TaskId, Share>,
     positions: BTreeMap<TopicPartition, Position>,
+    /// Positions of transactions that this group has not seen the end of.
+    pending: BTreeMap<WriterNumber, BTreeMap<TopicPartition, Position>>,
+}
+
+/// Who wants to come in, and what is known of its life.
+#[derive(Clone, Debug)]
+pub(super) struct Applicant {
+    /// What its id begins with.
+    pub(super) name: String,
+    /// The name that outlives it.
+    pub(super) instance: Option<String>,
+    pub(super) session: Duration,
+    /// When it was heard of last, in milliseconds; it writes this itself.
+    pub(super) heard: Arc<AtomicI64>,
+}
+
+impl Applicant {
+    /// When it counts as dead unless it is heard of.
+    pub(super) fn deadline(&self) -> Timestamp {
+        Timestamp::from_millis(self.heard.load(Ordering::SeqCst).saturating_add(millis(self.session)))
+    }
 }
 
 /// A member, with what it has not been told yet. Kept as the difference to tell, not as a queue: what is overtaken before it was told is
@@ -22,6 +47,7 @@ pub(super) struct Coordinator {
 #[derive(Debug)]
 struct Member {
     token: MemberToken,
+    life: Applicant,
     assigned: BTreeSet<TaskId>,
     requested: BTreeSet<TaskId>,
     /// Thrown out; the tasks it had.
@@ -38,7 +64,7 @@ struct Share {
 
 impl Coordinator {
     /// Lets a member in; none if the others run other tasks.
-    pub(super) fn join(&mut self, name: &str, tasks: &[TaskInputs]) -> Option<(MemberNumber, MemberToken)> {
+    pub(super) fn join(&mut self, life: Applicant, tasks: &[TaskInputs]) -> Option<MemberToken> {
         if self.is_empty() && self.tasks != tasks {
             self.tasks = tasks.to_vec();
             self.shares = tasks.iter().map(|inputs| (inputs.task, Share::default())).collect();
@@ -47,28 +73,69 @@ impl Coordinator {
             return None;
         }
         self.joined += 1;
-        let token = MemberToken { member: format!("{name}-{}", self.joined).into(), generation: self.generation + 1 };
-        self.members
-            .insert(self.joined, Member { token: token.clone(), assigned: BTreeSet::new(), requested: BTreeSet::new(), lost: None });
+        let id = format!("{}-{}", life.name, self.joined).into();
+        if let Some(place) = self.place_of(&life) {
+            return Some(self.succeed(place, id, life));
+        }
+        let token = MemberToken { member: id, generation: self.generation + 1 };
+        self.members.insert(self.joined, Member::new(token.clone(), life));
         self.rebalance();
-        Some((self.joined, token))
+        Some(token)
     }
 
-    /// Lets a member go, with everything it has.
+    /// The number of a member by its id.
+    pub(super) fn number(&self, id: &str) -> Option<MemberNumber> {
+        self.members.iter().find(|(_, member)| &*member.token.member == id).map(|(number, _)| *number)
+    }
+
+    /// The place that is kept for an instance.
+    fn place_of(&self, life: &Applicant) -> Option<MemberNumber> {
+        let same = |member: &Member| member.lost.is_none() && life.instance.is_some() && member.life.instance == life.instance;
+        self.members.iter().find(|(_, member)| same(member)).map(|(number, _)| *number)
+    }
+
+    /// Puts a new member in the place of an instance's earlier one, which loses everything. Nothing moves, so the generation stays; but
+    /// what was to be released no longer has anybody who holds it.
+    fn succeed(&mut self, place: MemberNumber, id: Arc<str>, life: Applicant) -> MemberToken {
+        let token = MemberToken { member: id, generation: self.generation };
+        let mut earlier = self.members.insert(place, Member::new(token.clone(), life)).expect("just found");
+        let owned = self.owned(place);
+        earlier.lost = Some(owned.iter().filter(|task| !earlier.assigned.contains(task)).copied().collect());
+        // It goes by another number from now on, until it has been told.
+        self.members.insert(self.joined, earlier);
+        for task in owned {
+            self.share(task).requested = false;
+            self.member(place).assigned.insert(task);
+            self.settle(task);
+        }
+        token
+    }
+
+    /// Lets a member go, with everything it has. A place that belongs to an instance is kept until its session is over.
     pub(super) fn leave(&mut self, member: MemberNumber) {
+        if self.members.get(&member).is_some_and(|member| member.lost.is_none() && member.life.instance.is_some()) {
+            return;
+        }
         if self.members.remove(&member).is_some_and(|member| member.lost.is_none()) {
             self.disown(member);
             self.rebalance();
         }
     }
 
+    /// Expels whoever was silent for too long; when the next one may be.
+    pub(super) fn expire(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let alive = self.members.values().filter(|member| member.lost.is_none());
+        let (dead, alive): (Vec<_>, Vec<_>) = alive.map(|m| (m.life.deadline(), m.token.member.clone())).partition(|(at, _)| *at <= now);
+        for (_, id) in dead {
+            self.expel(&id);
+        }
+        alive.into_iter().map(|(deadline, _)| deadline).min()
+    }
+
     /// What happens to a member that was silent for too long: the others get its tasks, and it learns that when it asks. False if there is
     /// no such member.
     pub(super) fn expel(&mut self, id: &str) -> bool {
-        let Some((number, _)) = self.members.iter().find(|(_, member)| &*member.token.member == id && member.lost.is_none()) else {
-            return false;
-        };
-        let number = *number;
+        let Some(number) = self.number(id).filter(|number| self.members[number].lost.is_none()) else { return false };
         let owned = self.disown(number);
         let member = self.members.get_mut(&number).expect("just found");
         member.lost = Some(owned.into_iter().filter(|task| !member.assigned.contains(task)).collect());
@@ -116,12 +183,38 @@ impl Coordinator {
     /// Writes positions if the token is a member's, of the generation which that member has seen; tells whether it was. Ownership is not
     /// asked for, as in Kafka.
     pub(super) fn commit(&mut self, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> bool {
-        let is_members = || self.members.values().any(|member| member.lost.is_none() && member.token == *token);
-        let accepted = (self.is_empty() && *token == MemberToken::nobody()) || is_members();
+        let accepted = self.accepts(token);
         if accepted {
             self.positions.extend(positions.iter().cloned());
         }
         accepted
+    }
+
+    /// The same as part of a transaction, to be seen when that is committed.
+    pub(super) fn commit_later(&mut self, writer: WriterNumber, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> bool {
+        let accepted = self.accepts(token);
+        if accepted {
+            self.pending.entry(writer).or_default().extend(positions.iter().cloned());
+        }
+        accepted
+    }
+
+    /// Learns how a transaction came out.
+    pub(super) fn settle_positions(&mut self, writer: WriterNumber, committed: bool) {
+        let settled = self.pending.remove(&writer).unwrap_or_default();
+        if committed {
+            self.positions.extend(settled);
+        }
+    }
+
+    /// Whether a transaction without an end here holds a position of this partition.
+    pub(super) fn is_undecided(&self, partition: &TopicPartition) -> bool {
+        self.pending.values().any(|positions| positions.contains_key(partition))
+    }
+
+    fn accepts(&self, token: &MemberToken) -> bool {
+        let is_members = || self.members.values().any(|member| member.lost.is_none() && member.token == *token);
+        (self.is_empty() && *token == MemberToken::nobody()) || is_members()
     }
 
     pub(super) fn committed(&self, partition: &TopicPartition) -> Option<Position> {
@@ -130,7 +223,9 @@ impl Coordinator {
 
     /// Drops the positions in a topic that is no more.
     pub(super) fn forget(&mut self, topic: &str) {
-        self.positions.retain(|partition, _| &*partition.topic != topic);
+        let of_others = |partition: &TopicPartition| &*partition.topic != topic;
+        self.positions.retain(|partition, _| of_others(partition));
+        self.pending.values_mut().for_each(|positions| positions.retain(|partition, _| of_others(partition)));
     }
 
     fn is_empty(&self) -> bool {
@@ -139,9 +234,13 @@ impl Coordinator {
 
     /// Takes everything from a member that is no more; gives what it had.
     fn disown(&mut self, member: MemberNumber) -> Vec<TaskId> {
-        let owned: Vec<_> = self.shares.iter().filter(|(_, share)| share.owner == Some(member)).map(|(task, _)| *task).collect();
+        let owned = self.owned(member);
         owned.iter().for_each(|task| self.vacate(*task));
         owned
+    }
+
+    fn owned(&self, member: MemberNumber) -> Vec<TaskId> {
+        self.shares.iter().filter(|(_, share)| share.owner == Some(member)).map(|(task, _)| *task).collect()
     }
 
     fn rebalance(&mut self) {
@@ -197,6 +296,12 @@ impl Coordinator {
     }
 }
 
+impl Member {
+    fn new(token: MemberToken, life: Applicant) -> Self {
+        Member { token, life, assigned: BTreeSet::new(), requested: BTreeSet::new(), lost: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -238,8 +343,9 @@ mod tests {
             let nth = |n: usize| self.alive.keys().nth(n % self.alive.len().max(1)).copied();
             match step {
                 Step::Join => {
-                    let (number, _) = self.group.join("m", &self.tasks).expect("the same tasks");
-                    self.alive.insert(number, Dutiful::default());
+                    let life = Applicant { name: "m".to_owned(), instance: None, session: Duration::MAX, heard: Arc::default() };
+                    let token = self.group.join(life, &self.tasks).expect("the same tasks");
+                    self.alive.insert(self.group.number(&token.member).expect("joined"), Dutiful::default());
                 }
                 Step::Leave(n) => {
                     if let Some(number) = nth(n) {

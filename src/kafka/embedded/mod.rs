@@ -5,6 +5,7 @@ mod balance;
 mod block;
 mod consumer;
 mod coordinator;
+mod deadlines;
 mod member;
 mod partition;
 mod producer;
@@ -13,40 +14,109 @@ mod signal;
 mod tests;
 mod topic_config;
 mod topics;
+mod transactional;
+mod transactions;
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use self::admin::MemoryAdmin;
 use self::consumer::{MemoryConsumer, NoAlarm};
 use self::coordinator::Coordinator;
+use self::deadlines::Deadlines;
 use self::member::Membership;
 use self::producer::MemoryProducer;
 use self::signal::Signal;
 use self::topics::Topics;
-use super::{Admin, Connect, Consumer, Group, Isolation, LogError, Producer};
+use self::transactional::MemoryTransactions;
+use self::transactions::Transactions;
+pub use self::transactions::{MarkerPlace, PendingMarker};
+use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, Producer, TransactionalProducer};
 use crate::clock::Clock;
+use crate::record::Timestamp;
 
 /// A log in this process, gone when its last handle is. Handles are cheap to clone and share one log.
 ///
-/// It keeps everything until it is deleted: retention and compaction do not run. Every append is acknowledged at once and nothing is
-/// ever undecided, so both [`Isolation`]s see the same. It draws no lots and reads no other clock than the one it is given: the same
-/// calls give the same log.
+/// It keeps everything until it is deleted: retention and compaction do not run. Every append is acknowledged at once. It draws no lots and
+/// reads no other clock than the one it is given: the same calls give the same log. Time-outs of transactions and of members are noticed by
+/// whoever calls next; a member that polls is alive.
+///
+/// For simulations it can be made to do what a cluster does at its worst: [`hold_markers`](Self::hold_markers) between a commit and
+/// its readers, [`lose_next_commit`](Self::lose_next_commit), [`expel`](Self::expel) a member, and [`cut_off`](Self::cut_off) a process.
 #[derive(Clone)]
-pub struct MemoryLog(Arc<Shared>);
+pub struct MemoryLog(Arc<Shared>, Arc<AtomicBool>);
 
 struct Shared {
     clock: Arc<dyn Clock>,
     topics: Topics,
     groups: Mutex<BTreeMap<String, Coordinator>>,
+    transactions: Transactions,
+    deadlines: Deadlines,
+    losses: Mutex<BTreeMap<String, LostCommit>>,
     signal: Signal,
+}
+
+/// What is lost of a commit whose producer gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostCommit {
+    /// The request: the transaction stays open.
+    Request,
+    /// The answer: the transaction is committed.
+    Answer,
 }
 
 impl MemoryLog {
     /// An empty log that takes the time from `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        MemoryLog(Arc::new(Shared { clock, topics: Topics::default(), groups: Mutex::default(), signal: Signal::default() }))
+        let (topics, groups, transactions) = (Topics::default(), Mutex::default(), Transactions::default());
+        let (deadlines, losses, signal) = (Deadlines::default(), Mutex::default(), Signal::default());
+        MemoryLog(Arc::new(Shared { clock, topics, groups, transactions, deadlines, losses, signal }), Arc::default())
+    }
+
+    /// Another handle to the same log, whose clients can be [cut off](Self::cut_off) apart from all others: as it were the log seen by one process.
+    pub fn line(&self) -> MemoryLog {
+        MemoryLog(self.0.clone(), Arc::default())
+    }
+
+    /// Cuts this handle, its clones and all clients opened through them off for good, as if their process were killed: every call of
+    /// theirs fails, their members do not leave their groups, and their transactions stay open.
+    pub fn cut_off(&self) {
+        self.1.store(true, Ordering::SeqCst);
+        self.0.signal.ring();
+    }
+
+    /// Whether transactions decided from now on keep their markers back, until [`write_next_marker`](Self::write_next_marker) writes them or
+    /// the next transaction or producer of the same id needs them written. Taking it back writes all that wait.
+    pub fn hold_markers(&self, held: bool) {
+        self.0.transactions.hold(&self.0, held);
+        self.0.signal.ring();
+    }
+
+    /// The markers that wait, in the order in which they would be written: by decision, and of one transaction first the groups', then the
+    /// partitions'.
+    pub fn pending_markers(&self) -> Vec<PendingMarker> {
+        self.0.transactions.pending()
+    }
+
+    /// Writes the first of the markers that wait; false if none does.
+    pub fn write_next_marker(&self) -> bool {
+        self.write_marker(0)
+    }
+
+    /// Writes any of the markers that wait, by its place in [`pending_markers`](Self::pending_markers); false if there is no such.
+    pub fn write_marker(&self, nth: usize) -> bool {
+        let written = self.0.transactions.write_marker(&self.0, nth);
+        self.0.signal.ring();
+        written
+    }
+
+    /// Lets the next commit of a transactional id end in [`LogError::CommitUnknown`].
+    pub fn lose_next_commit(&self, transactional_id: &str, lost: LostCommit) {
+        lock(&self.0.losses).insert(transactional_id.to_owned(), lost);
     }
 
     /// Bytes of all records it holds, their headers aside.
@@ -73,26 +143,62 @@ impl Shared {
         act(groups.get_mut(name).expect("just made"))
     }
 
+    /// Ends what was open or silent for too long; says how long to wait before this is due again, if ever.
+    fn keep_time(&self) -> Option<Duration> {
+        if !self.deadlines.any() {
+            return None;
+        }
+        let now = self.clock.now();
+        if self.deadlines.take_due(now) {
+            self.transactions.expire(self, now);
+            self.expire_members(now);
+            self.signal.ring();
+        }
+        self.deadlines.slice(now)
+    }
+
+    fn expire_members(&self, now: Timestamp) {
+        for group in lock(&self.groups).values_mut() {
+            group.expire(now).into_iter().for_each(|deadline| self.deadlines.add(deadline));
+        }
+    }
+
+    /// The loss that was ordered for a commit of this id.
+    fn take_loss(&self, id: &str) -> Option<LostCommit> {
+        lock(&self.losses).remove(id)
+    }
+
     fn forget_positions(&self, topic: &str) {
         lock(&self.groups).values_mut().for_each(|group| group.forget(topic));
     }
 }
 
+impl MemoryLog {
+    /// Refuses clients that are cut off.
+    fn online(&self) -> Result<(), LogError> {
+        if self.1.load(Ordering::Relaxed) { Err(LogError::CutOff) } else { Ok(()) }
+    }
+}
+
 impl Connect for MemoryLog {
-    fn consumer(&self, _isolation: Isolation) -> Result<Box<dyn Consumer>, LogError> {
-        Ok(Box::new(MemoryConsumer::new(self.clone(), NoAlarm)))
+    fn consumer(&self, isolation: Isolation) -> Result<Box<dyn Consumer>, LogError> {
+        Ok(Box::new(MemoryConsumer::new(self.clone(), isolation, NoAlarm)))
     }
 
     fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
         Ok(Box::new(MemoryProducer::new(self.clone())))
     }
 
+    fn transactional_producer(&self, id: &str, timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
+        Ok(Box::new(MemoryTransactions::new(self.clone(), id, timeout)))
+    }
+
     fn admin(&self) -> Result<Box<dyn Admin>, LogError> {
         Ok(Box::new(MemoryAdmin(self.clone())))
     }
 
-    fn member(&self, group: &str, name: &str, _isolation: Isolation) -> Result<Box<dyn Group>, LogError> {
-        Ok(Box::new(MemoryConsumer::new(self.clone(), Membership::new(self.clone(), group, name))))
+    fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
+        Ok(Box::new(MemoryConsumer::new(self.clone(), options.isolation, Membership::new(self.clone(), options))))
     }
 }
 

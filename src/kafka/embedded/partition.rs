@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::block::{Block, size};
 use super::lock;
-use crate::kafka::{LogError, Outgoing};
+use super::verdicts::{Span, Verdicts, WriterNumber};
+use crate::kafka::{Isolation, LogError, Outgoing};
 use crate::record::{Timestamp, TopicPartition};
 
 /// A partition, shared by all who read and write it.
@@ -24,13 +25,23 @@ struct Log {
     begin: i64,
     end: i64,
     deleted: bool,
+    verdicts: Verdicts,
 }
 
-/// What a partition holds.
+/// What a partition holds for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) begin: i64,
+    /// The high watermark, or the last stable offset.
     pub(super) end: i64,
+}
+
+/// What a fetch works on.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    pub(super) blocks: Vec<Arc<Block>>,
+    /// Offsets in it that the reader passes over, in order.
+    pub(super) unseen: Vec<Span>,
 }
 
 impl Partition {
@@ -44,42 +55,56 @@ impl Partition {
 
     /// Writes records behind the last one; gives the offset of the last of them. `stamp` replaces their own times.
     pub(super) fn append(&self, records: &[Outgoing<'_>], stamp: Option<Timestamp>) -> Result<i64, LogError> {
-        let mut log = self.open()?;
-        let mut rest = records;
-        while let Some(first) = rest.first() {
-            let block = log.writable(size(first));
-            let taken = rest.iter().take_while(|record| block.take(record, stamp)).count();
-            let end = block.end();
-            log.end = end;
-            rest = &rest[taken..];
-        }
-        Ok(log.end - 1)
+        self.open()?.append(records, stamp)
     }
 
-    /// The blocks that hold the next `records` records from an offset on.
-    pub(super) fn blocks(&self, from: i64, records: usize, into: &mut Vec<Arc<Block>>) -> Result<Extent, LogError> {
+    /// The same as part of a transaction.
+    pub(super) fn append_in(&self, writer: WriterNumber, records: &[Outgoing<'_>], stamp: Option<Timestamp>) -> Result<i64, LogError> {
+        let mut log = self.open()?;
+        let start = log.end;
+        let last = log.append(records, stamp)?;
+        log.verdicts.wrote(writer, (start, last + 1));
+        Ok(last)
+    }
+
+    /// Writes the marker that ends a transaction here. Nothing to do in a partition that is no more.
+    pub(super) fn mark(&self, writer: WriterNumber, committed: bool) {
+        let Ok(mut log) = self.open() else { return };
+        let marker = log.end;
+        let block = log.writable(0);
+        block.skip();
+        log.end = marker + 1;
+        log.verdicts.end(writer, marker, committed);
+    }
+
+    /// The blocks that hold the next `records` offsets, and what a reader passes over in them.
+    pub(super) fn window(&self, from: i64, records: usize, isolation: Isolation, window: &mut Window) -> Result<Extent, LogError> {
         let log = self.open()?;
-        let extent = self.within(&log, from)?;
+        self.within(&log, from)?;
         let first = log.blocks.partition_point(|block| block.end() <= from);
         let wanted = from.saturating_add(i64::try_from(records).unwrap_or(i64::MAX));
-        into.extend(log.blocks.range(first..).take_while(|block| block.base() < wanted).cloned());
+        window.blocks.extend(log.blocks.range(first..).take_while(|block| block.base() < wanted).cloned());
+        let extent = log.extent(isolation);
+        let to = window.blocks.last().map_or(from, |block| block.end().min(extent.end)).max(from);
+        log.verdicts.unseen((from, to), isolation, &mut window.unseen);
         Ok(extent)
     }
 
     /// Whether a reader at this position has something to be told: records, or that its position is no good.
-    pub(super) fn has_news(&self, position: i64) -> bool {
+    pub(super) fn has_news(&self, position: i64, isolation: Isolation) -> bool {
         let log = lock(&self.log);
-        log.deleted || position != log.end
+        log.deleted || position < log.extent(isolation).end || position > log.end
     }
 
-    pub(super) fn extent(&self) -> Result<Extent, LogError> {
-        self.open().map(|log| log.extent())
+    pub(super) fn extent(&self, isolation: Isolation) -> Result<Extent, LogError> {
+        self.open().map(|log| log.extent(isolation))
     }
 
-    /// The first offset whose record is not older than `time`.
-    pub(super) fn first_since(&self, time: Timestamp) -> Result<Option<i64>, LogError> {
+    /// The first offset whose record is not older than `time`. Records that do not count are found too, as in Kafka.
+    pub(super) fn first_since(&self, time: Timestamp, isolation: Isolation) -> Result<Option<i64>, LogError> {
         let log = self.open()?;
-        Ok(log.blocks.iter().find_map(|block| block.first_since(time, log.begin)))
+        let found = log.blocks.iter().find_map(|block| block.first_since(time, log.begin));
+        Ok(found.filter(|offset| *offset < log.extent(isolation).end))
     }
 
     /// Forgets the records below an offset; gives the first one left.
@@ -91,6 +116,7 @@ impl Partition {
         let begin = log.begin;
         let gone = log.blocks.partition_point(|block| block.end() <= begin);
         log.blocks.drain(..gone);
+        log.verdicts.forget_before(begin);
         Ok(begin)
     }
 
@@ -109,18 +135,32 @@ impl Partition {
         if log.deleted { Err(LogError::UnknownTopic(self.name.topic.clone())) } else { Ok(log) }
     }
 
-    fn within(&self, log: &Log, offset: i64) -> Result<Extent, LogError> {
-        let Extent { begin, end } = log.extent();
+    fn within(&self, log: &Log, offset: i64) -> Result<(), LogError> {
+        let Extent { begin, end } = log.extent(Isolation::ReadUncommitted);
         if (begin..=end).contains(&offset) {
-            return Ok(Extent { begin, end });
+            return Ok(());
         }
         Err(LogError::OffsetOutOfRange { partition: self.name.clone(), offset, begin, end })
     }
 }
 
 impl Log {
-    fn extent(&self) -> Extent {
-        Extent { begin: self.begin, end: self.end }
+    fn extent(&self, isolation: Isolation) -> Extent {
+        let undecided = if isolation == Isolation::ReadCommitted { self.verdicts.first_open() } else { None };
+        // Deletion may have gone past the first undecided record.
+        Extent { begin: self.begin, end: undecided.map_or(self.end, |first| first.max(self.begin)) }
+    }
+
+    fn append(&mut self, records: &[Outgoing<'_>], stamp: Option<Timestamp>) -> Result<i64, LogError> {
+        let mut rest = records;
+        while let Some(first) = rest.first() {
+            let block = self.writable(size(first));
+            let taken = rest.iter().take_while(|record| block.take(record, stamp)).count();
+            let end = block.end();
+            self.end = end;
+            rest = &rest[taken..];
+        }
+        Ok(self.end - 1)
     }
 
     /// A block at the end that nobody reads and that takes a record of `bytes`.
@@ -147,16 +187,21 @@ mod tests {
         }
     }
 
+    fn window(partition: &Partition, from: i64, records: usize) -> Window {
+        let mut window = Window::default();
+        partition.window(from, records, Isolation::ReadCommitted, &mut window).expect("in range");
+        window
+    }
+
     #[test]
     fn a_block_being_read_is_not_written() {
         let partition = Partition::new(TopicPartition::new("t", 0));
         append(&partition, 1);
-        let mut held = Vec::new();
-        partition.blocks(0, 100, &mut held).expect("in range");
+        let held = window(&partition, 0, 100).blocks;
         append(&partition, 2);
         assert_eq!(held[0].end(), 10, "the reader sees what it took");
-        held.clear();
-        partition.blocks(0, 100, &mut held).expect("in range");
+        drop(held);
+        let held = window(&partition, 0, 100).blocks;
         assert_eq!(held.iter().map(|block| block.base()).collect::<Vec<_>>(), [0, 10], "and one new block is enough for the writer");
     }
 
@@ -168,9 +213,8 @@ mod tests {
         assert!(full > 1_000_000, "{full}");
         assert_eq!(partition.delete_before(9_999).expect("in range"), 9_999);
         assert!(partition.weight() < full / 3);
-        assert_eq!(partition.extent().expect("there"), Extent { begin: 9_999, end: 10_000 });
-        let mut held = Vec::new();
-        partition.blocks(9_999, 1, &mut held).expect("in range");
+        assert_eq!(partition.extent(Isolation::ReadCommitted).expect("there"), Extent { begin: 9_999, end: 10_000 });
+        let held = window(&partition, 9_999, 1).blocks;
         assert_eq!(held[0].from(9_999).count(), 1);
     }
 }

@@ -7,21 +7,41 @@ use super::MemoryLog;
 use crate::kafka::{Flushed, LogError, Outgoing, Producer};
 use crate::record::TopicPartition;
 
-/// A producer. Remembers the highest offset of each partition until the next flush.
+/// A producer.
 #[derive(Debug)]
 pub(super) struct MemoryProducer {
     log: MemoryLog,
-    acked: BTreeMap<TopicPartition, i64>,
+    acked: Acked,
+}
+
+/// The highest offset of each partition since the last flush.
+#[derive(Debug, Default)]
+pub(super) struct Acked(BTreeMap<TopicPartition, i64>);
+
+impl Acked {
+    pub(super) fn note(&mut self, partition: &TopicPartition, last: i64) {
+        match self.0.get_mut(partition) {
+            Some(acked) => *acked = last,
+            None => {
+                self.0.insert(partition.clone(), last);
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Flushed {
+        Flushed { acked: std::mem::take(&mut self.0).into_iter().collect(), failed: Vec::new() }
+    }
 }
 
 impl MemoryProducer {
     pub(super) fn new(log: MemoryLog) -> Self {
-        MemoryProducer { log, acked: BTreeMap::new() }
+        MemoryProducer { log, acked: Acked::default() }
     }
 }
 
 impl Producer for MemoryProducer {
     fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
+        self.log.online()?;
         let shared = &self.log.0;
         let topic = shared.topics.get(&partition.topic)?;
         let log = topic.partition(partition)?;
@@ -32,20 +52,16 @@ impl Producer for MemoryProducer {
         topic.config.check(partition, records, now)?;
         let last = log.append(records, topic.config.stamp(now))?;
         shared.signal.ring();
-        match self.acked.get_mut(partition) {
-            Some(acked) => *acked = last,
-            None => {
-                self.acked.insert(partition.clone(), last);
-            }
-        }
+        self.acked.note(partition, last);
         Ok(())
     }
 
     fn flush(&mut self, _timeout: Duration) -> Flushed {
-        Flushed { acked: std::mem::take(&mut self.acked).into_iter().collect(), failed: Vec::new() }
+        self.acked.flush()
     }
 
     fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
+        self.log.online()?;
         Ok(self.log.0.topics.get(topic)?.count())
     }
 }
