@@ -6,12 +6,12 @@ use super::{Ground, PATIENCE, numbered, read_to_end};
 use crate::kafka::{Group, GroupEvent, Isolation, LogError, Position, TaskInputs};
 use crate::record::{TaskId, TopicPartition};
 
-fn member(ground: &Ground, name: &str) -> Box<dyn Group> {
+pub(super) fn member(ground: &Ground, name: &str) -> Box<dyn Group> {
     ground.log.member(&ground.name("g"), name, Isolation::ReadCommitted).expect("a member")
 }
 
 /// Makes a topic and one task for each of its partitions.
-fn tasks(ground: &Ground, partitions: i32) -> Vec<TaskInputs> {
+pub(super) fn tasks(ground: &Ground, partitions: i32) -> Vec<TaskInputs> {
     let task = |partition: TopicPartition| TaskInputs {
         task: TaskId { subtopology: 0, partition: partition.partition },
         partitions: vec![partition],
@@ -24,7 +24,7 @@ fn ids(tasks: &[TaskInputs]) -> Vec<TaskId> {
 }
 
 /// Polls `member`, and the others between whiles, until it has an event.
-fn event(member: &mut dyn Group, others: &mut [&mut dyn Group]) -> GroupEvent {
+pub(super) fn event(member: &mut dyn Group, others: &mut [&mut dyn Group]) -> GroupEvent {
     for _ in 0..100 {
         for other in others.iter_mut() {
             other.poll(Duration::ZERO).expect("polled");
@@ -37,7 +37,7 @@ fn event(member: &mut dyn Group, others: &mut [&mut dyn Group]) -> GroupEvent {
     panic!("no event came");
 }
 
-fn at(offset: i64) -> Position {
+pub(super) fn at(offset: i64) -> Position {
     Position { offset, metadata: format!("clock {offset}") }
 }
 

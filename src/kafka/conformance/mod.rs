@@ -6,6 +6,7 @@
 mod groups;
 mod reading;
 mod topics;
+mod transactions;
 mod writing;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::record::{Headers, Timestamp, TopicPartition};
 pub(super) use groups::*;
 pub(super) use reading::*;
 pub(super) use topics::*;
+pub(super) use transactions::*;
 pub(super) use writing::*;
 
 /// Makes a test of every check, each on what `$open` gives: an `Arc<dyn Connect>`.
@@ -34,7 +36,16 @@ macro_rules! port_conformance {
             a_visitor_may_write
             a_position_is_kept_with_its_metadata the_first_member_gets_everything a_second_member_gets_half_after_a_release
             who_leaves_gives_back_everything who_is_dropped_has_left a_stale_token_is_refused a_stranger_commits_only_to_an_empty_group
-            metadata_has_a_limit members_must_agree_about_the_tasks);
+            metadata_has_a_limit members_must_agree_about_the_tasks
+            a_partition_that_ends_in_a_commit_marker_is_read_to_its_end a_partition_that_ends_in_an_abort_marker_is_read_to_its_end
+            nothing_but_aborted_data_is_passed_over a_fetch_limit_counts_visible_records_only transactions_follow_each_other
+            two_transactions_mix_in_one_partition an_open_transaction_holds_back_what_comes_after_it
+            a_search_by_time_ends_at_the_last_stable_offset a_transaction_counts_in_all_partitions_or_in_none
+            records_deleted_under_an_open_transaction_hold_nobody_back a_new_producer_of_an_id_fences_the_older_one
+            a_zombie_can_neither_write_nor_commit_positions positions_appear_with_the_commit
+            positions_of_a_stale_token_spoil_the_transaction positions_sent_before_a_rebalance_are_committed_after_it
+            a_transaction_open_for_too_long_is_aborted a_dropped_producer_leaves_its_transaction_to_the_next_init
+            a_committed_transaction_is_seen_up_to_the_high_watermark steps_out_of_order_are_refused);
     };
     ($open:expr; $($check:ident)+) => {
         $(#[test] fn $check() {
