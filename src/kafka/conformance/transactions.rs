@@ -70,13 +70,13 @@ fn ends(ground: &Ground, partition: &TopicPartition) -> (i64, i64) {
 }
 
 /// Asks until the log has settled.
-fn eventually<T: PartialEq + std::fmt::Debug>(expected: &T, mut ask: impl FnMut() -> T) {
-    let mut asked = ask();
+fn eventually<T: PartialEq + std::fmt::Debug>(ground: &Ground, expected: &T, mut ask: impl FnMut() -> T) {
+    let (mut idle, mut asked) = (ground.consumer(), ask());
     for _ in 0..100 {
         if asked == *expected {
             return;
         }
-        std::thread::sleep(PATIENCE / 1000);
+        idle.poll(PATIENCE / 1000).expect("polled");
         asked = ask();
     }
     assert_eq!(asked, *expected);
@@ -143,7 +143,7 @@ pub(crate) fn a_fetch_limit_counts_visible_records_only(ground: &Ground) {
     transact(&mut *writer, partition, &["a"], true);
     transact(&mut *writer, partition, &["no"], false);
     transact(&mut *writer, partition, &["b", "c"], true);
-    eventually(&(10, 10), || ends(ground, partition));
+    eventually(ground, &(10, 10), || ends(ground, partition));
     let mut reader = reader(ground, partition, Isolation::ReadCommitted);
     let mut read = Vec::new();
     while reader.position(partition).expect("assigned") < 10 {
@@ -183,7 +183,7 @@ pub(crate) fn two_transactions_mix_in_one_partition(ground: &Ground) {
     ground.write(partition, &["plain"]);
     keeps.commit().expect("committed");
     let before_the_other = numbered(&[(0, "a")]);
-    eventually(&(1, 8), || ends(ground, partition));
+    eventually(ground, &(1, 8), || ends(ground, partition));
     assert_eq!(read_past(ground, partition, Isolation::ReadCommitted, 1), before_the_other, "up to what is undecided");
     drops.abort().expect("aborted");
     let read = read_past(ground, partition, Isolation::ReadCommitted, 9);
@@ -222,7 +222,7 @@ pub(crate) fn a_search_by_time_ends_at_the_last_stable_offset(ground: &Ground) {
     let mut sees_all = ground.log.consumer(Isolation::ReadUncommitted).expect("a consumer");
     assert_eq!(sees_all.offsets_for_times(&times).expect("asked"), [Some(0)]);
     writer.commit().expect("committed");
-    eventually(&vec![Some(0)], || ground.consumer().offsets_for_times(&times).expect("asked"));
+    eventually(ground, &vec![Some(0)], || ground.consumer().offsets_for_times(&times).expect("asked"));
 }
 
 pub(crate) fn a_transaction_counts_in_all_partitions_or_in_none(ground: &Ground) {
@@ -250,7 +250,7 @@ pub(crate) fn records_deleted_under_an_open_transaction_hold_nobody_back(ground:
     assert_eq!(ground.admin().delete_records(&[(partition.clone(), 2)]).expect("deleted"), [2]);
     assert_eq!(ends(ground, partition), (2, 3), "the last stable offset is not before the first one");
     writer.commit().expect("committed");
-    eventually(&(4, 4), || ends(ground, partition));
+    eventually(ground, &(4, 4), || ends(ground, partition));
     let mut rest = ground.consumer();
     rest.assign(&[(partition.clone(), 2)]).expect("there");
     assert_eq!(read_to_end(&mut *rest, partition).expect("read").0, numbered(&[(2, "c")]));
@@ -265,7 +265,7 @@ pub(crate) fn a_new_producer_of_an_id_fences_the_older_one(ground: &Ground) {
     put(&mut *old, partition, &["zombie"]);
     old.send_offsets(&ground.name("g"), &group.token(), &[(input.clone(), at(9))]).expect("sent");
     let mut new = producer(ground, "x");
-    eventually(&(2, 2), || ends(ground, partition));
+    eventually(ground, &(2, 2), || ends(ground, partition));
     let refused = old.commit();
     assert!(matches!(&refused, Err(error @ LogError::ProducerFenced(_)) if error.ends_producer()), "{refused:?}");
     assert!(matches!(old.abort(), Err(LogError::ProducerFenced(_))), "for good");
@@ -354,7 +354,7 @@ pub(crate) fn a_transaction_open_for_too_long_is_aborted(ground: &Ground) {
     let mut writer = producer_for(ground, "x", Duration::from_millis(300));
     writer.begin().expect("begun");
     put(&mut *writer, partition, &["late"]);
-    eventually(&(2, 2), || ends(ground, partition));
+    eventually(ground, &(2, 2), || ends(ground, partition));
     assert_eq!(read_past(ground, partition, Isolation::ReadCommitted, 2), []);
     let refused = writer.commit();
     assert!(matches!(refused, Err(LogError::TransactionTimedOut(_) | LogError::ProducerFenced(_))), "{refused:?}");
@@ -374,7 +374,7 @@ pub(crate) fn a_dropped_producer_leaves_its_transaction_to_the_next_init(ground:
     let _other = producer(ground, "y");
     assert_eq!(ends(ground, partition), (0, 1), "another id changes nothing");
     let _next = producer(ground, "x");
-    eventually(&(2, 2), || ends(ground, partition));
+    eventually(ground, &(2, 2), || ends(ground, partition));
     assert_eq!(read_past(ground, partition, Isolation::ReadCommitted, 2), []);
 }
 
