@@ -16,6 +16,7 @@ mod changelog;
 mod codec;
 mod context;
 mod control;
+mod expiring;
 mod key_schema;
 mod key_value;
 mod key_value_core;

@@ -6,18 +6,15 @@ use crate::error::StoreError;
 use crate::state::backend::Direction;
 use crate::state::cache::{Flushed, RowTime};
 use crate::state::context::WriteContext;
-use crate::state::control::Core;
-use crate::state::key_schema::{RowLayout, session_key, split_session_key};
-use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
+use crate::state::expiring::Expiring;
+use crate::state::key_schema::{RowLayout, session_key};
+use crate::state::open::OpenStore;
 use crate::state::retention::{Retention, segment_in, segments_between};
 use crate::state::rows::{Cached, GO_ON, Rows};
-use crate::state::session_rows::{SessionRows, end_of, index_key, parse, row_key, to_store_key};
+use crate::state::session_rows::{SessionRows, end_of, parse, row_key};
 
 /// One value per key and session.
-pub(crate) struct SessionCore {
-    cached: Cached<SessionRows>,
-    row: Vec<u8>,
-}
+pub(crate) type SessionCore = Expiring<SessionRows>;
 
 /// A row of a session store.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +43,7 @@ impl Search<'_> {
     }
 }
 
-impl SessionCore {
+impl Expiring<SessionRows> {
     pub(crate) fn open(mut how: OpenStore<'_>) -> Self {
         let retention = Retention::of(&how);
         let (budget, caching) = (how.environment.cache.clone(), how.spec.caching.unwrap_or(false));
@@ -54,7 +51,7 @@ impl SessionCore {
         let by_time = how.time_index.then_some(RowTime { layout: retention.layout, of: end_of });
         let mut below = SessionRows { rows: Rows::open(&mut how, None), retention };
         below.retention.look_for_newest(&mut below.rows.table);
-        SessionCore { cached: Cached::new(below, &budget, caching, extra, by_time), row: Vec::new() }
+        Self::over(Cached::new(below, &budget, caching, extra, by_time))
     }
     fn layout(&self) -> RowLayout {
         self.cached.below.retention.layout
@@ -87,27 +84,6 @@ impl SessionCore {
     pub(crate) fn end(&mut self, key: &[u8], start: i64, end: i64, cx: &WriteContext<'_>) -> Result<(), StoreError> {
         row_key(self.layout(), key, start, end, &mut self.row);
         self.cached.end(&self.row, cx)
-    }
-    /// Whether a record cache holds back what is written.
-    pub(crate) fn caching(&self) -> bool {
-        self.cached.caching()
-    }
-    /// A node will call `flush` at commit and forward what it gives.
-    pub(crate) fn listen(&mut self, sends_old: bool) {
-        self.cached.listen(sends_old);
-    }
-    /// Writes the cache through. Keys are session store keys: see `split_session_key`.
-    pub(crate) fn flush(&mut self) -> Result<Vec<Flushed>, StoreError> {
-        self.cached.flush()?;
-        Ok(self.cached.take_pending())
-    }
-    /// Keeps for the node that listens what a write of somebody else evicted.
-    pub(crate) fn keep_for_listener(&mut self, flushed: Vec<Flushed>) {
-        self.cached.keep_pending(flushed);
-    }
-    /// Writes refused as expired since the last call: dropped records.
-    pub(crate) fn take_expired_writes(&mut self) -> u64 {
-        self.cached.below.retention.take_refused()
     }
     /// Sessions of a key that end at `earliest_end` or later and start at `latest_start` or earlier.
     pub(crate) fn find(
@@ -334,51 +310,4 @@ fn segment_range(layout: RowLayout, segment: i64, wanted: &Search<'_>, from: i64
         None => upper.extend_from_slice(&(segment + 1).to_be_bytes()),
     }
     (lower, upper)
-}
-
-impl Core for SessionCore {
-    fn drain_changelog(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
-        self.cached.flush()?;
-        let layout = self.layout();
-        let to_key = move |row: &[u8], out: &mut Vec<u8>| to_store_key(layout, row, out);
-        self.cached.below.rows.drain(&to_key, sink)
-    }
-    fn uncommitted_bytes(&mut self) -> usize {
-        self.cached.uncommitted_bytes()
-    }
-    fn apply(&mut self, offset: Option<i64>) -> Result<(), StoreError> {
-        let below = &mut self.cached.below;
-        let bound = below.retention.take_drop_bound();
-        below.rows.table.apply(offset, bound.as_ref().map(<[u8; 8]>::as_slice))
-    }
-    fn abort(&mut self) {
-        self.cached.abort();
-        self.cached.below.retention.abort();
-    }
-    fn offset(&self) -> Option<i64> {
-        self.cached.below.rows.table.offset()
-    }
-    fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
-        self.cached.forget_cached();
-        let below = &mut self.cached.below;
-        for (_, _, end) in records.iter().filter_map(|record| split_session_key(record.key)) {
-            below.retention.observe(end);
-        }
-        let (layout, oldest) = (below.retention.layout, below.retention.oldest_visible());
-        below.rows.restore(records, next_offset, |bytes, _, row| {
-            let Some((key, start, end)) = split_session_key(bytes).filter(|(_, _, end)| *end >= oldest) else { return };
-            let mut out = Vec::new();
-            row_key(layout, key, start, end, &mut out);
-            row(out, false);
-            if let RowLayout::Indexed { interval } = layout {
-                row(index_key(interval, key, start, end), true);
-            }
-        })
-    }
-    fn approximate_rows(&self) -> usize {
-        self.cached.below.rows.table.approximate_rows()
-    }
-    fn take_expired_writes(&mut self) -> u64 {
-        SessionCore::take_expired_writes(self)
-    }
 }

@@ -3,7 +3,9 @@
 use crate::error::StoreError;
 use crate::record::Timestamp;
 use crate::state::cache::RowTime;
+use crate::state::expiring::Expires;
 use crate::state::key_schema::{RowLayout, session_key, split_session_key};
+use crate::state::open::{ChangelogRecord, ChangelogSink};
 use crate::state::retention::Retention;
 use crate::state::rows::{Below, Horizon, Rows};
 
@@ -107,4 +109,33 @@ pub(crate) fn to_store_key(layout: RowLayout, row: &[u8], out: &mut Vec<u8>) -> 
         session_key(key, start, end, out);
     }
     parts.is_some()
+}
+
+impl Expires for SessionRows {
+    fn parts(&self) -> (&Rows, &Retention) {
+        (&self.rows, &self.retention)
+    }
+    fn parts_mut(&mut self) -> (&mut Rows, &mut Retention) {
+        (&mut self.rows, &mut self.retention)
+    }
+    fn drain(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
+        let layout = self.retention.layout;
+        let to_key = move |row: &[u8], out: &mut Vec<u8>| to_store_key(layout, row, out);
+        self.rows.drain(&to_key, sink)
+    }
+    fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
+        for (_, _, end) in records.iter().filter_map(|record| split_session_key(record.key)) {
+            self.retention.observe(end);
+        }
+        let (layout, oldest) = (self.retention.layout, self.retention.oldest_visible());
+        self.rows.restore(records, next_offset, |bytes, _, row| {
+            let Some((key, start, end)) = split_session_key(bytes).filter(|(_, _, end)| *end >= oldest) else { return };
+            let mut out = Vec::new();
+            row_key(layout, key, start, end, &mut out);
+            row(out, false);
+            if let RowLayout::Indexed { interval } = layout {
+                row(index_key(interval, key, start, end), true);
+            }
+        })
+    }
 }

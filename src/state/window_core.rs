@@ -6,23 +6,19 @@ use crate::error::StoreError;
 use crate::state::backend::Direction;
 use crate::state::cache::{Flushed, RowTime};
 use crate::state::context::WriteContext;
-use crate::state::control::Core;
-use crate::state::key_schema::{RowLayout, split_window_key, window_key};
-use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
+use crate::state::expiring::Expiring;
+use crate::state::key_schema::{RowLayout, window_key};
+use crate::state::open::OpenStore;
 use crate::state::retention::{Retention, segment_in, segments_between};
 use crate::state::rows::{Cached, GO_ON, Rows};
 use crate::state::spec::{Dedup, StoreKind};
-use crate::state::window_rows::{WindowRows, index_prefix, index_row, parse, row_key, start_of, to_store_key};
+use crate::state::window_rows::{WindowRows, index_prefix, parse, start_of};
 
 /// From a row key up to, and without, another.
 type RowRange = (Vec<u8>, Vec<u8>);
 
 /// One value per key and window start; with duplicates, one per put.
-pub(crate) struct WindowCore {
-    pub(super) cached: Cached<WindowRows>,
-    /// The row key being looked up, kept to save the allocation.
-    row: Vec<u8>,
-}
+pub(crate) type WindowCore = Expiring<WindowRows>;
 
 /// A row of a window store.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +28,7 @@ pub(crate) struct WindowRow {
     pub(crate) value: Vec<u8>,
 }
 
-impl WindowCore {
+impl Expiring<WindowRows> {
     pub(crate) fn open(mut how: OpenStore<'_>) -> Self {
         let StoreKind::Window { duplicates, .. } = how.spec.kind else { unreachable!("a window store opens with a window spec") };
         let retention = Retention::of(&how);
@@ -42,7 +38,7 @@ impl WindowCore {
         let by_time = how.time_index.then_some(RowTime { layout: retention.layout, of: start_of });
         let mut below = WindowRows { rows, retention, duplicates, store_seq: 0, changelog_seq: 0 };
         below.retention.look_for_newest(&mut below.rows.table);
-        WindowCore { cached: Cached::new(below, &budget, caching, extra, by_time), row: Vec::new() }
+        Self::over(Cached::new(below, &budget, caching, extra, by_time))
     }
     /// Shows the row of a window. Among duplicates: the last one put, on the persistent layout; in memory none, as in Kafka Streams.
     pub(crate) fn read<R>(&mut self, key: &[u8], start: i64, f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
@@ -76,27 +72,6 @@ impl WindowCore {
     pub(crate) fn end(&mut self, key: &[u8], start: i64, cx: &WriteContext<'_>) -> Result<(), StoreError> {
         self.cached.below.row_key(key, start, 0, &mut self.row);
         self.cached.end(&self.row, cx)
-    }
-    /// Whether a record cache holds back what is written.
-    pub(crate) fn caching(&self) -> bool {
-        self.cached.caching()
-    }
-    /// A node will call `flush` at commit and forward what it gives.
-    pub(crate) fn listen(&mut self, sends_old: bool) {
-        self.cached.listen(sends_old);
-    }
-    /// Writes the cache through. Keys are window store keys: see `split_window_key`.
-    pub(crate) fn flush(&mut self) -> Result<Vec<Flushed>, StoreError> {
-        self.cached.flush()?;
-        Ok(self.cached.take_pending())
-    }
-    /// Keeps for the node that listens what a write of somebody else evicted.
-    pub(crate) fn keep_for_listener(&mut self, flushed: Vec<Flushed>) {
-        self.cached.keep_pending(flushed);
-    }
-    /// Writes refused as expired since the last call: dropped records.
-    pub(crate) fn take_expired_writes(&mut self) -> u64 {
-        self.cached.below.retention.take_refused()
     }
     /// Windows of one key with `from <= start <= to`.
     pub(crate) fn fetch(&mut self, key: &[u8], from: i64, to: i64, direction: Direction) -> Result<Vec<WindowRow>, StoreError> {
@@ -313,55 +288,3 @@ fn segment_range(layout: RowLayout, segment: i64, keys: (Option<&[u8]>, Option<&
 
 /// Rows by start and key: the outer none asks the table, the inner one is a deletion.
 type Dirty = std::collections::BTreeMap<(i64, Vec<u8>), Option<Option<Vec<u8>>>>;
-
-impl Core for WindowCore {
-    fn drain_changelog(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
-        self.cached.flush()?;
-        let (layout, duplicates) = (self.cached.below.layout(), self.cached.below.duplicates);
-        let to_key = move |row: &[u8], out: &mut Vec<u8>| {
-            to_store_key(layout, duplicates, row, out);
-            !out.is_empty()
-        };
-        self.cached.below.rows.drain(&to_key, sink)
-    }
-    fn uncommitted_bytes(&mut self) -> usize {
-        self.cached.uncommitted_bytes()
-    }
-    fn apply(&mut self, offset: Option<i64>) -> Result<(), StoreError> {
-        let below = &mut self.cached.below;
-        let bound = below.retention.take_drop_bound();
-        below.rows.table.apply(offset, bound.as_ref().map(<[u8; 8]>::as_slice))
-    }
-    fn abort(&mut self) {
-        self.cached.abort();
-        self.cached.below.retention.abort();
-    }
-    fn offset(&self) -> Option<i64> {
-        self.cached.below.rows.table.offset()
-    }
-    fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
-        self.cached.forget_cached();
-        let below = &mut self.cached.below;
-        for (_, start, seq) in records.iter().filter_map(|record| split_window_key(record.key)) {
-            below.retention.observe(start);
-            (below.store_seq, below.changelog_seq) = (below.store_seq.max(seq), below.changelog_seq.max(seq));
-        }
-        let (layout, duplicates, oldest) = (below.layout(), below.duplicates, below.retention.oldest_visible());
-        below.rows.restore(records, next_offset, |bytes, _, row| {
-            if let Some((key, start, seq)) = split_window_key(bytes).filter(|(_, start, _)| *start >= oldest) {
-                let mut out = Vec::new();
-                row_key(layout, duplicates, key, start, seq, &mut out);
-                row(out, false);
-                if let RowLayout::Indexed { interval } = layout {
-                    row(index_row(interval, key, start, seq), true);
-                }
-            }
-        })
-    }
-    fn approximate_rows(&self) -> usize {
-        self.cached.below.rows.table.approximate_rows()
-    }
-    fn take_expired_writes(&mut self) -> u64 {
-        WindowCore::take_expired_writes(self)
-    }
-}

@@ -9,10 +9,10 @@ use std::ops::Bound;
 
 use crate::error::StoreError;
 use crate::state::backend::Direction;
+use crate::state::expiring::Expiring;
 use crate::state::key_schema::RowLayout;
 use crate::state::order::SharedKey;
 use crate::state::rows::{Below, Cached, GO_ON};
-use crate::state::window_core::WindowCore;
 use crate::state::window_rows::{WindowRows, parse};
 
 /// Where a reader of one key's windows stands.
@@ -76,7 +76,7 @@ impl WindowCursor {
     }
 }
 
-impl WindowCore {
+impl Expiring<WindowRows> {
     /// Begins to read the windows of one key with `from <= start <= to`.
     pub(crate) fn cursor(&mut self, key: &[u8], from: i64, to: i64, direction: Direction) -> Result<WindowCursor, StoreError> {
         let (layout, duplicates) = (self.cached.below.layout(), self.cached.below.duplicates);

@@ -3,7 +3,9 @@
 use crate::error::StoreError;
 use crate::record::Timestamp;
 use crate::state::cache::RowTime;
+use crate::state::expiring::Expires;
 use crate::state::key_schema::{RowLayout, split_window_key, window_key};
+use crate::state::open::{ChangelogRecord, ChangelogSink};
 use crate::state::retention::Retention;
 use crate::state::rows::{Below, Horizon, Rows};
 
@@ -139,5 +141,39 @@ impl Below for WindowRows {
 pub(crate) fn to_store_key(layout: RowLayout, duplicates: bool, row: &[u8], out: &mut Vec<u8>) {
     if let Some((key, start, seq)) = parse(layout, duplicates, row) {
         window_key(key, start, seq, out);
+    }
+}
+
+impl Expires for WindowRows {
+    fn parts(&self) -> (&Rows, &Retention) {
+        (&self.rows, &self.retention)
+    }
+    fn parts_mut(&mut self) -> (&mut Rows, &mut Retention) {
+        (&mut self.rows, &mut self.retention)
+    }
+    fn drain(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
+        let (layout, duplicates) = (self.layout(), self.duplicates);
+        let to_key = move |row: &[u8], out: &mut Vec<u8>| {
+            to_store_key(layout, duplicates, row, out);
+            !out.is_empty()
+        };
+        self.rows.drain(&to_key, sink)
+    }
+    fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
+        for (_, start, seq) in records.iter().filter_map(|record| split_window_key(record.key)) {
+            self.retention.observe(start);
+            (self.store_seq, self.changelog_seq) = (self.store_seq.max(seq), self.changelog_seq.max(seq));
+        }
+        let (layout, duplicates, oldest) = (self.layout(), self.duplicates, self.retention.oldest_visible());
+        self.rows.restore(records, next_offset, |bytes, _, row| {
+            if let Some((key, start, seq)) = split_window_key(bytes).filter(|(_, start, _)| *start >= oldest) {
+                let mut out = Vec::new();
+                row_key(layout, duplicates, key, start, seq, &mut out);
+                row(out, false);
+                if let RowLayout::Indexed { interval } = layout {
+                    row(index_row(interval, key, start, seq), true);
+                }
+            }
+        })
     }
 }
