@@ -1,5 +1,8 @@
 //! The log in memory against the conformance suite of the ports, and what is its own: expulsion, accounting, threads.
 
+mod members;
+mod transactions;
+
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
