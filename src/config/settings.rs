@@ -30,6 +30,9 @@ pub struct Settings {
     pub repartition_purge_interval: Duration,
     /// How long a commit waits for acknowledgements before it counts them as failed. Default 9 s.
     pub send_timeout: Duration,
+    /// What the broker takes as metadata of one committed offset, its `offset.metadata.max.bytes`. Clocks are kept there; a topology
+    /// that needs more is refused at start. Default 4096, as the broker's.
+    pub offset_metadata_bytes: usize,
     /// Send every write to the changelog and not only the last of each key per commit. Default false.
     pub changelog_every_write: bool,
     /// How long a task with an empty input that is caught up waits for it before it goes on with the others. Default zero.
@@ -72,6 +75,7 @@ impl Settings {
             uncommitted_bytes: 64 << 20,
             repartition_purge_interval: Duration::from_secs(30),
             send_timeout: Duration::from_secs(9),
+            offset_metadata_bytes: 4096,
             changelog_every_write: false,
             max_task_idle: Duration::ZERO,
             max_future_skew: Duration::from_secs(3600),

@@ -10,6 +10,7 @@
 pub(crate) mod assignment;
 mod board;
 mod internal_topics;
+mod metadata_limit;
 mod plan;
 mod streams;
 pub(crate) mod task;

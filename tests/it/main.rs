@@ -16,3 +16,4 @@ mod conformance;
 mod page_views;
 mod runtime;
 mod surface;
+mod survival;

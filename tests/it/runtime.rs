@@ -226,6 +226,24 @@ fn a_clean_restart_in_the_middle_changes_no_window() {
     equals_the_batch(&again, &log, &expected(0..8000));
 }
 
+#[test]
+fn stops_at_any_moment_repeat_no_window_and_make_nothing_late() {
+    let log = log(&[("lines", 4), ("out", 1)]);
+    let mut settings = settings(1);
+    (settings.close_batch, settings.commit_interval) = (3, Duration::from_millis(5));
+    for part in 0..10 {
+        write(&log, "lines", (part * 800..(part + 1) * 800).map(disordered));
+        settings.threads = 1 + part as usize % 2;
+        let streams = Streams::start(&windowed_count(), settings.clone(), log.clone()).unwrap();
+        streams.wait_for(State::Running, SOON);
+        std::thread::sleep(Duration::from_millis(part as u64 * 7));
+        streams.stop(SOON).unwrap();
+        assert_eq!((streams.progress().late, streams.errors().len()), (0, 0), "part {part}");
+    }
+    let last = Streams::start(&windowed_count(), settings, log.clone()).unwrap();
+    equals_the_batch(&last, &log, &expected(0..8000));
+}
+
 /// Copies lines; `boom` makes it panic.
 fn fragile() -> Topology {
     let builder = StreamsBuilder::new();

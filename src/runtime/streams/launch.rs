@@ -11,10 +11,10 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Place};
 use crate::kafka::Connect;
 use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListener};
-use crate::runtime::internal_topics;
 use crate::runtime::plan::State;
 use crate::runtime::streams::Streams;
 use crate::runtime::thread::StreamThread;
+use crate::runtime::{internal_topics, metadata_limit};
 use crate::topology::Topology;
 
 /// How long a thread waits for records before it looks whether it shall end.
@@ -80,6 +80,7 @@ impl Launch {
         let Launch { topology, settings, log, clock, on_state, on_restore } = self;
         let settings = Arc::new(settings);
         let layout = internal_topics::prepare(&*log.admin()?, &topology, &settings.application_id)?;
+        metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
         let count = settings.threads.max(1);
         let board = Board::new(Arc::new(layout), count, on_state, on_restore);
         // All join before the first one runs, so that tasks are shared out once.

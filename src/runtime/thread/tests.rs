@@ -3,6 +3,7 @@
 mod bounded;
 mod rig;
 mod schedules;
+mod survival;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
