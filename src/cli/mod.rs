@@ -13,6 +13,7 @@ mod output;
 mod run;
 mod tail;
 mod terminal;
+mod whole_file;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

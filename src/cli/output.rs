@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::failure::UsageError;
+use super::whole_file::{WholeFile, cannot_write};
 use crate::topologies::windowed_counts::ResultRow;
 
 /// How rows are written.
@@ -79,49 +80,75 @@ impl ResultTable {
 /// Where the results of a running job go.
 pub(crate) struct ResultSink {
     format: OutputFormat,
-    out: Box<dyn Write>,
+    to: Target,
     /// Kept to the end for a job that has one; else each row is written as it comes.
     table: Option<ResultTable>,
+}
+
+enum Target {
+    /// Row by row, to what is called so.
+    Stream(BufWriter<Box<dyn Write>>, String),
+    /// At the end, all or nothing.
+    Whole(WholeFile),
 }
 
 impl ResultSink {
     /// The file, or standard output as CSV. With `ends`, rows come sorted at the end.
     pub(crate) fn open(path: Option<&Path>, ends: bool) -> Result<Self> {
-        let (format, out): (_, Box<dyn Write>) = match path {
-            None => (OutputFormat::Csv, Box::new(io::stdout())),
+        let format = path.map_or(Ok(OutputFormat::Csv), OutputFormat::of).map_err(UsageError)?;
+        let to = match path {
+            None => Target::Stream(BufWriter::new(Box::new(io::stdout())), "cannot write to standard output".to_owned()),
             Some(path) => {
-                let format = OutputFormat::of(path).map_err(UsageError)?;
-                (format, Box::new(File::create(path).with_context(|| format!("cannot write `{}`", path.display()))?))
+                let whole = WholeFile::reserve(path)?; // says why a file cannot be written, in either case
+                if ends { Target::Whole(whole) } else { Target::stream(path)? }
             }
         };
-        let mut sink = ResultSink { format, out: Box::new(BufWriter::new(out)), table: ends.then(ResultTable::default) };
+        let mut sink = ResultSink { format, to, table: ends.then(ResultTable::default) };
         if !ends {
-            sink.format.write_header(&mut sink.out)?;
+            sink.write(|format, out| format.write_header(out))?;
         }
         Ok(sink)
     }
 
-    pub(crate) fn take(&mut self, row: ResultRow) -> io::Result<()> {
+    pub(crate) fn take(&mut self, row: ResultRow) -> Result<()> {
         match &mut self.table {
             Some(table) => {
                 table.take(row);
                 Ok(())
             }
-            None => self.format.write_row(&row, &mut self.out),
+            None => self.write(|format, out| format.write_row(&row, out)),
         }
     }
 
-    /// What was taken so far is with the reader.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+    fn write(&mut self, write: impl FnOnce(OutputFormat, &mut dyn Write) -> io::Result<()>) -> Result<()> {
+        match &mut self.to {
+            Target::Stream(out, failure) => write(self.format, out).with_context(|| failure.clone()),
+            Target::Whole(_) => Ok(()),
+        }
     }
 
-    /// Writes what was kept to the end.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
-        if let Some(table) = &self.table {
-            table.write(self.format, &mut self.out)?;
+    /// What was written so far is with the reader.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.write(|_, out| out.flush())
+    }
+
+    /// Writes what was kept to the end. Gives the place of a file that is not the whole result, because the run is not `complete`.
+    pub(crate) fn finish(mut self, complete: bool) -> Result<Option<PathBuf>> {
+        let table = self.table.take();
+        let write = |format, out: &mut dyn Write| table.as_ref().map_or(Ok(()), |table| table.write(format, out));
+        if let Target::Whole(file) = self.to {
+            let place = file.write(complete, |out| write(self.format, out))?;
+            return Ok((!complete).then_some(place));
         }
-        self.out.flush()
+        self.write(|format, out| write(format, out).and_then(|()| out.flush()))?;
+        Ok(None)
+    }
+}
+
+impl Target {
+    fn stream(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| cannot_write(path))?;
+        Ok(Target::Stream(BufWriter::new(Box::new(file)), cannot_write(path)))
     }
 }
 
@@ -163,7 +190,7 @@ mod tests {
         for row in [row("b", 0, Some(1)), row("a", 0, Some(1)), row("a", 0, None)] {
             sink.take(row).unwrap();
         }
-        sink.finish().unwrap();
+        assert_eq!(sink.finish(true).unwrap(), None);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(path).unwrap();
         assert_eq!(text, "key,start,end,count\nb,0,10,1\na,0,10,1\na,0,10,\n");

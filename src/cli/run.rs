@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use highwater::kafka::{Connect, MemoryLog};
 use highwater::{Clock, Progress, SystemClock, Timestamp};
 
@@ -20,16 +20,18 @@ use crate::topologies::windowed_counts::BadRecords;
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let job = job::read(&args.job)?;
+    not_over_the_feed(args)?;
     let lines = open(args.feed.as_deref())?;
     if job.input.key.is_none() && job.group_by.is_none() {
         let text = format!("`{}` counts by the record key, and a fed line has none: add `key` to its `input`", args.job.display());
         return Err(UsageError(text).into());
     }
     let mut sink = ResultSink::open(args.output.as_deref(), args.until.is_some())?;
-    let interrupt = Interrupt::listen()?;
     let partitions = i32::from(args.partitions);
     let log = log_for(&job, partitions)?;
     let fed = load(&job, lines, &log, partitions)?;
+    // From here on Ctrl-C is a wish to end well. While the file is loaded there is nothing to lose, and it ends the process at once.
+    let interrupt = Interrupt::listen()?;
     let mut running = Running::start(&job, log, partitions, args.threads)?;
     if args.until.is_some() {
         running.declare_end()?; // the file is loaded: its end is the end, and what the topics hold now is all of it
@@ -37,16 +39,34 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let watched = watch(&mut running, &mut sink, &interrupt);
     let before = running.progress();
     running.stop()?;
-    watched?;
-    running.visit(&mut |row| Ok(sink.take(row)?), &mut |_| Ok(()))?; // what the last commit let out
-    sink.finish()?;
-    let text = summary(&job, &running, fed, before.watermark(), interrupt.asked());
+    let interrupted = !watched?;
+    running.visit(&mut |row| sink.take(row), &mut |_| Ok(()))?; // what the last commit let out
+    let complete = !(interrupted && args.until.is_some());
+    let left = sink.finish(complete)?;
+    let text = summary(&job, &running, fed, before.watermark(), interrupted);
     // The results own standard output where no file was named.
     match &args.output {
         Some(_) => io::stdout().write_all(text.as_bytes())?,
         None => io::stderr().write_all(text.as_bytes())?,
     }
-    Ok(())
+    if complete { Ok(()) } else { Err(cut_short(left.as_deref())) }
+}
+
+/// The error of a run that somebody ended before the end it was given.
+fn cut_short(left: Option<&Path>) -> anyhow::Error {
+    let place = left.map_or_else(String::new, |path| format!(": `{}` holds what was counted so far", path.display()));
+    anyhow!("interrupted before the end of the input, so this is not the whole result{place}")
+}
+
+/// A run that writes over what it reads would lose its input.
+fn not_over_the_feed(args: &RunArgs) -> Result<(), UsageError> {
+    let real = |path: &Option<PathBuf>| path.as_ref().and_then(|path| path.canonicalize().ok());
+    match (real(&args.feed), real(&args.output)) {
+        (Some(feed), Some(output)) if feed == output => {
+            Err(UsageError(format!("`--output` would overwrite the file of `--feed`, `{}`: name another one", output.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The lines to feed.
@@ -59,7 +79,11 @@ fn open(feed: Option<&Path>) -> Result<Box<dyn BufRead>> {
         .into()),
         Some(path) if path == Path::new("-") => Ok(Box::new(io::stdin().lock())),
         Some(path) => {
-            let file = File::open(path).map_err(|error| UsageError(format!("cannot read `{}`: {error}", path.display())))?;
+            let cannot = |why: &dyn std::fmt::Display| UsageError(format!("cannot read `{}`: {why}", path.display()));
+            let file = File::open(path).map_err(|error| cannot(&error))?;
+            if file.metadata().is_ok_and(|found| found.is_dir()) {
+                return Err(cannot(&"it is a folder; name a file in it").into());
+            }
             Ok(Box::new(BufReader::new(file)))
         }
     }
@@ -70,14 +94,14 @@ fn load(job: &WindowedCounts, lines: impl BufRead, log: &MemoryLog, partitions: 
     feed.load(lines, &mut *log.producer()?).context("the file cannot be loaded")
 }
 
-/// Until the job is over or somebody wants it to end.
-fn watch(running: &mut Running<'_>, sink: &mut ResultSink, interrupt: &Interrupt) -> Result<()> {
+/// Until the job is over or somebody wants it to end; tells whether it is over.
+fn watch(running: &mut Running<'_>, sink: &mut ResultSink, interrupt: &Interrupt) -> Result<bool> {
     loop {
         let over = running.is_over();
-        running.visit(&mut |row| Ok(sink.take(row)?), &mut |_| Ok(()))?;
+        running.visit(&mut |row| sink.take(row), &mut |_| Ok(()))?;
         sink.flush()?;
         if over || running.has_failed() || interrupt.asked() {
-            return Ok(());
+            return Ok(over);
         }
     }
 }

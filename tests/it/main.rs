@@ -10,6 +10,7 @@ mod bounded;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod cli_output;
 mod cli_run;
 #[allow(dead_code, reason = "the conformance runner uses what these tests do not")]
 mod conformance;
