@@ -89,7 +89,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Receive<K, V> for Aggregate<S,
         let old = if self.sends_old { before.clone() } else { None };
         let new = match self.step.apply(&key, value, before) {
             Ok(new) => new,
-            Err(error) => return cx.failed(&self.node, error),
+            Err(error) => return cx.failed(&self.node, meta, error),
         };
         let written = self.rows.put(new.as_ref(), timestamp, &cx.write_context(meta));
         let evicted = written.map_err(|error| cx.corrupt(&self.node, error))?;

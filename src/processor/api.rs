@@ -250,9 +250,12 @@ impl<K: Data, V: Data> Caller<K, V> {
     }
 
     /// The user's own error goes to the policy, a failure downstream stops the task.
-    fn settle(&self, (result, downstream): (Result<(), BoxError>, Flow), task: &mut TaskContext) -> Flow {
+    fn settle(&self, (result, downstream): (Result<(), BoxError>, Flow), meta: Option<&Meta>, task: &mut TaskContext) -> Flow {
         downstream?;
-        result.or_else(|error| task.failed(&self.node, error))
+        result.or_else(|error| match meta {
+            Some(meta) => task.failed(&self.node, meta, error),
+            None => task.failed_between_records(&self.node, error),
+        })
     }
 
     fn settle_init(&self, (result, downstream): (Result<(), BoxError>, Flow), task: &mut TaskContext) -> Flow {
@@ -282,7 +285,7 @@ where
         let record = Record { key, value, timestamp: meta.timestamp, headers: meta.headers.clone() };
         cx.record_clock.set_record(&cx.write_context(meta)); // stores that the processor writes to keep it in their caches
         let done = self.caller.call(cx, |cx| self.processor.process(record, cx));
-        self.caller.settle(done, cx)
+        self.caller.settle(done, Some(meta), cx)
     }
 }
 
@@ -296,7 +299,7 @@ where
     }
     fn punctuate(&mut self, schedule: ScheduleId, _: TimeKind, at: Timestamp, cx: &mut TaskContext) -> Flow {
         let done = self.caller.call(cx, |cx| self.processor.punctuate(Timer(schedule), at, cx));
-        self.caller.settle(done, cx)
+        self.caller.settle(done, None, cx)
     }
 }
 
@@ -321,7 +324,7 @@ where
         let record = FixedKeyRecord { key, value, timestamp: meta.timestamp, headers: meta.headers.clone() };
         cx.record_clock.set_record(&cx.write_context(meta)); // stores that the processor writes to keep it in their caches
         let done = self.caller.call(cx, |cx| self.processor.process(record, cx));
-        self.caller.settle(done, cx)
+        self.caller.settle(done, Some(meta), cx)
     }
 }
 

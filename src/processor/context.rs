@@ -167,6 +167,7 @@ impl TaskContext {
             partition: origin.partition,
             topic: origin.known.then_some(&origin.topic),
             headers: &meta.headers,
+            source: (origin.key.as_deref(), origin.value.as_deref()),
         }
     }
 
@@ -178,8 +179,8 @@ impl TaskContext {
             partition: context.partition,
             offset: context.offset,
             timestamp: context.timestamp,
-            key: None,
-            value: None,
+            key: context.source.0.clone(),
+            value: context.source.1.clone(),
             headers: context.headers.clone(),
         };
         let before = std::mem::replace(&mut self.origin, origin);
@@ -203,19 +204,27 @@ impl TaskContext {
 
     /// A user function failed: applies the node's policy, or the application's.
     #[cold]
-    pub(crate) fn failed(&mut self, node: &NodeInfo, error: impl Into<BoxError>) -> Flow {
+    /// `meta` is that of the record as the node was given it.
+    pub(crate) fn failed(&mut self, node: &NodeInfo, meta: &Meta, error: impl Into<BoxError>) -> Flow {
         let policy = node.on_error.clone().unwrap_or_else(|| self.policies.processing.clone());
-        self.apply(&policy, node, ErrorKind::Processing, error.into())
+        self.apply(&policy, node, Some(meta), ErrorKind::Processing, error.into())
+    }
+
+    /// The same in a punctuation, where there is no record.
+    #[cold]
+    pub(crate) fn failed_between_records(&mut self, node: &NodeInfo, error: impl Into<BoxError>) -> Flow {
+        let policy = node.on_error.clone().unwrap_or_else(|| self.policies.processing.clone());
+        self.apply(&policy, node, None, ErrorKind::Processing, error.into())
     }
 
     /// Bytes of a source record could not be decoded.
     #[cold]
     pub(crate) fn undecodable(&mut self, node: &NodeInfo, error: impl Into<BoxError>) -> Flow {
         let policy = node.on_error.clone().unwrap_or_else(|| self.policies.deserialization.clone());
-        self.apply(&policy, node, ErrorKind::Serde, error.into())
+        self.apply(&policy, node, None, ErrorKind::Serde, error.into())
     }
 
-    fn apply(&mut self, policy: &OnError, node: &NodeInfo, kind: ErrorKind, error: BoxError) -> Flow {
+    fn apply(&mut self, policy: &OnError, node: &NodeInfo, meta: Option<&Meta>, kind: ErrorKind, error: BoxError) -> Flow {
         match policy {
             OnError::Fail => Err(self.fatal(node, kind, error)),
             OnError::Skip => {
@@ -225,17 +234,27 @@ impl TaskContext {
             }
             OnError::DeadLetter(topic) => {
                 self.drop_record(1);
-                self.dead_letter(node, topic, &*error)
+                self.dead_letter(node, meta, topic, &*error)
             }
         }
     }
 
-    fn dead_letter(&mut self, node: &NodeInfo, topic: &str, error: &(dyn std::error::Error + Send + Sync + 'static)) -> Flow {
-        let headers = dead_letter::headers(self.policies.headers, &self.origin, &node.name, error, self.wall_clock);
+    /// Sends the source record to a dead letter topic. Kafka Streams gives it the timestamp and headers that the record had come
+    /// to have when it failed, and so does its family of headers; ours keeps those of the source.
+    fn dead_letter(
+        &mut self,
+        node: &NodeInfo,
+        meta: Option<&Meta>,
+        topic: &str,
+        error: &(dyn std::error::Error + Send + Sync + 'static),
+    ) -> Flow {
+        let as_failed = meta.filter(|_| self.policies.headers == DeadLetterHeaders::KafkaStreams);
+        let record = as_failed.map_or((&self.origin.headers, self.origin.timestamp), |meta| (&meta.headers, meta.timestamp));
+        let (own, timestamp) = (record.0.clone(), record.1);
+        let headers = dead_letter::headers(self.policies.headers, &self.origin, own, &node.name, error, self.wall_clock);
         let (key, value) = (self.origin.key.clone(), self.origin.value.clone());
         let target = key.as_deref().map_or(Target::Any, Target::ByKey);
-        let outgoing =
-            Outgoing { key: key.as_deref(), value: value.as_deref(), timestamp: self.origin.timestamp, headers: &headers, target };
+        let outgoing = Outgoing { key: key.as_deref(), value: value.as_deref(), timestamp, headers: &headers, target };
         let slot = self.output.topic(topic);
         self.output.send(slot, outgoing).map_err(|error| self.fatal(node, ErrorKind::Log, error))
     }

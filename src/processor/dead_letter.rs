@@ -1,6 +1,7 @@
 //! What a dead letter says about itself: provenance headers, in one of two families.
 //!
-//! The record keeps the source's key, value, timestamp and headers byte for byte; these headers are appended.
+//! The record keeps the source's key, value, timestamp and headers byte for byte (as Kafka Streams writes it: the timestamp and
+//! headers that it failed with); these headers are appended.
 
 use crate::config::DeadLetterHeaders;
 use crate::processor::context::Origin;
@@ -12,11 +13,11 @@ const TEXT_BYTES_MAX: usize = 4096;
 pub(crate) fn headers(
     family: DeadLetterHeaders,
     origin: &Origin,
+    mut headers: Headers,
     node: &str,
     error: &(dyn std::error::Error + Send + Sync + 'static),
     now: Timestamp,
 ) -> Headers {
-    let mut headers = origin.headers.clone();
     let message = cut(root(error).to_string());
     match family {
         DeadLetterHeaders::Native => {
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn a_megabyte_of_message_is_cut_at_a_character() {
         let error: crate::error::BoxError = "é".repeat(1 << 19).into();
-        let headers = headers(DeadLetterHeaders::Native, &Origin::default(), "n", &*error, Timestamp::from_millis(0));
+        let headers = headers(DeadLetterHeaders::Native, &Origin::default(), Headers::default(), "n", &*error, Timestamp::from_millis(0));
         let message = headers.last("__hw.dlq.message").expect("there is a message");
         assert!(message.len() <= TEXT_BYTES_MAX && std::str::from_utf8(message).is_ok());
     }

@@ -56,7 +56,7 @@ where
         }
         match (self.join)(&key, value, row) {
             Ok(joined) => self.next.receive(key, joined, meta, cx),
-            Err(error) => cx.failed(&self.node, error),
+            Err(error) => cx.failed(&self.node, meta, error),
         }
     }
 }

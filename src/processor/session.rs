@@ -84,7 +84,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> SessionAggrega
         let grew = session.start != session.end || session.start != meta.timestamp;
         let row = match self.merged(&key, &near) {
             Ok(row) => row,
-            Err(error) => return cx.failed(&self.node, error),
+            Err(error) => return cx.failed(&self.node, meta, error),
         };
         if grew {
             for (other, row) in near {
@@ -95,7 +95,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>, M: Merge<K, A>> SessionAggrega
         }
         let new = match self.step.apply(&key, value, row) {
             Ok(new) => new,
-            Err(error) => return cx.failed(&self.node, error),
+            Err(error) => return cx.failed(&self.node, meta, error),
         };
         self.write(session, new.as_ref(), meta, cx)?;
         self.forward(&key, session, Change { old: None, new }, cx)

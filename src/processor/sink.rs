@@ -177,7 +177,7 @@ impl<K: Data, T: Data> Codec<K, T> {
         let mut headers = meta.headers.clone();
         let (has_key, has_value) = match self.encode(topic, key, value, &mut headers) {
             Ok(has) => has,
-            Err(error) => return cx.failed(node, error),
+            Err(error) => return cx.failed(node, meta, error),
         };
         let target = match partition_by {
             Some(choose) => Target::Partition(choose(key, value, cx.output.partitions(slot))),

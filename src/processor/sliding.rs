@@ -212,7 +212,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> SlidingAggregate<S, K, V, A> {
         let old = if self.sends_old { before.clone() } else { None };
         let new = match self.step.apply(&arrival.key, arrival.value.clone(), before) {
             Ok(new) => new,
-            Err(error) => return cx.failed(&self.node, error),
+            Err(error) => return cx.failed(&self.node, arrival.meta, error),
         };
         self.put_and_forward(window, Change { old, new }, timestamp, arrival, cx)
     }

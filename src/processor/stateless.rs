@@ -19,7 +19,7 @@ impl<K, V, R: Verdict, F: Fn(&K, &V) -> R + Send + Sync> Receive<K, V> for Filte
         match (self.test)(&key, &value).verdict() {
             Ok(verdict) if verdict == self.keep => self.next.receive(key, value, meta, cx),
             Ok(_) => Ok(()),
-            Err(error) => cx.failed(&self.node, error),
+            Err(error) => cx.failed(&self.node, meta, error),
         }
     }
 }
@@ -46,7 +46,7 @@ impl<K, V, K2, V2, F: Fn(K, V) -> Result<(K2, V2), BoxError> + Send + Sync> Rece
     fn receive(&mut self, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Flow {
         match (self.apply)(key, value) {
             Ok((key, value)) => self.next.receive(key, value, meta, cx),
-            Err(error) => cx.failed(&self.node, error),
+            Err(error) => cx.failed(&self.node, meta, error),
         }
     }
 }
@@ -65,7 +65,7 @@ where
     fn receive(&mut self, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Flow {
         match (self.apply)(key, value) {
             Ok(records) => records.into_iter().try_for_each(|(key, value)| self.next.receive(key, value, meta, cx)),
-            Err(error) => cx.failed(&self.node, error),
+            Err(error) => cx.failed(&self.node, meta, error),
         }
     }
 }
@@ -76,10 +76,10 @@ pub(crate) struct ForEach<F> {
     pub(crate) node: NodeInfo,
 }
 impl<K, V, R: Outcome, F: Fn(&K, V) -> R + Send + Sync> Receive<K, V> for ForEach<F> {
-    fn receive(&mut self, key: K, value: V, _: &Meta, cx: &mut TaskContext) -> Flow {
+    fn receive(&mut self, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Flow {
         match (self.apply)(&key, value).outcome() {
             Ok(_) => Ok(()),
-            Err(error) => cx.failed(&self.node, error),
+            Err(error) => cx.failed(&self.node, meta, error),
         }
     }
 }
@@ -130,7 +130,7 @@ impl<K: Data, V: Data> Receive<K, V> for SplitNode<K, V> {
             match test.as_ref().map_or(Ok(true), |test| test(&key, &value)) {
                 Ok(true) => return child.receive(key, value, meta, cx),
                 Ok(false) => {}
-                Err(error) => return cx.failed(&self.node, error),
+                Err(error) => return cx.failed(&self.node, meta, error),
             }
         }
         Ok(())

@@ -51,7 +51,7 @@ impl<K: Data, V: Data> Receive<K, Change<V>> for Suppress<K, V> {
         if !self.bounded_final(cx) {
             self.release_until(self.observed.as_millis().saturating_sub(self.wait_ms(cx)), cx)?;
         }
-        self.mind_capacity(cx)
+        self.mind_capacity(meta, cx)
     }
 }
 
@@ -97,10 +97,10 @@ impl<K: Data, V: Data> Suppress<K, V> {
             || self.buffer.max_bytes.is_some_and(|most| self.rows.bytes() > most)
     }
 
-    fn mind_capacity(&mut self, cx: &mut TaskContext) -> Flow {
+    fn mind_capacity(&mut self, meta: &Meta, cx: &mut TaskContext) -> Flow {
         while self.is_over() {
             if self.buffer.when_full == WhenFull::ShutDown {
-                return cx.failed(&self.node, self.full()); // the update stays in the buffer, as in Kafka Streams
+                return cx.failed(&self.node, meta, self.full()); // the update stays in the buffer, as in Kafka Streams
             }
             match self.rows.pop_until(i64::MAX).map_err(|error| cx.corrupt(&self.node, error))? {
                 Some(held) => self.emit(held, cx)?,

@@ -84,7 +84,7 @@ where
     fn receive(&mut self, key: K, change: Change<V>, meta: &Meta, cx: &mut TaskContext) -> Flow {
         let (old, new) = match self.rows_of(&key, change) {
             Ok(rows) => rows,
-            Err(error) => return cx.failed(&self.node, error),
+            Err(error) => return cx.failed(&self.node, meta, error),
         };
         if self.is_filter && self.sends_old && old.is_none() && new.is_none() {
             return Ok(());

@@ -186,7 +186,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> TimeAggregate<S, K, V, A> {
         let old = if self.sends_old { before.clone() } else { None };
         let new = match self.step.apply(&key, value, before) {
             Ok(new) => new,
-            Err(error) => return cx.failed(&self.node, error),
+            Err(error) => return cx.failed(&self.node, meta, error),
         };
         let written = self.rows.put(window.start, new.as_ref(), timestamp, &cx.write_context(meta));
         let evicted = written.map_err(|error| cx.corrupt(&self.node, error))?;

@@ -39,6 +39,10 @@ impl<K: 'static, V: 'static> Codecs<K, V> {
         StoreError::Serde { store: self.store.to_string(), source }
     }
     /// Appends the key.
+    /// What was asked of the store cannot be.
+    pub(crate) fn refused(&self, why: String) -> StoreError {
+        StoreError::Backend { store: self.store.to_string(), source: why.into() }
+    }
     pub(crate) fn write_key(&self, key: &K, out: &mut Vec<u8>) -> Result<(), StoreError> {
         self.key.serialize(key, self.slot(Role::Key), &mut Headers::default(), out).map_err(|e| self.fault(e))
     }

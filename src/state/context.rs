@@ -13,6 +13,8 @@ pub(crate) struct WriteContext<'a> {
     /// None inside a punctuation.
     pub(crate) topic: Option<&'a Arc<str>>,
     pub(crate) headers: &'a Headers,
+    /// The source record's own bytes, if a dead letter may want them.
+    pub(crate) source: (Option<&'a [u8]>, Option<&'a [u8]>),
 }
 
 impl WriteContext<'_> {
@@ -24,6 +26,7 @@ impl WriteContext<'_> {
             partition: self.partition,
             topic: self.topic.cloned(),
             headers: self.headers.clone(),
+            source: (self.source.0.map(<[u8]>::to_vec), self.source.1.map(<[u8]>::to_vec)),
         }
     }
 }
@@ -36,12 +39,21 @@ pub(crate) struct RecordContext {
     pub(crate) partition: i32,
     pub(crate) topic: Option<Arc<str>>,
     pub(crate) headers: Headers,
+    /// Key and value of the source record; never written to a changelog.
+    pub(crate) source: (Option<Vec<u8>>, Option<Vec<u8>>),
 }
 
 impl Default for RecordContext {
     /// No record: what a row read into a cache has.
     fn default() -> Self {
-        RecordContext { timestamp: Timestamp::UNKNOWN, offset: -1, partition: -1, topic: None, headers: Headers::default() }
+        RecordContext {
+            timestamp: Timestamp::UNKNOWN,
+            offset: -1,
+            partition: -1,
+            topic: None,
+            headers: Headers::default(),
+            source: (None, None),
+        }
     }
 }
 
@@ -54,6 +66,7 @@ impl RecordContext {
             partition: self.partition,
             topic: self.topic.as_ref(),
             headers: &self.headers,
+            source: (self.source.0.as_deref(), self.source.1.as_deref()),
         }
     }
     /// What Kafka Streams reckons that it occupies: it decides what a small cache or buffer evicts.
@@ -94,7 +107,7 @@ impl RecordContext {
                 None => headers.add_null(name),
             }
         }
-        Some(RecordContext { timestamp, offset, partition, topic: Some(topic.into()), headers })
+        Some(RecordContext { timestamp, offset, partition, topic: Some(topic.into()), headers, source: (None, None) })
     }
 }
 
@@ -132,7 +145,14 @@ mod tests {
         let mut headers = Headers::default();
         headers.add("a", "1");
         headers.add_null("b");
-        let context = RecordContext { timestamp: Timestamp::from_millis(7), offset: 3, partition: 1, topic: Some("in".into()), headers };
+        let context = RecordContext {
+            timestamp: Timestamp::from_millis(7),
+            offset: 3,
+            partition: 1,
+            topic: Some("in".into()),
+            headers,
+            source: (None, None),
+        };
         let mut bytes = Vec::new();
         context.encode(&mut bytes);
         let mut input = bytes.as_slice();

@@ -120,6 +120,11 @@ impl<K: Data, V: Data> SessionStore<K, V> {
         self.write(&key, session, None)
     }
     fn write(&mut self, key: &[u8], session: SessionWindow, row: Option<&[u8]>) -> Result<()> {
+        if session.start > session.end || session.start < Timestamp::from_millis(0) {
+            let source =
+                format!("a session from {} to {}: it ends at its last record, and none is before the epoch", session.start, session.end);
+            return Err(self.0.codecs.refused(source));
+        }
         let mut core = lock(&self.0.core);
         let context = self.0.now.context(core.caching());
         let flushed = core.write(key, session.start.as_millis(), session.end.as_millis(), row, &context.lend())?;

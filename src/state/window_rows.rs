@@ -61,11 +61,15 @@ impl WindowRows {
         let mut log_key = Vec::new();
         window_key(key, start, self.changelog_seq, &mut log_key);
         self.rows.log_only(&log_key, value, at);
-        let Some(value) = value else { return Ok(true) };
-        self.store_seq = self.store_seq.wrapping_add(1) & 0x7FFF_FFFF;
+        // In memory a deletion, which deletes nothing here, moves time and can come too late all the same, as in Kafka Streams.
+        if value.is_none() && self.layout() != RowLayout::TimeFirst {
+            return Ok(true);
+        }
         if !self.retention.admits(start) {
             return Ok(false);
         }
+        let Some(value) = value else { return Ok(true) };
+        self.store_seq = self.store_seq.wrapping_add(1) & 0x7FFF_FFFF;
         let (mut row, seq) = (Vec::new(), self.store_seq);
         self.row_key(key, start, seq, &mut row);
         let at = self.rows.time_of(Some(value), at);

@@ -101,7 +101,7 @@ pub(super) fn core<C>(setup: &Setup, open: impl FnOnce(OpenStore<'_>) -> C) -> A
 
 /// The context of a record of topic `in` at this time and offset.
 pub(super) fn context(at: i64) -> RecordContext {
-    RecordContext { timestamp: Timestamp::from_millis(at), offset: at, partition: 0, topic: Some("in".into()), headers: Headers::default() }
+    RecordContext { timestamp: Timestamp::from_millis(at), offset: at, partition: 0, topic: Some("in".into()), ..RecordContext::default() }
 }
 
 /// Sets the record of what follows.
