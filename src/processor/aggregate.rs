@@ -86,7 +86,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Receive<K, V> for Aggregate<S,
         let stored = self.rows.get(&key).map_err(|error| cx.corrupt(&self.node, error))?;
         let timestamp = stored.as_ref().map_or(meta.timestamp, |row| row.timestamp.max(meta.timestamp));
         let before = stored.map(|row| row.value).or_else(|| self.step.initial());
-        let old = if self.sends_old { before.clone() } else { None };
+        let old = before.clone().filter(|before| self.sends_old && self.rows.is_row(before));
         let new = match self.step.apply(&key, value, before) {
             Ok(new) => new,
             Err(error) => return cx.failed(&self.node, meta, error),

@@ -37,6 +37,10 @@ impl<K: Data, V: Data> KeyValueRows<K, V> {
     pub(crate) fn caching(&self) -> bool {
         self.caching
     }
+    /// Whether the value is one, and not what its type writes as null.
+    pub(crate) fn is_row(&self, value: &V) -> bool {
+        !self.codecs.is_null(value)
+    }
     /// The row of a key. The key stays selected for `put`.
     pub(crate) fn get(&mut self, key: &K) -> Result<Option<Stamped<V>>> {
         self.key_bytes.clear();
@@ -133,6 +137,10 @@ impl<K: Data, V: Data> WindowRows<K, V> {
     }
     pub(crate) fn caching(&self) -> bool {
         self.caching
+    }
+    /// Whether the value is one, and not what its type writes as null.
+    pub(crate) fn is_row(&self, value: &V) -> bool {
+        !self.codecs.is_null(value)
     }
     /// Selects the key that the calls below speak of.
     pub(crate) fn select(&mut self, key: &K) -> Result<()> {

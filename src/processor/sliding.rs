@@ -209,7 +209,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> SlidingAggregate<S, K, V, A> {
         arrival.entered = true;
         let timestamp = row.as_ref().map_or(arrival.meta.timestamp, |row| row.timestamp.max(arrival.meta.timestamp));
         let before = row.map(|row| row.value).or_else(|| self.step.initial());
-        let old = if self.sends_old { before.clone() } else { None };
+        let old = before.clone().filter(|before| self.sends_old && self.rows.is_row(before));
         let new = match self.step.apply(&arrival.key, arrival.value.clone(), before) {
             Ok(new) => new,
             Err(error) => return cx.failed(&self.node, arrival.meta, error),

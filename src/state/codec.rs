@@ -38,11 +38,15 @@ impl<K: 'static, V: 'static> Codecs<K, V> {
     fn fault(&self, source: SerdeError) -> StoreError {
         StoreError::Serde { store: self.store.to_string(), source }
     }
-    /// Appends the key.
+    /// Whether the value is written as null, that is, not at all.
+    pub(crate) fn is_null(&self, value: &V) -> bool {
+        self.value.is_null(value)
+    }
     /// What was asked of the store cannot be.
     pub(crate) fn refused(&self, why: String) -> StoreError {
         StoreError::Backend { store: self.store.to_string(), source: why.into() }
     }
+    /// Appends the key.
     pub(crate) fn write_key(&self, key: &K, out: &mut Vec<u8>) -> Result<(), StoreError> {
         self.key.serialize(key, self.slot(Role::Key), &mut Headers::default(), out).map_err(|e| self.fault(e))
     }

@@ -77,7 +77,7 @@ impl Expiring<WindowRows> {
     pub(crate) fn fetch(&mut self, key: &[u8], from: i64, to: i64, direction: Direction) -> Result<Vec<WindowRow>, StoreError> {
         let mut found = Vec::new();
         self.visit_range((Some(key), Some(key)), (from, to), direction, usize::MAX, &mut found)?;
-        self.touch((Some(key), Some(key)), (from, to), direction)?;
+        self.touch_key(key, (from, to), direction)?;
         Ok(found)
     }
     /// Windows of several keys with `from <= start <= to`; an open bound is none. By segment, key, start; in memory by start, key.

@@ -107,9 +107,20 @@ impl Expiring<WindowRows> {
         cursor.next_row(&mut self.cached)
     }
 
-    /// A range was read: what a small cache holds of it has been used.
+    /// Windows of one key were read: what a small cache holds of them has been used.
+    pub(super) fn touch_key(&mut self, key: &[u8], span: (i64, i64), direction: Direction) -> Result<(), StoreError> {
+        if self.cached.holds_few() && self.cached.below.layout() == RowLayout::TimeFirst {
+            let (lower, upper) = ([span.0.max(0).to_be_bytes().as_slice(), key].concat(), up_to(Some(key), span.1));
+            self.cached.touch((Bound::Included(&lower), Bound::Excluded(&upper)), direction);
+            return Ok(());
+        }
+        self.touch((Some(key), Some(key)), span, direction)
+    }
+    /// The same of several keys.
     pub(super) fn touch(&mut self, keys: (Option<&[u8]>, Option<&[u8]>), span: (i64, i64), direction: Direction) -> Result<(), StoreError> {
-        if self.cached.holds_few() {
+        if self.cached.holds_few() && keys == (None, None) {
+            self.cached.touch((Bound::Unbounded, Bound::Unbounded), direction);
+        } else if self.cached.holds_few() {
             for (lower, upper) in self.cached_ranges(keys, span, direction)? {
                 self.cached.touch((Bound::Included(&lower), Bound::Excluded(&upper)), direction);
             }
@@ -130,7 +141,7 @@ impl Expiring<WindowRows> {
         let from = match (layout, layout.segment(from).zip(layout.segment(to))) {
             _ if !self.cached.caching() => return Ok(Vec::new()),
             _ if !self.cached.holds_few() => from,
-            (RowLayout::TimeFirst, _) => return Ok(vec![up_to(keys, span.1)]),
+            (RowLayout::TimeFirst, _) => return Ok(vec![(from_start(keys.0), up_to(keys.1, span.1))]),
             (_, Some((first, last))) if direction == Direction::Backward => layout.first_of(first.min(last)),
             _ => from,
         };
@@ -138,12 +149,15 @@ impl Expiring<WindowRows> {
     }
 }
 
-/// In time order: from the first key at the beginning to the last key at a time.
-fn up_to(keys: (Option<&[u8]>, Option<&[u8]>), to: i64) -> (Vec<u8>, Vec<u8>) {
-    let lower = [0i64.to_be_bytes().as_slice(), keys.0.unwrap_or_default()].concat();
-    let upper = match keys.1 {
+/// In time order: from a key at the beginning.
+fn from_start(key: Option<&[u8]>) -> Vec<u8> {
+    [0i64.to_be_bytes().as_slice(), key.unwrap_or_default()].concat()
+}
+
+/// In time order: to a key at a time.
+fn up_to(key: Option<&[u8]>, to: i64) -> Vec<u8> {
+    match key {
         Some(key) => [to.to_be_bytes().as_slice(), key, &[0]].concat(),
         None => to.saturating_add(1).to_be_bytes().to_vec(),
-    };
-    (lower, upper)
+    }
 }

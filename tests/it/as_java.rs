@@ -1,8 +1,9 @@
 //! Corners of Kafka Streams' behaviour that random scenarios found: one line of story each.
 
+use highwater::serdes::{BigEndian, Nullable, Utf8};
 use highwater::{
-    BoxError, Buffer, Context, ErrorKind, FixedKeyProcessor, FixedKeyRecord, OnError, StreamsBuilder, Suppressed, Timestamp, Topic,
-    TopologyTestDriver, Unnamed,
+    BoxError, Buffer, Context, ErrorKind, FixedKeyProcessor, FixedKeyRecord, Materialized, OnError, SessionStore, SessionWindow, Settings,
+    StoreRef, StreamsBuilder, Suppressed, Timestamp, Topic, TopologyTestDriver, Unnamed,
 };
 
 const IN: Topic<String, i64> = Topic::new("in");
@@ -73,4 +74,59 @@ fn a_view_whose_store_has_no_name_can_be_joined() {
     driver.pipe(&ROWS, "a".to_owned(), 20, at(0)).expect("a row");
     driver.pipe(&IN, "a".to_owned(), 2, at(1)).expect("a value");
     assert_eq!(driver.read_all(&OUT), [("a".to_owned(), 42)]);
+}
+
+#[test]
+fn what_a_type_writes_as_null_is_no_old_row() {
+    let rows: Topic<String, Option<i64>> = Topic::with("in", Utf8, Nullable(BigEndian));
+    let builder = StreamsBuilder::new();
+    let last = builder.stream(rows.clone()).group_by_key().aggregate(
+        StoreRef::with("last", Utf8, Nullable(BigEndian)),
+        || None,
+        |_, value, row: &mut Option<i64>| *row = value,
+    );
+    last.filter(|_, row| row.is_none_or(|row| row > 10)).to(Topic::with("out", Utf8, Nullable(BigEndian)));
+    let topology = builder.build().expect("valid");
+    let mut uncached = Settings::new("app");
+    uncached.record_cache_bytes = 0;
+    let mut driver = TopologyTestDriver::builder(&topology).settings(uncached).build().expect("valid settings");
+    driver.pipe(&rows, "a".to_owned(), Some(1), at(0)).expect("filtered out");
+    assert!(driver.take_records("out").is_empty(), "there was no row before that could be withdrawn");
+}
+
+#[test]
+fn a_dead_letter_behind_a_cache_keeps_the_bytes_of_its_source() {
+    let builder = StreamsBuilder::new();
+    let sums = builder.stream(IN).group_by_key().reduce("sums", |one, other| one + other);
+    let fails = sums.to_stream().try_map_values(|row| row.map_or(Ok(0), |row| if row > 1 { Err("too much") } else { Ok(row) }));
+    fails.on_error(OnError::dead_letter("dead")).to(OUT);
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
+    driver.pipe(&IN, "a".to_owned(), 7, at(3)).expect("dead-lettered");
+    let dead = driver.take_records("dead");
+    assert_eq!((dead[0].key.as_deref(), dead[0].value.as_deref()), (Some(b"a".as_slice()), Some(7_i64.to_be_bytes().as_slice())));
+}
+
+#[test]
+fn a_session_that_ends_before_it_starts_is_refused() {
+    struct Writes(SessionStore<String, i64>);
+    impl FixedKeyProcessor for Writes {
+        type Key = String;
+        type In = i64;
+        type Out = i64;
+        fn process(
+            &mut self,
+            record: FixedKeyRecord<String, i64>,
+            _: &mut Context<'_, FixedKeyRecord<String, i64>>,
+        ) -> Result<(), BoxError> {
+            Ok(self.0.put(record.key(), SessionWindow { start: at(2), end: at(record.value) }, &1)?)
+        }
+    }
+    let store = StoreRef::<SessionStore<String, i64>>::new("st");
+    let builder = StreamsBuilder::new();
+    builder.add_store(Materialized::with(store.clone()).retention(std::time::Duration::from_secs(1)));
+    builder.stream(IN).process_values::<_, _, i64>((store,), |(st,)| Writes(st));
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
+    driver.pipe(&IN, "a".to_owned(), 2, at(1)).expect("a session of an instant");
+    let error = driver.pipe(&IN, "a".to_owned(), 1, at(2)).expect_err("from 2 to 1");
+    assert!(error.to_string().contains("a session from 2 to 1"), "{error}");
 }

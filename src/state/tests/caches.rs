@@ -211,8 +211,12 @@ fn a_small_cache_in_time_order_is_visited_from_its_beginning_and_backwards_a_seg
         window
     };
     let memory = one_key(Layout::InMemory);
-    lock(&memory).fetch(b"k", 20, 20, Direction::Forward).expect("reads");
+    let k = Some(b"k".as_slice());
+    lock(&memory).fetch_range((k, k), 20, 20, Direction::Forward).expect("reads");
     assert_eq!(put_window(&memory, 40)[0], 30, "10 came on the way");
+    let memory = one_key(Layout::InMemory);
+    lock(&memory).fetch(b"k", 20, 20, Direction::Forward).expect("reads");
+    assert_eq!(put_window(&memory, 40)[0], 10, "one key alone is found at once");
     let disk = one_key(Layout::Persistent);
     lock(&disk).fetch(b"k", 20, 20, Direction::Backward).expect("reads");
     assert_eq!(put_window(&disk, 40)[0], 30);
