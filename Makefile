@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 LIGHT := --no-default-features --features cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix conformance bench
+.PHONY: help demo test verify fix conformance mutations bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ conformance: ## run a folder of conformance cases: make conformance CASES=path/t
 	@test -n "$(CASES)" || { echo "say which folder: make conformance CASES=path/to/cases" >&2; exit 2; }
 	@test -d "$(CASES)" || { echo "there is no folder $(CASES)" >&2; exit 2; }
 	@$(CARGO) test --locked --test conformance -- "$(abspath $(CASES))"
+
+mutations: ## break the engine on purpose and see that the conformance cases notice: make mutations CASES=path/to/cases
+	@test -d "$(CASES)" || { echo "say which folder: make mutations CASES=path/to/cases" >&2; exit 2; }
+	@tests/conformance/mutations.sh "$(abspath $(CASES))"
 
 bench: ## the figures of docs/benchmarks.md
 	$(CARGO) bench --locked --bench '*'
