@@ -16,7 +16,7 @@ trap 'git -C "$repository" worktree remove --force "$tree"; rmdir "$(dirname "$t
 
 # Prints how many cases fail. A build that fails is no mutation: it stops the script.
 failures() {
-    cargo build --quiet --locked --manifest-path "$tree/Cargo.toml" --test conformance >&2
+    build=$(cargo build --quiet --locked --manifest-path "$tree/Cargo.toml" --test conformance 2>&1) || { echo "$build" >&2; exit 1; }
     last=$(cargo test --quiet --locked --manifest-path "$tree/Cargo.toml" --test conformance -- "$cases" 2>/dev/null | tail -n 1)
     case $last in
         *" passed, "*" failed, "*" skipped") last=${last#* passed, }; echo "${last%% failed*}" ;;
