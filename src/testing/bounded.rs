@@ -163,7 +163,7 @@ impl Bounded {
     fn announcements(&self, id: TaskId, stage: usize, was_idle: bool) -> Announcements {
         let stage = &self.layout[stage];
         let siblings = u32::try_from(stage.tasks).expect("partitions are not negative");
-        Announcements::resumed(&self.settings, id, siblings, &stage.announces_to, was_idle)
+        Announcements::new(&self.settings, id, siblings, &stage.announces_to, was_idle)
     }
 
     /// Takes records one by one, lowest time first, each to its very end.

@@ -17,13 +17,9 @@ pub(crate) struct Announcements {
 }
 
 impl Announcements {
-    /// For a task just assigned: it announces at the first occasion. `topics`: the repartition topics whose readers run bounded.
-    pub(crate) fn new(settings: &Settings, task: TaskId, siblings: u32, topics: &[String]) -> Self {
-        Self::resumed(settings, task, siblings, topics, false)
-    }
-
-    /// The same for a task whose last committed announcement said idle, if it did.
-    pub(crate) fn resumed(settings: &Settings, task: TaskId, siblings: u32, topics: &[String], was_idle: bool) -> Self {
+    /// For a task just assigned: it announces at the first occasion. `topics`: the repartition topics whose readers run bounded. `was_idle`:
+    /// its last committed announcement said idle.
+    pub(crate) fn new(settings: &Settings, task: TaskId, siblings: u32, topics: &[String], was_idle: bool) -> Self {
         let announcer = Announcer::new(settings.watermark_interval, settings.watermark_refresh, was_idle);
         Announcements { announcer, task, siblings, topics: topics.to_vec() }
     }

@@ -117,7 +117,7 @@ impl StreamThread {
         let Some(part) = self.board.layout().parts.get(&active.id.subtopology).filter(|part| !part.announces_to.is_empty()) else { return };
         let was_idle = stored.iter().any(|stored| stored.entries.get(entry::SENT_IDLE) == Some(&1));
         let tasks = u32::try_from(part.tasks).unwrap_or(0);
-        active.announcing = Some(Announcements::resumed(&self.settings, active.id, tasks, &part.announces_to, was_idle));
+        active.announcing = Some(Announcements::new(&self.settings, active.id, tasks, &part.announces_to, was_idle));
     }
 
     /// Where each input goes on, in the order of the task's inputs.

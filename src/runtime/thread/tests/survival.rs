@@ -7,7 +7,7 @@ use super::rig::Rig;
 use super::{LEFT, OUT};
 use crate::dsl::{Consumed, StreamsBuilder};
 use crate::kafka::{Connect, Isolation};
-use crate::record::{Timestamp, TopicPartition};
+use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::topology::Topology;
 use crate::watermark::entry;
 use crate::window::{EmitStrategy, SlidingWindows, TimeWindows, Watermark};
@@ -31,7 +31,7 @@ fn per_second() -> Topology {
 fn sliding() -> Topology {
     let builder = StreamsBuilder::new();
     builder
-        .stream(Consumed::with(LEFT).watermark(Watermark::bounded(Duration::ZERO).never_idle()))
+        .stream(Consumed::with(LEFT).watermark(Watermark::bounded(Duration::from_secs(2)).never_idle()))
         .group_by_key()
         .windowed_by(SlidingWindows::of(Duration::from_millis(500)))
         .emit(EmitStrategy::on_window_close())
@@ -141,6 +141,8 @@ fn the_clock_alone_is_committed_and_goes_on_from_there() {
     assert_eq!(rig.read("out"), ["a@5000=2"]);
     rig.crash();
     rig.settle();
+    let reader = TaskId { subtopology: 1, partition: 0 };
+    assert_eq!(rig.threads[0].tasks[&reader].task.metadata(0).entries, heard.entries, "taken over before anybody announces again");
     rig.write("left", 0, Some("k"), "a", 5_100);
     rig.settle();
     rig.commit();
@@ -171,4 +173,27 @@ fn a_commit_inside_a_close_pass_keeps_the_place() {
             ["a@1001=1", "a@500=1", "a@700=2", "b@1200=1", "b@500=1", "c@500=1", "d@500=1", "z@99500=1"].map(str::to_owned).to_vec();
         assert_eq!(rows, expected, "crash after {crash_after} rounds");
     }
+}
+
+#[test]
+fn stream_time_does_not_send_a_closed_window_again_either() {
+    let builder = StreamsBuilder::new();
+    let windows = builder.stream(LEFT).group_by_key().windowed_by(TimeWindows::of(Duration::from_secs(1)));
+    let counts = windows.emit(EmitStrategy::on_window_close()).count("per-second").to_stream();
+    counts
+        .map(|window, count| (window.key.clone(), format!("{}@{}={}", window.key, window.window.start, count.unwrap_or_default())))
+        .to(OUT);
+    let mut rig = Rig::new(builder.build().unwrap(), 1).start();
+    rig.settle();
+    for (key, at) in [("a", 100), ("a", 200), ("b", 1_500), ("b", 2_100)] {
+        rig.write("left", 0, Some(key), "x", at);
+    }
+    rig.settle();
+    rig.commit();
+    assert_eq!(rig.read("out"), ["a@0=2", "b@1000=1"]);
+    rig.crash();
+    rig.settle();
+    rig.write("left", 0, Some("c"), "x", 3_500);
+    rig.settle();
+    assert_eq!(rig.read("out"), ["a@0=2", "b@1000=1", "b@2000=1"]);
 }
