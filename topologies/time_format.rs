@@ -1,5 +1,7 @@
 //! How a field of a record says when something happened.
 
+use std::fmt;
+
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, NaiveDateTime, TimeZone, Utc};
 use highwater::Timestamp;
@@ -61,6 +63,18 @@ impl TimeFormat {
             }
         };
         Some(Timestamp::from_millis(ms))
+    }
+}
+
+impl fmt::Display for TimeFormat {
+    /// As a job file says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TimeFormat::EpochMs => "epoch-ms",
+            TimeFormat::EpochS => "epoch-s",
+            TimeFormat::Rfc3339 => "rfc3339",
+            TimeFormat::Strftime { pattern, .. } => pattern,
+        })
     }
 }
 

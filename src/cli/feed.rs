@@ -2,14 +2,17 @@
 
 use std::io::BufRead;
 
-use anyhow::{Context, Result};
-use highwater::kafka::{Outgoing, Producer, RoundRobin, partition_of};
+use anyhow::{Context, Result, anyhow};
+use highwater::kafka::{LogError, Outgoing, Producer, RoundRobin, partition_of};
 use highwater::{Headers, Timestamp, TopicPartition};
 
 use crate::topologies::row::RowCodec;
 
 /// Lines handed to the log at once.
 const BATCH_LINES: usize = 1_000;
+
+/// Some editors begin a file with it; it belongs to no record.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub(crate) struct Feed<'f> {
 
 /// One record, before it is sent.
 struct Line {
+    /// Its place in the file, from 1.
+    number: u64,
     key: Option<String>,
     value: Vec<u8>,
     timestamp: Timestamp,
@@ -42,8 +47,11 @@ impl Feed<'_> {
     pub(crate) fn load(&self, mut lines: impl BufRead, producer: &mut dyn Producer) -> Result<Fed> {
         let (mut fed, mut turns, mut bytes) = (Fed::default(), RoundRobin::default(), Vec::new());
         let mut batch = Batch::new(self);
-        while lines.read_until(b'\n', &mut bytes).with_context(|| format!("line {} cannot be read", fed.lines + 1))? > 0 {
-            let line = self.line(bytes.trim_ascii_end());
+        let mut number = 0;
+        while lines.read_until(b'\n', &mut bytes).with_context(|| format!("line {} cannot be read", number + 1))? > 0 {
+            let text = if number == 0 { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes) } else { &bytes };
+            number += 1;
+            let line = self.line(number, text.trim_ascii_end());
             bytes.clear();
             if line.value.is_empty() {
                 continue;
@@ -63,10 +71,10 @@ impl Feed<'_> {
         Ok(fed)
     }
 
-    fn line(&self, bytes: &[u8]) -> Line {
+    fn line(&self, number: u64, bytes: &[u8]) -> Line {
         match self.rows.read(bytes) {
-            Ok(mut row) => Line { key: row.fields.first_mut().and_then(Option::take), value: row.bytes, timestamp: row.at },
-            Err(_) => Line { key: None, value: bytes.to_vec(), timestamp: self.now },
+            Ok(mut row) => Line { number, key: row.fields.first_mut().and_then(Option::take), value: row.bytes, timestamp: row.at },
+            Err(_) => Line { number, key: None, value: bytes.to_vec(), timestamp: self.now },
         }
     }
 }
@@ -105,7 +113,7 @@ impl Batch {
         let headers = Headers::default();
         for (partition, lines) in &mut self.partitions {
             let records: Vec<_> = lines.iter().map(|line| line.outgoing(&headers)).collect();
-            producer.send(partition, &records).with_context(|| format!("`{partition}` takes no records"))?;
+            producer.send(partition, &records).map_err(|error| refused(error, lines))?;
             lines.clear();
         }
         self.lines = 0;
@@ -113,11 +121,23 @@ impl Batch {
     }
 }
 
+/// Why the log does not take these lines, in the words of the file.
+fn refused(error: LogError, lines: &[Line]) -> anyhow::Error {
+    match error {
+        LogError::RecordTooLarge { partition, index, bytes, limit } => anyhow!(
+            "line {} has {bytes} bytes, and a record of `{}` at most {limit}: shorten the line, or take it out",
+            lines[index].number,
+            partition.topic
+        ),
+        error => anyhow::Error::from(error).context("the input topic takes no records"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use highwater::kafka::{Flushed, LogError};
+    use highwater::kafka::Flushed;
 
     use super::*;
     use crate::topologies::row::Format;
@@ -162,6 +182,12 @@ mod tests {
             assert!(rows.iter().all(|row| row.0 == partition_of(key.as_bytes(), 4)));
             assert!(rows.is_sorted_by_key(|row| row.3) && rows.len() >= 357);
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        let (fed, kept) = load(b"\xef\xbb\xbf{\"key\": \"a\", \"at\": 1}\n", 1);
+        assert_eq!((fed, kept.0[0].1.as_deref()), (Fed { lines: 1, keyless: 0 }, Some("a")));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::args::ListArgs;
 use super::failure::UsageError;
+use super::job::nearest;
 use crate::topologies::ALL;
 
 pub(crate) fn run(args: &ListArgs) -> Result<()> {
@@ -19,9 +20,17 @@ pub(crate) fn run(args: &ListArgs) -> Result<()> {
         }
         Some(name) => {
             let job = ALL.iter().find(|job| job.name == name);
-            let job = job.ok_or_else(|| UsageError(format!("there is no job `{name}`: `highwater list` shows those that exist")))?;
+            let job = job.ok_or_else(|| unknown(name))?;
             out.write_all(job.example.as_bytes())?;
         }
     }
     Ok(())
+}
+
+fn unknown(name: &str) -> UsageError {
+    let names: Vec<_> = ALL.iter().map(|job| job.name).collect();
+    UsageError(match nearest(name, &names) {
+        Some(near) => format!("there is no job `{name}`: did you mean `{near}`?"),
+        None => format!("there is no job `{name}`: `highwater list` shows those that exist"),
+    })
 }

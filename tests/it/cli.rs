@@ -40,6 +40,7 @@ fn a_wrong_command_line_ends_with_2_and_names_the_fix() {
         (&["demo", "--for", "20"], "such as `10s`"),
         (&["demo", "--rate", "0"], "0 is not in 1..=1000000"),
         (&["list", "window"], "there is no job `window`: `highwater list`"),
+        (&["list", "windowed-count"], "did you mean `windowed-counts`?"),
     ] {
         let output = highwater(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");

@@ -54,6 +54,15 @@ fn folders_are_no_files() {
     }
 }
 
+#[test]
+fn a_line_that_no_topic_takes_is_named() {
+    let lines = format!("{CLICKS}\n{{\"who\":\"{}\",\"at\":5}}\n", "x".repeat(5_000_000));
+    let run = highwater(&["run", &job("long"), "--feed", &temporary("long.in", &lines), "--until", "end"]);
+    assert_eq!(run.status.code(), Some(1));
+    let told = text(&run.stderr);
+    assert!(told.contains("line 4 has 5000") && told.contains("shorten the line"), "{told}");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_says_that_its_result_is_not_whole() {

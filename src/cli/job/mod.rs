@@ -6,12 +6,13 @@ mod yaml;
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::Path;
 
-use fields::{Fields, Problems, nearest, one_listed, scalar};
+use fields::{Fields, Problems, one_listed, scalar};
 use yaml::{Position, Problem};
 
-pub(crate) use fields::duration;
+pub(crate) use fields::{duration, nearest};
 
 use crate::topologies::{self, WindowedCounts};
 
@@ -41,7 +42,11 @@ pub(crate) fn read(path: &Path) -> Result<WindowedCounts, JobFileError> {
     match fs::read_to_string(path) {
         Ok(text) => parse(&file, &text),
         Err(error) => {
-            let problems = vec![Problem::new(Position { line: 1, column: 1 }, format!("cannot read the file: {error}"))];
+            let why = match error.kind() {
+                io::ErrorKind::InvalidData => "it is not UTF-8: save it as UTF-8".to_owned(),
+                _ => error.to_string(),
+            };
+            let problems = vec![Problem::new(Position { line: 1, column: 1 }, format!("cannot read the file: {why}"))];
             Err(JobFileError { file, problems })
         }
     }
@@ -50,6 +55,7 @@ pub(crate) fn read(path: &Path) -> Result<WindowedCounts, JobFileError> {
 /// Reads the text of a job file; `file` is its name in messages.
 pub(crate) fn parse(file: &str, text: &str) -> Result<WindowedCounts, JobFileError> {
     let problems = Problems::default();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text); // the mark with which some editors begin a file
     let job = match yaml::parse(text) {
         Err(problem) => {
             problems.note(problem.at, problem.text);

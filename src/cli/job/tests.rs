@@ -134,6 +134,7 @@ fn wrong_values_are_errors_with_line_and_fix() {
 fn contradictions_are_errors() {
     for (from, to, expected) in [
         ("advance: 1m", "advance: 6m", "18:12: `advance` is longer than the window"),
+        ("advance: 1m", "advance: 1ms", "18:12: `advance` puts each record into 300000 windows, more than 10000: make it longer"),
         ("  advance: 1m\n", "", "17:12: `hopping` needs `advance`"),
         ("hopping: 5m", "sliding: 5m", "18:12: `advance` belongs to `hopping`"),
         ("hopping: 5m", "tumbling: 1m\n  hopping: 5m", "18:12: `window` has two kinds: `tumbling` and `hopping`"),
@@ -183,6 +184,12 @@ fn what_may_be_left_out_has_a_default() {
                    window: {session: 30m}\noutput: {topic: o}\n");
     assert_eq!((job.emit, job.grace, job.window), (Emit::OnClose, Duration::ZERO, Window::Session(Duration::from_secs(1800))));
     assert_eq!((job.input.watermark, job.input.bad_records, job.late_topic), (None, BadRecords::Fail, None));
+}
+
+/// An editor of another system begins a file with a mark that nobody sees; the job file then had no `job`.
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_key() {
+    assert_eq!(job(&format!("\u{feff}{GOOD}")).application, "clicks-per-page");
 }
 
 #[test]

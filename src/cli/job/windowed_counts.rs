@@ -212,5 +212,15 @@ fn read_hopping(size: Duration, at: &Node, advance: Option<&Node>, problems: &Pr
             .note(node.at, "`advance` is longer than the window, so records between two windows would be lost: make it at most the size");
         return None;
     }
+    let windows = size.as_millis().div_ceil(advance.as_millis());
+    if windows > MOST_WINDOWS {
+        let text =
+            format!("`advance` puts each record into {windows} windows, more than {MOST_WINDOWS}: make it longer, or the window shorter");
+        problems.note(node.at, text);
+        return None;
+    }
     Some(Window::Hopping { size, advance })
 }
+
+/// Windows that one record may be in. Each is a row: with more of them, a single record fills the memory.
+const MOST_WINDOWS: u128 = 10_000;

@@ -74,10 +74,24 @@ pub(crate) fn parse(text: &str) -> Result<Node, Problem> {
     let mut tree = Tree::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| Problem::new((*error.marker()).into(), format!("not YAML: {}", error.info())))?;
+        let (event, span) = event.map_err(|error| not_yaml((*error.marker()).into(), error.info()))?;
         tree.take(event, span.start.into())?;
     }
     tree.document.ok_or_else(|| Problem::new(Position { line: 1, column: 1 }, "the file is empty: begin with `job: windowed-counts`"))
+}
+
+/// What the parser says, in its own words, and what to look at: those words are for people who wrote a parser.
+fn not_yaml(at: Position, said: &str) -> Problem {
+    let fix = [
+        ("tabs disallowed", "indent with spaces, not with tabs"),
+        ("unexpected character", "put the value in quotes, as in `format: '%Y-%m-%d %H:%M:%S'`"),
+        ("mapping values are not allowed", "begin this key below the other keys of its group, and put a value with `: ` in it in quotes"),
+        ("did not find expected key", "begin this key exactly below the other keys of its group"),
+        ("quoted scalar", "close the quotes"),
+        ("unknown anchor", "put a value that begins with `*` in quotes"),
+    ];
+    let fix = fix.iter().find(|(part, _)| said.contains(part)).map_or_else(String::new, |(_, fix)| format!(": {fix}"));
+    Problem::new(at, format!("not YAML: {said}{fix}"))
 }
 
 /// What is being built: the open lists and maps, innermost last.
@@ -192,5 +206,20 @@ mod tests {
         assert_eq!(problem("? [a]\n: b\n").2, "a key must be a plain word");
         assert!(problem("a: [1\n").2.starts_with("not YAML: "));
         assert!(problem("").2.starts_with("the file is empty"));
+    }
+
+    #[test]
+    fn what_a_parser_says_is_followed_by_what_to_change() {
+        for (text, line, fix) in [
+            ("a:\n\tb: 1\n", 2, "indent with spaces"),
+            ("a:\n  b: 1\n c: 2\n", 3, "exactly below the other keys"),
+            ("a:\n  b: 1\n    c: 2\n", 3, "below the other keys of its group"),
+            ("a: {b: %Y-%m-%d}\n", 1, "in quotes"),
+            ("a: 'b\nc: d\n", 1, "close the quotes"),
+            ("a: *b\n", 1, "in quotes"),
+        ] {
+            let (at, _, said) = problem(text);
+            assert!(at >= line && said.contains(fix), "{text:?}: {at}: {said}");
+        }
     }
 }
