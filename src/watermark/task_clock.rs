@@ -66,7 +66,6 @@ impl TaskClock {
         &self.sources[source]
     }
     /// The upstream tasks of the repartition partition of that number, for what is to be committed of them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a restart that keeps what upstream tasks said comes with exactly-once"))]
     pub(crate) fn upstreams(&self, repartition: usize) -> &Upstreams {
         &self.repartitions[repartition]
     }

@@ -40,7 +40,6 @@ impl Upstreams {
         Upstreams::default()
     }
     /// What was committed ([`Upstreams::kept`]). Who was idle still is, counted from now (D19).
-    #[cfg_attr(not(test), expect(dead_code, reason = "a restart that keeps what upstream tasks said comes with exactly-once"))]
     pub(crate) fn restored(epoch: u32, kept: impl IntoIterator<Item = Announcement>, now: Timestamp) -> Self {
         let tasks = kept.into_iter().map(|last| Upstream { value: last.watermark, idle: last.idle.then_some(now) }).collect();
         Upstreams { epoch, tasks }

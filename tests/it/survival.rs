@@ -96,10 +96,9 @@ fn a_crash_inside_a_close_pass_repeats_and_loses_nothing() -> Result {
         let expected = outcome(&mut whole);
         for batch in 1..4 {
             let mut crashing = driver(&topology, batch);
-            play(&mut crashing, |driver, n| {
-                Ok(if n % 3 == 0 {
-                    driver.crash_in_close(1 + n as usize % 2)?
-                })
+            play(&mut crashing, |driver, n| match n % 3 {
+                0 => Ok(driver.crash_in_close(1 + n as usize % 2)?),
+                _ => Ok(()),
             })?;
             assert_eq!(outcome(&mut crashing), expected, "close batch {batch}");
         }
