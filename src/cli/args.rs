@@ -70,12 +70,15 @@ The log is in the memory of this process, so --feed is where records come from.
 
 With --until, the results are the last count of each key and window, sorted; without it they are written as they come. \
 Windows are milliseconds since the epoch: [start, end), for sessions and sliding windows [start, end]. \
-Without --output they go to standard output as CSV, and the summary to standard error.")]
+Without --output they go to standard output as CSV, and the summary to standard error.
+
+With --until, the file of --output appears when the run is complete; until then, and if it fails, the file of the run before stays. \
+Ctrl-C ends the run with status 1 and leaves what was counted so far in a file of that name with `.part` behind it.")]
 pub(crate) struct RunArgs {
     /// The job file
     #[arg(value_name = "JOB.yaml")]
     pub(crate) job: PathBuf,
-    /// Load this file into the input topic, a record per line; `-` is standard input
+    /// Load this file into the input topic, a record per line; `-` is standard input. The job starts when it is read to its end
     #[arg(long, value_name = "FILE")]
     pub(crate) feed: Option<PathBuf>,
     /// Partitions of the input topic; lines are spread by the job's key

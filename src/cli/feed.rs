@@ -43,8 +43,8 @@ struct Line {
 
 impl Feed<'_> {
     /// Sends every line that is not empty, in order within each partition. What a line is worth is judged by the job, not here: a line
-    /// that cannot be read goes in as it is.
-    pub(crate) fn load(&self, mut lines: impl BufRead, producer: &mut dyn Producer) -> Result<Fed> {
+    /// that cannot be read goes in as it is. Tells `on_batch` how far it has come.
+    pub(crate) fn load(&self, mut lines: impl BufRead, producer: &mut dyn Producer, on_batch: &mut dyn FnMut(Fed)) -> Result<Fed> {
         let (mut fed, mut turns, mut bytes) = (Fed::default(), RoundRobin::default(), Vec::new());
         let mut batch = Batch::new(self);
         let mut number = 0;
@@ -65,6 +65,7 @@ impl Feed<'_> {
             batch.add(partition, line);
             if batch.lines == BATCH_LINES {
                 batch.send(producer)?;
+                on_batch(fed);
             }
         }
         batch.send(producer)?;
@@ -168,7 +169,7 @@ mod tests {
         let rows = RowCodec::new(Format::Json, "at".to_owned(), TimeFormat::EpochMs, vec!["key".to_owned()]);
         let feed = Feed { rows: &rows, topic: "t", partitions, now: Timestamp::from_millis(9) };
         let mut kept = Kept::default();
-        (feed.load(text, &mut kept).expect("loads"), kept)
+        (feed.load(text, &mut kept, &mut |_| ()).expect("loads"), kept)
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod job;
 mod list;
 mod output;
 mod run;
+mod status;
 mod tail;
 mod terminal;
 mod whole_file;

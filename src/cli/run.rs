@@ -14,6 +14,7 @@ use super::failure::UsageError;
 use super::feed::{Fed, Feed};
 use super::job;
 use super::output::ResultSink;
+use super::status::Status;
 use super::terminal::grouped;
 use crate::topologies::WindowedCounts;
 use crate::topologies::windowed_counts::BadRecords;
@@ -29,14 +30,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let mut sink = ResultSink::open(args.output.as_deref(), args.until.is_some())?;
     let partitions = i32::from(args.partitions);
     let log = log_for(&job, partitions)?;
-    let fed = load(&job, lines, &log, partitions)?;
+    // Where rows go to a terminal as they come, they are what moves.
+    let mut status = Status::new(args.until.is_some() || args.output.is_some());
+    let fed = load(&job, lines, &log, partitions, &mut status)?;
     // From here on Ctrl-C is a wish to end well. While the file is loaded there is nothing to lose, and it ends the process at once.
     let interrupt = Interrupt::listen()?;
     let mut running = Running::start(&job, log, partitions, args.threads)?;
     if args.until.is_some() {
         running.declare_end()?; // the file is loaded: its end is the end, and what the topics hold now is all of it
     }
-    let watched = watch(&mut running, &mut sink, &interrupt);
+    let watched = watch(&mut running, &mut sink, &interrupt, fed, &mut status);
+    drop(status);
     let before = running.progress();
     running.stop()?;
     let interrupted = !watched?;
@@ -89,17 +93,22 @@ fn open(feed: Option<&Path>) -> Result<Box<dyn BufRead>> {
     }
 }
 
-fn load(job: &WindowedCounts, lines: impl BufRead, log: &MemoryLog, partitions: i32) -> Result<Fed> {
+fn load(job: &WindowedCounts, lines: impl BufRead, log: &MemoryLog, partitions: i32, status: &mut Status) -> Result<Fed> {
+    let mut on_batch = |fed: Fed| status.show(|| format!("loading the file: {} lines", grouped(fed.lines)));
     let feed = Feed { rows: &job.rows(), topic: &job.input.topic, partitions, now: SystemClock.now() };
-    feed.load(lines, &mut *log.producer()?).context("the file cannot be loaded")
+    feed.load(lines, &mut *log.producer()?, &mut on_batch).context("the file cannot be loaded")
 }
 
 /// Until the job is over or somebody wants it to end; tells whether it is over.
-fn watch(running: &mut Running<'_>, sink: &mut ResultSink, interrupt: &Interrupt) -> Result<bool> {
+fn watch(running: &mut Running<'_>, sink: &mut ResultSink, interrupt: &Interrupt, fed: Fed, status: &mut Status) -> Result<bool> {
     loop {
         let over = running.is_over();
         running.visit(&mut |row| sink.take(row), &mut |_| Ok(()))?;
         sink.flush()?;
+        status.show(|| {
+            let (read, results) = (running.progress().records_in, running.seen.results);
+            format!("{} of {} records read, {} results", grouped(read), grouped(fed.lines), grouped(results))
+        });
         if over || running.has_failed() || interrupt.asked() {
             return Ok(over);
         }
@@ -114,7 +123,7 @@ fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Opt
         ("records read", grouped(progress.records_in), format!("of {} in `{}`", grouped(fed.lines), job.input.topic)),
         ("results", grouped(running.seen.results), to(Some(&job.output_topic))),
         ("late records", grouped(running.late(&progress)), late_note(job, &progress)),
-        ("bad records", grouped(Running::bad(&progress)), bad_note(job, running, fed)),
+        ("bad records", grouped(Running::bad(&progress)), bad_note(job, running, &progress, fed)),
         ("watermark", watermark_text(job, watermark, interrupted), String::new()),
     ];
     let line = |(what, number, note): &(&str, String, String)| format!("  {what:<14} {number:<9} {note}").trim_end().to_owned() + "\n";
@@ -129,13 +138,14 @@ fn late_note(job: &WindowedCounts, progress: &Progress) -> String {
     }
 }
 
-fn bad_note(job: &WindowedCounts, running: &Running<'_>, fed: Fed) -> String {
+fn bad_note(job: &WindowedCounts, running: &Running<'_>, progress: &Progress, fed: Fed) -> String {
     let dead = match &job.input.bad_records {
         BadRecords::DeadLetter(topic) => Some(format!("{} to `{topic}`", grouped(running.seen.dead))),
         BadRecords::Fail | BadRecords::Skip => None,
     };
     let keyless = (fed.keyless > 0).then(|| format!("lines without a key: {}", grouped(fed.keyless)));
-    dead.into_iter().chain(keyless).collect::<Vec<_>>().join("; ")
+    let ahead = (progress.bad_time > 0).then(|| format!("more than an hour ahead of the clock: {}", grouped(progress.bad_time)));
+    dead.into_iter().chain(keyless).chain(ahead).collect::<Vec<_>>().join("; ")
 }
 
 fn watermark_text(job: &WindowedCounts, watermark: Option<Timestamp>, interrupted: bool) -> String {

@@ -18,6 +18,14 @@ impl Terminal {
     }
 }
 
+impl Terminal<io::Stderr> {
+    pub(crate) fn stderr() -> Self {
+        let out = io::stderr();
+        let live = out.is_terminal();
+        Terminal { out, live, dirty: false }
+    }
+}
+
 impl<W: Write> Terminal<W> {
     /// Whether a person is watching: status may be rewritten, text may be dim.
     pub(crate) fn is_live(&self) -> bool {
@@ -43,7 +51,8 @@ impl<W: Write> Terminal<W> {
         self.out.flush()
     }
 
-    fn clear(&mut self) -> io::Result<()> {
+    /// Takes the status away.
+    pub(crate) fn clear(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.dirty) { write!(self.out, "\r\x1b[2K") } else { Ok(()) }
     }
 }

@@ -23,4 +23,5 @@ mod time;
 pub use built::Topology;
 pub use draft::OffsetReset;
 pub use internal_topic::{SubtopologyInfo, TopicConfig};
+pub(crate) use naming::is_legal;
 pub(crate) use node::NodeId;

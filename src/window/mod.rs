@@ -71,7 +71,9 @@ impl TimeWindows {
         match () {
             _ if millis(self.size) == 0 => Some("the window size is zero: give it at least a millisecond"),
             _ if millis(self.advance) == 0 => Some("the advance is zero: give it at least a millisecond"),
-            _ if self.advance > self.size => Some("the advance is larger than the window: records between two windows would be lost"),
+            _ if self.advance > self.size => {
+                Some("the advance is larger than the window: records between two windows would be lost, make it at most the size")
+            }
             _ => None,
         }
     }

@@ -1,11 +1,13 @@
 //! Bad input: each kind gets a clear error that names what to change, and nothing else is lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use highwater::kafka::{Connect, MemoryLog, NewTopic};
 use highwater::serdes::{Json, Nullable, Utf8};
 use highwater::{
-    Consumed, ErrorKind, Headers, InvalidTimestamp, KeyValueStore, OnError, Settings, StoreRef, StreamsBuilder, TimeWindows, Timestamp,
-    Topic, Topology, TopologyProblem, TopologyTestDriver, Watermark,
+    Consumed, ErrorKind, Headers, InvalidTimestamp, KeyValueStore, OnError, Settings, StoreRef, Streams, StreamsBuilder, SystemClock,
+    TimeWindows, Timestamp, Topic, Topology, TopologyProblem, TopologyTestDriver, Watermark,
 };
 
 const NUMBERS: Topic<String, i64> = Topic::new("numbers");
@@ -156,4 +158,17 @@ fn json_that_is_cut_off_is_an_error_with_its_place() {
     let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
     let error = pipe(&mut driver, Some(b"a"), Some(b"[1, 2"), 1).expect_err("cut off");
     assert!(error.to_string().contains("json") && error.to_string().contains("numbers-0@0"), "{error}");
+}
+
+/// An empty id started, and made internal topics that begin with `-`.
+#[test]
+fn an_application_id_that_cannot_begin_a_topic_is_refused_at_start() {
+    let log = MemoryLog::new(Arc::new(SystemClock));
+    log.admin().expect("a log").create_topics(&[NewTopic::new("numbers", 1), NewTopic::new("out", 1)]).expect("new topics");
+    let log = Arc::new(log);
+    for id in ["", "my app", "a/b"] {
+        let error = Streams::start(&copy(Consumed::with(NUMBERS)), Settings::new(id), log.clone()).expect_err("no legal id");
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.to_string().contains(&format!("`{id}` is not a legal application id")), "{error}");
+    }
 }

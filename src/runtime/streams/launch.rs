@@ -15,7 +15,7 @@ use crate::runtime::plan::State;
 use crate::runtime::streams::Streams;
 use crate::runtime::thread::StreamThread;
 use crate::runtime::{internal_topics, metadata_limit};
-use crate::topology::Topology;
+use crate::topology::{Topology, is_legal};
 
 /// How long a thread waits for records before it looks whether it shall end.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -75,10 +75,11 @@ impl Launch {
     /// Starts it.
     ///
     /// # Errors
-    /// If a source topic does not exist, an internal topic is not as it must be, or the log refuses.
+    /// If the application id is no legal name, a source topic does not exist, an internal topic is not as it must be, or the log refuses.
     pub fn start(self) -> Result<Streams, Error> {
         let Launch { topology, settings, log, clock, on_state, on_restore } = self;
         let settings = Arc::new(settings);
+        legal_application_id(&settings.application_id)?;
         let layout = internal_topics::prepare(&*log.admin()?, &topology, &settings.application_id)?;
         metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
         let count = settings.threads.max(1);
@@ -96,6 +97,17 @@ impl Launch {
             })?);
         }
         Ok(Streams { board, log, topology, threads })
+    }
+}
+
+/// Internal topics begin with it, and so must a topic's name be able to.
+fn legal_application_id(id: &str) -> Result<(), Error> {
+    match is_legal(id) {
+        true => Ok(()),
+        false => {
+            let text = format!("`{id}` is not a legal application id: use ASCII letters, digits, `.`, `_` and `-`, at most 249 of them");
+            Err(Error::new(ErrorKind::InvalidConfig, Place::default(), text.into()))
+        }
     }
 }
 
