@@ -43,3 +43,4 @@ mutations: ## break the engine on purpose and see that the conformance cases not
 
 bench: ## the figures of docs/benchmarks.md
 	$(CARGO) bench --locked --bench '*'
+	$(CARGO) bench --locked --bench end_to_end -- memory
