@@ -52,6 +52,8 @@ struct Arrival<'a, K, V> {
     meta: &'a Meta,
     missed: Vec<TimeWindow>,
     entered: bool,
+    /// The user's function failed and the policy gave the record up: it enters no other window either.
+    given_up: bool,
 }
 
 /// What the scan of existing windows found.
@@ -80,7 +82,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Receive<K, V> for SlidingAggre
         let clock = self.clock.observe(meta.timestamp, cx);
         let close = clock.map(|clock| (clock - self.windows.grace).as_millis());
         let at = meta.timestamp.as_millis();
-        let mut arrival = Arrival { key, value, at, close, clock, meta, missed: Vec::new(), entered: false };
+        let mut arrival = Arrival { key, value, at, close, clock, meta, missed: Vec::new(), entered: false, given_up: false };
         let last_end = at.saturating_add(self.difference());
         if self.is_closed(last_end, &arrival, cx) {
             arrival.missed.push(self.window(at.saturating_sub(self.difference())));
@@ -91,7 +93,7 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> Receive<K, V> for SlidingAggre
         if !arrival.missed.is_empty() {
             self.report_late(&arrival, cx)?;
         }
-        if self.on_close && !cx.bounded {
+        if self.on_close && !cx.bounded && !arrival.given_up {
             self.close_by_stream_time(clock.unwrap_or(meta.timestamp), meta, cx)?;
         }
         Ok(())
@@ -201,6 +203,9 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> SlidingAggregate<S, K, V, A> {
     }
 
     fn fold_into(&mut self, start: i64, row: Option<Stamped<A>>, arrival: &mut Arrival<'_, K, V>, cx: &mut TaskContext) -> Flow {
+        if arrival.given_up {
+            return Ok(());
+        }
         let window = self.window(start);
         if self.is_closed(window.end.as_millis(), arrival, cx) {
             arrival.missed.push(window);
@@ -212,13 +217,19 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> SlidingAggregate<S, K, V, A> {
         let old = before.clone().filter(|before| self.sends_old && self.rows.is_row(before));
         let new = match self.step.apply(&arrival.key, arrival.value.clone(), before) {
             Ok(new) => new,
-            Err(error) => return cx.failed(&self.node, arrival.meta, error),
+            Err(error) => {
+                arrival.given_up = true;
+                return cx.failed(&self.node, arrival.meta, error);
+            }
         };
         self.put_and_forward(window, Change { old, new }, timestamp, arrival, cx)
     }
 
     /// The window right of the record holds only later records: it gets their row as it is.
     fn copy_right(&mut self, right: Stamped<A>, arrival: &mut Arrival<'_, K, V>, cx: &mut TaskContext) -> Flow {
+        if arrival.given_up {
+            return Ok(());
+        }
         let window = self.window(arrival.at + 1);
         self.put_and_forward(window, Change { old: None, new: Some(right.value) }, right.timestamp, arrival, cx)
     }

@@ -174,31 +174,35 @@ impl<K: Data, V: Data, A: Data, S: Step<K, V, A>> TimeAggregate<S, K, V, A> {
         for (nth, window) in entered.iter().enumerate() {
             let last = nth + 1 == entered.len();
             let (key, value) = if last { rest.take() } else { rest.clone() }.expect("taken only for the last window");
-            self.fold_into(*window, key, value, meta, cx)?;
+            if !self.fold_into(*window, key, value, meta, cx)? {
+                break; // given up: the record enters no other window either
+            }
         }
         Ok(())
     }
 
-    fn fold_into(&mut self, window: TimeWindow, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Flow {
+    /// False: the user's function failed, and the policy gave the record up.
+    fn fold_into(&mut self, window: TimeWindow, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Result<bool, Fault> {
         let stored = self.rows.get(window.start).map_err(|error| cx.corrupt(&self.node, error))?;
         let timestamp = stored.as_ref().map_or(meta.timestamp, |row| row.timestamp.max(meta.timestamp));
         let before = stored.map(|row| row.value).or_else(|| self.step.initial());
         let old = before.clone().filter(|before| self.sends_old && self.rows.is_row(before));
         let new = match self.step.apply(&key, value, before) {
             Ok(new) => new,
-            Err(error) => return cx.failed(&self.node, meta, error),
+            Err(error) => return cx.failed(&self.node, meta, error).map(|()| false),
         };
         let written = self.rows.put(window.start, new.as_ref(), timestamp, &cx.write_context(meta));
         let evicted = written.map_err(|error| cx.corrupt(&self.node, error))?;
         if self.on_close {
-            return Ok(());
+            return Ok(true);
         }
         if self.rows.caching() {
             let windows = self.windows;
-            return forward_flushed_windows(&self.rows, evicted, |start| windows.window(start), &self.node, &mut self.next, cx);
+            forward_flushed_windows(&self.rows, evicted, |start| windows.window(start), &self.node, &mut self.next, cx)?;
+            return Ok(true);
         }
         let meta = Meta { timestamp, headers: meta.headers.clone() };
-        self.next.receive(Windowed { key, window }, Change { old, new }, &meta, cx)
+        self.next.receive(Windowed { key, window }, Change { old, new }, &meta, cx).map(|()| true)
     }
 
     /// Emit on close in stream time (KS-E2, E3).

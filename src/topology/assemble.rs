@@ -136,17 +136,24 @@ impl Assembly<'_> {
         }
     }
 
-    /// Whether a left join lies behind the repartition topic of this node's call: then null keys must pass through it (K2.4).
+    /// Whether a left join lies behind the repartition topic of this node's call, perhaps behind other such topics: then null
+    /// keys must pass through it (K2.4).
     pub(crate) fn null_keys_welcome_behind(&self, id: NodeId) -> bool {
         let plan = &self.plan;
-        let call = plan.nodes[id].call;
-        let of_topic = |node: &&crate::topology::node::Node| node.call == call && node.part == Part::ShuffleSource;
-        let mut below: Vec<NodeId> = plan.nodes.iter().filter(of_topic).flat_map(|node| node.children.clone()).collect();
+        let behind = |id: NodeId| {
+            let call = plan.nodes[id].call;
+            let of_topic = move |node: &&crate::topology::node::Node| node.call == call && node.part == Part::ShuffleSource;
+            plan.nodes.iter().filter(of_topic).flat_map(|node| node.children.iter().copied())
+        };
+        let mut below: Vec<NodeId> = behind(id).collect();
         while let Some(node) = below.pop() {
             if plan.calls[plan.nodes[node].call].welcomes_null_keys {
                 return true;
             }
-            below.extend(&plan.nodes[node].children);
+            match plan.nodes[node].kind {
+                NodeKind::Sink { internal: true, .. } => below.extend(behind(node)),
+                _ => below.extend(&plan.nodes[node].children),
+            }
         }
         false
     }

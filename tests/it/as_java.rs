@@ -3,7 +3,7 @@
 use highwater::serdes::{BigEndian, Nullable, Utf8};
 use highwater::{
     BoxError, Buffer, Context, ErrorKind, FixedKeyProcessor, FixedKeyRecord, Materialized, OnError, SessionStore, SessionWindow, Settings,
-    StoreRef, StreamsBuilder, Suppressed, Timestamp, Topic, TopologyTestDriver, Unnamed,
+    StoreRef, StreamsBuilder, Suppressed, TimeWindows, Timestamp, Topic, TopologyTestDriver, Unnamed,
 };
 
 const IN: Topic<String, i64> = Topic::new("in");
@@ -129,4 +129,30 @@ fn a_session_that_ends_before_it_starts_is_refused() {
     driver.pipe(&IN, "a".to_owned(), 2, at(1)).expect("a session of an instant");
     let error = driver.pipe(&IN, "a".to_owned(), 1, at(2)).expect_err("from 2 to 1");
     assert!(error.to_string().contains("a session from 2 to 1"), "{error}");
+}
+
+#[test]
+fn a_record_that_fails_in_one_window_is_given_up_in_all() {
+    let builder = StreamsBuilder::new();
+    let hops = TimeWindows::of(std::time::Duration::from_millis(10)).advance_by(std::time::Duration::from_millis(5));
+    let fails = |one: i64, other: i64| if other == 2 { Err("two") } else { Ok(one + other) };
+    let sums = builder.stream(IN).group_by_key().windowed_by(hops).try_reduce("sums", fails);
+    sums.on_error(OnError::Skip).to_stream_as(|window, row| (window.key, row.unwrap_or(0))).to(OUT);
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
+    driver.pipe(&IN, "a".to_owned(), 1, at(7)).expect("into two windows");
+    driver.pipe(&IN, "a".to_owned(), 2, at(8)).expect("into none");
+    assert_eq!(driver.dropped_records(), 1);
+}
+
+#[test]
+fn null_keys_pass_every_repartition_topic_before_a_left_join() {
+    let nullable: Topic<Option<String>, i64> = Topic::with("in", Nullable(Utf8), BigEndian);
+    let builder = StreamsBuilder::new();
+    let rows = builder.table(Topic::<Option<String>, i64>::with("rows", Nullable(Utf8), BigEndian));
+    let counts = builder.stream(nullable.clone()).select_key(|_, _| None::<String>).group_by_key().count("counts");
+    let again = counts.to_stream().filter_map_values(|row| row).select_key(|key, _| key.clone());
+    again.left_join_table(&rows, |value, row: Option<i64>| value + row.unwrap_or(0)).to(Topic::with("out", Nullable(Utf8), BigEndian));
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
+    driver.pipe(&nullable, Some("a".to_owned()), 1, at(0)).expect("its key becomes null");
+    assert_eq!((driver.take_records("app-counts-repartition").len(), driver.dropped_records()), (1, 1));
 }
