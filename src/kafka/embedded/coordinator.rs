@@ -312,6 +312,8 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Join,
+        /// Under the lasting name of one that is in.
+        Return(usize),
         Leave(usize),
         Expel(usize),
         Hear(usize),
@@ -343,12 +345,22 @@ mod tests {
             let nth = |n: usize| self.alive.keys().nth(n % self.alive.len().max(1)).copied();
             match step {
                 Step::Join => {
-                    let life = Applicant { name: "m".to_owned(), instance: None, session: Duration::MAX, heard: Arc::default() };
-                    let token = self.group.join(life, &self.tasks).expect("the same tasks");
-                    self.alive.insert(self.group.number(&token.member).expect("joined"), Dutiful::default());
+                    let instance = (self.group.joined % 2 == 0).then(|| self.group.joined.to_string());
+                    self.join(instance);
+                }
+                Step::Return(n) => {
+                    let named = |number: &MemberNumber| self.group.members[number].life.instance.is_some() && !self.alive[number].expelled;
+                    if let Some(number) = nth(n).filter(named) {
+                        let instance = self.group.members[&number].life.instance.clone();
+                        let mut earlier = self.alive.remove(&number).expect("alive");
+                        earlier.expelled = true;
+                        self.join(instance);
+                        self.alive.insert(self.group.joined, earlier);
+                    }
                 }
                 Step::Leave(n) => {
-                    if let Some(number) = nth(n) {
+                    // Whoever has a name keeps its place, and would have to come again before all can settle.
+                    if let Some(number) = nth(n).filter(|number| self.group.members[number].life.instance.is_none()) {
                         self.group.leave(number);
                         self.alive.remove(&number);
                     }
@@ -363,6 +375,12 @@ mod tests {
                 Step::Release(n) => nth(n).into_iter().for_each(|number| self.release(number)),
             }
             self.nobody_shares();
+        }
+
+        fn join(&mut self, instance: Option<String>) {
+            let life = Applicant { name: "m".to_owned(), instance, session: Duration::MAX, heard: Arc::default() };
+            let token = self.group.join(life, &self.tasks).expect("the same tasks");
+            self.alive.insert(self.group.number(&token.member).expect("joined"), Dutiful::default());
         }
 
         fn hear(&mut self, number: MemberNumber) {
@@ -408,6 +426,7 @@ mod tests {
         let n = 0..8_usize;
         let step = prop_oneof![
             3 => Just(Step::Join),
+            1 => n.clone().prop_map(Step::Return),
             1 => n.clone().prop_map(Step::Leave),
             1 => n.clone().prop_map(Step::Expel),
             6 => n.clone().prop_map(Step::Hear),

@@ -144,7 +144,8 @@ impl Ledger {
     /// Counts a partition in before it is written.
     pub(super) fn enter(&mut self, shared: &Shared, partition: &TopicPartition, log: &Arc<Partition>) {
         let Stage::Open { records, .. } = self.open(shared) else { return };
-        if !records.contains_key(partition) {
+        // A topic deleted and made again is another one.
+        if !records.get(partition).is_some_and(|known| Arc::ptr_eq(known, log)) {
             records.insert(partition.clone(), log.clone());
         }
     }

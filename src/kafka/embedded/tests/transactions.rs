@@ -199,6 +199,21 @@ fn the_clock_alone_ends_a_transaction() {
 }
 
 #[test]
+fn a_topic_made_again_within_a_transaction_is_decided_too() {
+    let rig = Rig::new(1);
+    let mut writer = rig.producer("x");
+    writer.begin().expect("begun");
+    put(&mut *writer, &rig.partitions[0], "gone").expect("taken");
+    let admin = rig.log.admin().expect("admin");
+    admin.delete_topics(&["t"]).expect("deleted");
+    assert!(matches!(put(&mut *writer, &rig.partitions[0], "nowhere"), Err(LogError::UnknownTopic(_))));
+    admin.create_topics(&[NewTopic::new("t", 1)]).expect("a new topic");
+    put(&mut *writer, &rig.partitions[0], "a").expect("taken");
+    writer.commit().expect("committed");
+    assert_eq!((rig.ends(0), rig.committed(0)), ((2, 2), vec!["a".to_owned()]));
+}
+
+#[test]
 fn a_time_out_wakes_who_waits_for_it() {
     let log = MemoryLog::new(Arc::new(crate::clock::SystemClock));
     log.admin().expect("admin").create_topics(&[NewTopic::new("t", 1)]).expect("a new topic");
