@@ -83,6 +83,11 @@ impl Block {
         let skipped = usize::try_from(offset - self.base).unwrap_or(0);
         self.entries.iter().skip(skipped).map(|entry| self.stored(entry))
     }
+    /// At most `count` records from an offset in this block on.
+    pub(super) fn run(&self, offset: i64, count: usize) -> impl Iterator<Item = Stored<'_>> {
+        let rest = usize::try_from(offset - self.base).ok().and_then(|start| self.entries.get(start..)).unwrap_or_default();
+        rest[..count.min(rest.len())].iter().map(|entry| self.stored(entry))
+    }
     /// Offset of the first record from `offset` on that is not older than `time`.
     pub(super) fn first_since(&self, time: Timestamp, offset: i64) -> Option<i64> {
         if self.latest < time {

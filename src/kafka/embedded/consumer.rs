@@ -83,7 +83,7 @@ impl Reading {
                 }
                 let run = unseen.peek().map_or(end, |(start, _)| end.min(*start)) - self.position;
                 let Ok(run @ 1..) = usize::try_from(run) else { break };
-                for stored in block.from(self.position).take(run) {
+                for stored in block.run(self.position, run) {
                     bytes += stored.key.map_or(0, <[u8]>::len) + stored.value.map_or(0, <[u8]>::len);
                     if records == limit.records || (records > 0 && bytes > limit.bytes) {
                         return;
