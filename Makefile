@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 LIGHT := --no-default-features --features cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix conformance mutations bench
+.PHONY: help demo test verify fix conformance mutations sim bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ conformance: ## run a folder of conformance cases: make conformance CASES=path/t
 mutations: ## break the engine on purpose and see that the conformance cases notice: make mutations CASES=path/to/cases
 	@test -d "$(CASES)" || { echo "say which folder: make mutations CASES=path/to/cases" >&2; exit 2; }
 	@tests/conformance/mutations.sh "$(abspath $(CASES))"
+
+SEEDS ?= 1000
+
+sim: ## the engine in simulation: make sim SEEDS=1000, and make sim SEED=17 for one of them in full
+	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(CARGO) test --locked --release --test sim
 
 bench: ## the figures of docs/benchmarks.md
 	$(CARGO) bench --locked --bench '*'

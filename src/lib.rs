@@ -110,7 +110,10 @@ pub use state::{
 };
 #[doc(hidden)]
 pub use testing::BareTask;
-pub use testing::{Announced, RawOutput, TopologyTestDriver, TopologyTestDriverBuilder};
+pub use testing::{
+    Announced, Cluster, ClusterBuilder, CommittedPosition, LoggedRecord, RawOutput, StoreStanding, TopologyTestDriver,
+    TopologyTestDriverBuilder,
+};
 pub use topology::{OffsetReset, SubtopologyInfo, TopicConfig, Topology};
 pub use window::{
     Buffer, EmitStrategy, SessionWindow, SessionWindows, SlidingWindows, Suppressed, TimeWindow, TimeWindows, UnlimitedWindows, Watermark,

@@ -16,6 +16,9 @@ mod streams;
 pub(crate) mod task;
 mod thread;
 
+pub(crate) use board::Board;
 pub use board::{RestoreProgress, TaskFailure};
+pub(crate) use internal_topics::prepare;
 pub use plan::State;
 pub use streams::{InputProgress, Launch, Progress, Streams, TaskProgress};
+pub(crate) use thread::{Round, StreamThread};

@@ -8,6 +8,7 @@ mod arena;
 mod commit;
 mod elsewhere;
 mod feed;
+mod inspect;
 mod membership;
 mod record_collector;
 mod restore;

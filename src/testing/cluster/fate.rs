@@ -1,0 +1,161 @@
+//! What happens to one instance between its own code and the log: where it dies, what it does not hear, what it sent and is not there yet.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::dice::Dice;
+use crate::error::ErrorKind;
+use crate::kafka::{LogError, MemberToken, Position};
+use crate::record::TopicPartition;
+
+/// Positions that the log took from a member.
+#[derive(Clone, Debug)]
+pub(super) struct Accepted {
+    pub(super) token: MemberToken,
+    pub(super) positions: Vec<(TopicPartition, Position)>,
+}
+
+/// What the ports of one instance ask before they act.
+#[derive(Debug)]
+struct Fate {
+    dice: Dice,
+    /// Calls until it dies, if it is to.
+    fuse: Option<u64>,
+    dead: bool,
+    /// Rounds for which nothing of the group reaches it.
+    deaf: u32,
+    /// Networks are whimsical: short fetches, sends that wait.
+    whims: bool,
+    accepted: Vec<Accepted>,
+}
+
+/// The fate of one instance, shared by its ports and by the cluster.
+#[derive(Clone, Debug)]
+pub(super) struct SharedFate(Arc<Mutex<Fate>>);
+
+/// What becomes of one call.
+enum Moment {
+    Alive,
+    /// The process dies before the log hears of it.
+    Before,
+    /// The log does it; the process dies before it learns so.
+    After,
+}
+
+impl SharedFate {
+    pub(super) fn new(seed: u64, whims: bool) -> Self {
+        let fate = Fate { dice: Dice::new(seed), fuse: None, dead: false, deaf: 0, whims, accepted: Vec::new() };
+        SharedFate(Arc::new(Mutex::new(fate)))
+    }
+
+    /// Nothing here panics with the lock held.
+    fn lock(&self) -> MutexGuard<'_, Fate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Speaks to the log, or dies on the way.
+    pub(super) fn call<T>(&self, act: impl FnOnce() -> Result<T, LogError>) -> Result<T, LogError> {
+        let moment = self.lock().moment();
+        match moment {
+            Moment::Alive => act(),
+            Moment::Before => Err(gone()),
+            Moment::After => act().and_then(|_| Err(gone())),
+        }
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.lock().dead
+    }
+
+    pub(super) fn die(&self) {
+        self.lock().dead = true;
+    }
+
+    /// Dies at the call after so many more.
+    pub(super) fn light(&self, calls: u64) {
+        self.lock().fuse = Some(calls);
+    }
+
+    pub(super) fn spare(&self) {
+        self.lock().fuse = None;
+    }
+
+    pub(super) fn hears(&self) -> bool {
+        let fate = self.lock();
+        !fate.dead && fate.deaf == 0
+    }
+
+    pub(super) fn deafen(&self, rounds: u32) {
+        self.lock().deaf = rounds;
+    }
+
+    /// A round is over.
+    pub(super) fn round(&self) {
+        let mut fate = self.lock();
+        fate.deaf = fate.deaf.saturating_sub(1);
+    }
+
+    /// How many records a fetch may bring that asks for `limit`.
+    pub(super) fn share(&self, limit: usize) -> usize {
+        let mut fate = self.lock();
+        if fate.whims && limit > 1 && !fate.dice.once_in(3) { 1 + fate.dice.place(limit.min(8)) } else { limit }
+    }
+
+    /// Of what waits to be sent, how much arrives by itself.
+    pub(super) fn arrives(&self, waiting: usize) -> usize {
+        let mut fate = self.lock();
+        if fate.whims { fate.dice.place(waiting + 1) } else { waiting }
+    }
+
+    pub(super) fn accept(&self, token: &MemberToken, positions: &[(TopicPartition, Position)]) {
+        self.lock().accepted.push(Accepted { token: token.clone(), positions: positions.to_vec() });
+    }
+
+    pub(super) fn take_accepted(&self) -> Vec<Accepted> {
+        std::mem::take(&mut self.lock().accepted)
+    }
+}
+
+impl Fate {
+    fn moment(&mut self) -> Moment {
+        if self.dead {
+            return Moment::Before;
+        }
+        match &mut self.fuse {
+            None => Moment::Alive,
+            Some(0) => {
+                self.dead = true;
+                if self.dice.once_in(2) { Moment::Before } else { Moment::After }
+            }
+            Some(left) => {
+                *left -= 1;
+                Moment::Alive
+            }
+        }
+    }
+}
+
+/// What a dead process hears, were it to listen.
+fn gone() -> LogError {
+    LogError::Client { kind: ErrorKind::Internal, source: Arc::new("the process is gone: the test killed it".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_died_reaches_the_log_no_more() {
+        let (mut reached, mut after) = (0, 0);
+        for seed in 0..20 {
+            let fate = SharedFate::new(seed, true);
+            fate.light(2);
+            let mut calls = 0;
+            let told: Vec<bool> = (0..6).map(|_| fate.call(|| Ok(calls += 1)).is_ok()).collect();
+            assert_eq!((told, fate.is_dead()), (vec![true, true, false, false, false, false], true));
+            reached += calls;
+            after += i32::from(calls == 3);
+        }
+        assert_eq!(reached, 40 + after);
+        assert!((1..20).contains(&after), "some die before their last call is heard, some after: {after}");
+    }
+}

@@ -1,0 +1,433 @@
+//! Several instances of an application on one log, stepped by hand: what happens when they crash, stall, come and go.
+
+mod builder;
+mod dice;
+mod fate;
+mod instance;
+mod ports;
+mod reading;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use builder::ClusterBuilder;
+pub use reading::{CommittedPosition, LoggedRecord, StoreStanding};
+
+use self::dice::Dice;
+use self::fate::SharedFate;
+use self::instance::{Condition, Instance};
+use crate::clock::{Clock, ManualClock};
+use crate::config::Settings;
+use crate::dsl::Topic;
+use crate::error::{Error, ErrorKind, Place};
+use crate::kafka::{Connect, Isolation, MemoryLog, Outgoing, Producer, RoundRobin, partition_of};
+use crate::record::{Data, Headers, Timestamp, TopicPartition};
+use crate::runtime::Board;
+use crate::testing::typed;
+use crate::topology::Topology;
+
+/// Rounds within which everything that needs no time must be done.
+const SETTLES_WITHIN: usize = 20_000;
+
+/// Several instances of a topology on one [`MemoryLog`], each with threads of its own, that do nothing but when told.
+///
+/// There are no threads of the operating system and no other clock than the one that [`advance`](Self::advance) moves; what is left to
+/// chance comes from the seed. So a run is repeated, byte for byte, by its seed, and a crash can be put between any two things that an
+/// instance says to its log.
+///
+/// What [`TopologyTestDriver`](crate::TopologyTestDriver) cannot show is shown here: partitions and instances, rebalances, commits, restored
+/// state, repetition after a crash.
+///
+/// ```
+/// use std::time::Duration;
+/// use highwater::{Cluster, KeyValueStore, StoreRef, StreamsBuilder, Timestamp, Topic};
+///
+/// const CLICKS: Topic<String, String> = Topic::new("clicks");
+/// const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("counts");
+///
+/// let builder = StreamsBuilder::new();
+/// builder.stream(CLICKS).group_by_key().count(COUNTS);
+///
+/// let mut cluster = Cluster::builder(&builder.build()?).partitions("clicks", 3).instances(2).seed(7).build()?;
+/// cluster.pipe(&CLICKS, "ann".to_owned(), "home".to_owned(), Timestamp::from_secs(1))?;
+/// cluster.run_for(Duration::from_secs(2))?; // long enough for a commit
+///
+/// cluster.kill(0); // without a word
+/// cluster.pipe(&CLICKS, "ann".to_owned(), "cart".to_owned(), Timestamp::from_secs(2))?;
+/// cluster.run_for(Duration::from_secs(60))?; // its session is over: the other has taken over, with the state
+///
+/// let counts: i64 = cluster.store(&COUNTS)?.values().filter_map(|part| part.get(&"ann".to_owned()).ok()?).sum();
+/// assert_eq!(counts, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Cluster {
+    topology: Topology,
+    settings: Arc<Settings>,
+    log: MemoryLog,
+    clock: ManualClock,
+    dice: Dice,
+    whims: bool,
+    session: Duration,
+    instances: Vec<Instance>,
+    turns: BTreeMap<String, RoundRobin>,
+    /// Members that the group threw out.
+    expelled: BTreeSet<Arc<str>>,
+    /// Of lives that ended well, and of those that did not.
+    past: Vec<Arc<Board>>,
+    buried: Vec<Arc<Board>>,
+    /// What was done, line by line.
+    deeds: Vec<String>,
+    /// What went against the rules of the group.
+    trespasses: Vec<String>,
+    reached: BTreeMap<TopicPartition, i64>,
+}
+
+impl Cluster {
+    /// Says how many partitions, instances and so on; [`build`](ClusterBuilder::build) starts it.
+    pub fn builder(topology: &Topology) -> ClusterBuilder<'_> {
+        ClusterBuilder::new(topology)
+    }
+
+    fn empty(topology: Topology, settings: Arc<Settings>, log: MemoryLog, clock: ManualClock, dice: Dice) -> Self {
+        Cluster {
+            topology,
+            settings,
+            log,
+            clock,
+            dice,
+            whims: false,
+            session: Duration::ZERO,
+            instances: Vec::new(),
+            turns: BTreeMap::new(),
+            expelled: BTreeSet::new(),
+            past: Vec::new(),
+            buried: Vec::new(),
+            deeds: Vec::new(),
+            trespasses: Vec::new(),
+            reached: BTreeMap::new(),
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How many instances there ever were: their numbers are below.
+    pub fn instances(&self) -> usize {
+        self.instances.len()
+    }
+
+    /// Whether an instance runs: not killed, not stopped, not paused.
+    pub fn is_running(&self, instance: usize) -> bool {
+        self.instances.get(instance).is_some_and(Instance::runs)
+    }
+
+    /// A number below `limit` from the sequence of the seed, for choices of the test.
+    pub fn draw(&mut self, limit: u64) -> u64 {
+        self.dice.below(limit)
+    }
+
+    /// One more instance, which has not run yet; gives its number.
+    ///
+    /// # Errors
+    /// If the log refuses.
+    pub fn start(&mut self) -> Result<usize, Error> {
+        let instance = self.new_life()?;
+        self.instances.push(instance);
+        let number = self.instances.len() - 1;
+        self.note(|| format!("start {number}"));
+        Ok(number)
+    }
+
+    fn new_life(&mut self) -> Result<Instance, Error> {
+        let fate = SharedFate::new(self.dice.next(), self.whims);
+        Instance::start(&self.log, &self.topology, &self.settings, fate, self.clock.now())
+    }
+
+    /// Starts an instance again: one that runs or is paused is [stopped](Self::stop) before. The group still counts what a killed one was
+    /// among its members until its session is over.
+    ///
+    /// # Errors
+    /// If the log refuses, or the last commit fails.
+    pub fn restart(&mut self, instance: usize) -> Result<(), Error> {
+        self.stop(instance)?;
+        let life = self.new_life()?;
+        let before = std::mem::replace(&mut self.instances[instance], life);
+        if let Condition::Killed(_) = before.condition {
+            // It stays a member until its time is over.
+            self.instances.push(before);
+            let grave = self.instances.len() - 1;
+            self.note(|| format!("restart {instance}, killed before and now {grave}"));
+        } else {
+            self.past.push(before.board);
+            self.note(|| format!("restart {instance}"));
+        }
+        Ok(())
+    }
+
+    /// Commits, and leaves the group. Does nothing to one that is dead.
+    ///
+    /// # Errors
+    /// If the last commit fails.
+    pub fn stop(&mut self, instance: usize) -> Result<(), Error> {
+        let now = self.clock.now();
+        let stopped = &mut self.instances[instance];
+        if matches!(stopped.condition, Condition::Running | Condition::Paused(_)) {
+            let closed = stopped.close(now);
+            self.note(|| format!("stop {instance}"));
+            self.audit(instance);
+            closed?;
+        }
+        Ok(())
+    }
+
+    /// Kills an instance between two rounds: what it has not committed never happened, what it had not yet sent never will. The group
+    /// finds out when its session is over.
+    pub fn kill(&mut self, instance: usize) {
+        let now = self.clock.now();
+        let killed = &mut self.instances[instance];
+        if matches!(killed.condition, Condition::Running | Condition::Paused(_)) {
+            killed.fate.die();
+            killed.condition = Condition::Killed(now);
+            self.note(|| format!("kill {instance}"));
+        }
+    }
+
+    /// Lets an instance die in its next rounds, at the call to its log after `calls` more; the log may or may not hear that one.
+    pub fn kill_after(&mut self, instance: usize, calls: u64) {
+        self.instances[instance].fate.light(calls);
+        self.note(|| format!("kill {instance} after {calls} calls"));
+    }
+
+    /// Takes back a [`kill_after`](Self::kill_after) that has not come true yet.
+    pub fn spare(&mut self, instance: usize) {
+        self.instances[instance].fate.spare();
+    }
+
+    /// An instance stands still, as a process does that is swapped out. If that takes longer than its session, its tasks go to others.
+    pub fn pause(&mut self, instance: usize) {
+        let now = self.clock.now();
+        if self.instances[instance].runs() {
+            self.instances[instance].condition = Condition::Paused(now);
+            self.note(|| format!("pause {instance}"));
+        }
+    }
+
+    /// It goes on as if nothing had happened; what happened it learns some rounds later.
+    pub fn resume(&mut self, instance: usize) {
+        if let Condition::Paused(_) = self.instances[instance].condition {
+            self.instances[instance].condition = Condition::Running;
+            self.note(|| format!("resume {instance}"));
+        }
+    }
+
+    /// The group takes an instance for dead and gives its tasks to others. A living one learns that some rounds later.
+    pub fn expel(&mut self, instance: usize) {
+        let members = self.instances[instance].members();
+        let new: Vec<Arc<str>> = members.into_iter().filter(|member| self.log.expel(&self.settings.application_id, member)).collect();
+        if !new.is_empty() {
+            let rounds = u32::try_from(self.dice.below(12)).unwrap_or(0);
+            self.instances[instance].fate.deafen(rounds);
+            self.note(|| format!("expel {instance}, which is deaf for {rounds}"));
+        }
+        self.expelled.extend(new);
+    }
+
+    /// Moves the clock. Sessions of silent instances may end by it.
+    pub fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+        self.note(|| format!("advance {by:?}"));
+        let now = self.clock.now();
+        for number in 0..self.instances.len() {
+            let (Condition::Paused(since) | Condition::Killed(since)) = self.instances[number].condition else { continue };
+            if since + self.session <= now {
+                self.expel(number);
+                if let Condition::Killed(_) = self.instances[number].condition {
+                    self.bury(number);
+                }
+            }
+        }
+    }
+
+    fn bury(&mut self, instance: usize) {
+        let dead = &mut self.instances[instance];
+        if !dead.threads.is_empty() {
+            dead.threads.clear();
+            self.buried.push(dead.board.clone());
+        }
+    }
+
+    /// One round of one thread of one instance, all chosen by the seed; true if that thread may find more at once. Does nothing if none
+    /// runs.
+    ///
+    /// # Errors
+    /// What stops a thread as a whole: the instance is killed then.
+    pub fn step(&mut self) -> Result<bool, Error> {
+        let running = self.instances.iter().enumerate().filter(|(_, instance)| instance.runs());
+        let threads: Vec<_> =
+            running.flat_map(|(number, instance)| (0..instance.threads.len()).map(move |thread| (number, thread))).collect();
+        if threads.is_empty() {
+            return Ok(false);
+        }
+        let (instance, thread) = threads[self.dice.place(threads.len())];
+        self.round(instance, thread)
+    }
+
+    fn round(&mut self, instance: usize, thread: usize) -> Result<bool, Error> {
+        let worked = self.instances[instance].round(thread, self.clock.now());
+        self.note(|| format!("round {instance}.{thread} {}", worked.as_ref().is_ok_and(|worked| *worked)));
+        self.audit(instance);
+        if worked.is_err() {
+            self.kill(instance);
+        }
+        worked
+    }
+
+    /// Rounds of all instances that run, until there is nothing left to do without time.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); and if it does not come to an end.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        let (mut quiet, mut rounds) = (0, 0);
+        // Twice quiet, and no deaf ear: what the first pass learnt may give the second something to do.
+        while quiet < 14 {
+            let before = rounds;
+            for instance in 0..self.instances.len() {
+                for thread in 0..self.instances[instance].threads.len() {
+                    if self.instances[instance].runs() && self.round(instance, thread)? {
+                        rounds += 1;
+                    }
+                }
+            }
+            quiet = if rounds == before { quiet + 1 } else { 0 };
+            if rounds > SETTLES_WITHIN {
+                return Err(refused(format!("still busy after {rounds} rounds")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, half a commit interval at a time, and everything settle in between.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle).
+    pub fn run_for(&mut self, time: Duration) -> Result<(), Error> {
+        let piece = (self.settings.commit_interval / 2).max(Duration::from_millis(1));
+        let end = self.clock.now() + time;
+        self.settle()?;
+        while self.clock.now() < end {
+            self.advance(piece);
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Declares the end of input, where each source topic ends now, and runs until every task has told so. Those that are paused go on;
+    /// sessions of the killed run out.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle); and if some task does not come to its end.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        (0..self.instances.len()).for_each(|instance| self.resume(instance));
+        self.run_for(self.session)?;
+        let mut ends = BTreeMap::new();
+        for topic in self.topology.source_topics() {
+            let count = self.log.producer()?.partition_count(&topic)?;
+            let partitions: Vec<_> = (0..count).map(|partition| TopicPartition::new(topic.as_str(), partition)).collect();
+            let offsets = self.log.consumer(Isolation::ReadCommitted)?.end_offsets(&partitions, Isolation::ReadCommitted)?;
+            ends.extend(partitions.into_iter().zip(offsets));
+        }
+        self.instances.iter().filter(|instance| instance.runs()).for_each(|instance| instance.board.declare_end(ends.clone()));
+        let done = |cluster: &Cluster| {
+            let mut running = cluster.instances.iter().filter(|instance| instance.runs());
+            running.all(|instance| instance.board.facts().state == crate::runtime::State::Finished)
+        };
+        for _ in 0..200 {
+            if done(self) {
+                return Ok(());
+            }
+            self.run_for(Duration::from_secs(1))?;
+        }
+        Err(refused("some task does not come to its end".to_owned()))
+    }
+
+    /// Writes a record to a source topic, to the partition of its key.
+    ///
+    /// # Errors
+    /// If there is no such topic, or a serde refuses key or value.
+    pub fn pipe<K: Data, V: Data>(&mut self, topic: &Topic<K, V>, key: K, value: V, at: Timestamp) -> Result<(), Error> {
+        let (key, value, headers) = typed::encode(topic, &key, &value)?;
+        let count = self.log.producer()?.partition_count(topic.name())?;
+        let partition = match &key {
+            Some(key) => partition_of(key, count),
+            None => self.turns.entry(topic.name().to_owned()).or_default().turn(count),
+        };
+        self.append(TopicPartition::new(topic.name(), partition), key.as_deref(), value.as_deref(), at, &headers)
+    }
+
+    /// Writes a record to a partition of the test's choice.
+    ///
+    /// # Errors
+    /// As [`pipe`](Self::pipe); and if there is no such partition.
+    pub fn pipe_to<K: Data, V: Data>(&mut self, partition: i32, topic: &Topic<K, V>, key: K, value: V, at: Timestamp) -> Result<(), Error> {
+        let (key, value, headers) = typed::encode(topic, &key, &value)?;
+        self.append(TopicPartition::new(topic.name(), partition), key.as_deref(), value.as_deref(), at, &headers)
+    }
+
+    fn append(
+        &mut self,
+        partition: TopicPartition,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: Timestamp,
+        headers: &Headers,
+    ) -> Result<(), Error> {
+        self.note(|| format!("pipe {partition} {timestamp} {key:02x?} {value:02x?}"));
+        Ok(self.log.producer()?.send(&partition, &[Outgoing { key, value, timestamp, headers }])?)
+    }
+
+    /// What went against the rules of a group since the last call: a commit by a member that had been thrown out, positions that went back,
+    /// a task with two owners. Empty, unless the engine or the log is broken.
+    pub fn take_trespasses(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.trespasses)
+    }
+
+    /// Looks at what an instance has just done.
+    fn audit(&mut self, instance: usize) {
+        for accepted in self.instances[instance].fate.take_accepted() {
+            if self.expelled.contains(&accepted.token.member) {
+                self.trespasses.push(format!("{} was thrown out, and its commit was taken", accepted.token));
+            }
+            for (partition, position) in accepted.positions {
+                let before = self.reached.insert(partition.clone(), position.offset).unwrap_or(0);
+                if position.offset < before {
+                    self.trespasses.push(format!("{partition} was committed at {before}, then at {}", position.offset));
+                }
+                self.note(|| format!("  committed {partition}@{}", position.offset));
+            }
+        }
+        let owners = self.owners();
+        for pair in owners.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            self.trespasses.push(format!("{} is open in {} and {}", pair[0].0, pair[0].1, pair[1].1));
+        }
+    }
+
+    fn note(&mut self, deed: impl FnOnce() -> String) {
+        self.deeds.push(deed());
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("instances", &self.instances.len()).field("now", &self.clock.now()).finish_non_exhaustive()
+    }
+}
+
+fn refused(reason: String) -> Error {
+    Error::new(ErrorKind::NotAvailable, Place::default(), reason.into())
+}

@@ -1,0 +1,1 @@
+//! What a cluster does when it is told to.

@@ -1,0 +1,124 @@
+//! What a run must have come to: the answer of one task that nothing befalls.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use highwater::{Timestamp, TopologyTestDriver};
+
+use crate::run::{BEGIN, Run, Temper};
+use crate::topologies::{COUNTS, IN, Kind, OUT, ROWS, TABLE};
+
+type Rows = Vec<(String, String)>;
+
+impl Run {
+    /// Compares the end of a run with the model.
+    pub(crate) fn judge(&self) -> Result<(), String> {
+        let (out, model) = (self.out(), self.model());
+        let keys = |rows: &Rows| rows.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
+        same("keys of the output", &keys(&out), &keys(&model))?;
+        match self.kind {
+            Kind::Copy | Kind::Join => self.judge_records(out, model)?,
+            Kind::Count | Kind::Windowed | Kind::Bounded => self.judge_counts(&out, &model)?,
+        }
+        self.judge_stores()
+    }
+
+    fn out(&self) -> Rows {
+        self.cluster.read(&OUT).into_iter().map(|record| (record.key, record.value)).collect()
+    }
+
+    fn model(&self) -> Rows {
+        let mut driver = TopologyTestDriver::builder(&self.kind.topology()).wall_clock(Timestamp::from_millis(BEGIN)).build().unwrap();
+        // The table first, as in the run.
+        for piped in &self.input {
+            let topic = if piped.table { ROWS } else { IN };
+            driver.pipe(&topic, piped.key.clone(), piped.value.clone(), Timestamp::from_millis(piped.at)).unwrap();
+        }
+        driver.finish().unwrap();
+        driver.read_all(&OUT)
+    }
+
+    /// Every record once; after a crash at least once, and nothing else.
+    fn judge_records(&self, mut out: Rows, mut model: Rows) -> Result<(), String> {
+        out.sort();
+        model.sort();
+        if self.temper != Temper::Calm {
+            out.dedup();
+        }
+        same("records", &out, &model)
+    }
+
+    /// The last count of each key. A crash may count twice what was not committed, and loses nothing.
+    fn judge_counts(&self, out: &Rows, model: &Rows) -> Result<(), String> {
+        let last = |rows: &Rows| rows.iter().map(|(key, count)| (key.clone(), count.parse().unwrap())).collect::<BTreeMap<String, i64>>();
+        let (found, wanted) = (last(out), last(model));
+        match self.temper {
+            Temper::Calm => {
+                same("counts", &found, &wanted)?;
+                let late: u64 = self.cluster.progress().iter().map(|progress| progress.late).sum();
+                same("late records", &late, &0)?;
+                if self.kind == Kind::Bounded { same("results per window", &out.len(), &model.len()) } else { Ok(()) }
+            }
+            Temper::Crashing => match wanted.iter().find(|(key, count)| found[*key] < **count) {
+                Some((key, count)) => Err(format!("lost: {key} was counted to {}, there are {count}", found[key])),
+                None => Ok(()),
+            },
+            Temper::Lost => Ok(()),
+        }
+    }
+
+    /// Stores are what their changelogs fold to, and know how far that is.
+    fn judge_stores(&self) -> Result<(), String> {
+        for standing in self.cluster.stores() {
+            let Some(changelog) = &standing.changelog else { continue };
+            let end = self.cluster.extent(&changelog.topic, changelog.partition).end;
+            if self.temper != Temper::Lost {
+                same(&format!("offset of {} in {}", standing.store, standing.task), &standing.offset.unwrap_or(0), &end)?;
+            }
+            same(&format!("uncommitted bytes of {} in {}", standing.store, standing.task), &standing.uncommitted_bytes, &0)?;
+        }
+        match self.kind {
+            Kind::Count if self.temper != Temper::Lost => {
+                let stored = self.cluster.store(&COUNTS).unwrap();
+                let rows = stored.values().flat_map(|view| view.all().unwrap().map(Result::unwrap).collect::<Vec<_>>());
+                same(
+                    "counts and the fold of their changelog",
+                    &rows.collect::<BTreeMap<_, _>>(),
+                    &self.fold("app-counts-changelog", number),
+                )
+            }
+            Kind::Join if self.temper != Temper::Lost => {
+                let stored = self.cluster.store(&TABLE).unwrap();
+                let rows = stored.values().flat_map(|view| view.all().unwrap().map(Result::unwrap).collect::<Vec<_>>());
+                let rows = rows.collect::<BTreeMap<_, _>>();
+                let table = self.input.iter().filter(|piped| piped.table);
+                same("table", &rows, &table.map(|piped| (piped.key.clone(), piped.value.clone())).collect())?;
+                same("table and the fold of its changelog", &rows, &self.fold("app-rows-by-key-changelog", text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fold<V>(&self, changelog: &str, value: impl Fn(&[u8]) -> V) -> BTreeMap<String, V> {
+        let mut rows = BTreeMap::new();
+        for record in self.cluster.records(changelog) {
+            let key = text(&record.key.unwrap());
+            match record.value {
+                Some(bytes) => drop(rows.insert(key, value(&bytes))),
+                None => drop(rows.remove(&key)),
+            }
+        }
+        rows
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -> Result<(), String> {
+    if found == wanted { Ok(()) } else { Err(format!("{what}: found {found:?}, wanted {wanted:?}")) }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn number(bytes: &[u8]) -> i64 {
+    i64::from_be_bytes(bytes.try_into().unwrap())
+}

@@ -1,0 +1,67 @@
+//! What is run in the simulation. Each writes text to `out`.
+
+use std::time::Duration;
+
+use highwater::{Consumed, EmitStrategy, KeyValueStore, StoreRef, StreamsBuilder, TimeWindows, Topic, Topology, Watermark};
+
+pub(crate) const IN: Topic<String, String> = Topic::new("in");
+pub(crate) const ROWS: Topic<String, String> = Topic::new("rows");
+pub(crate) const OUT: Topic<String, String> = Topic::new("out");
+pub(crate) const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("counts");
+pub(crate) const TABLE: StoreRef<KeyValueStore<String, String>> = StoreRef::new("rows-by-key");
+
+/// Within which the input of the bounded topology is out of order.
+pub(crate) const DISORDER: i64 = 40;
+const WINDOW: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No state: a record becomes another one.
+    Copy,
+    /// A count per key.
+    Count,
+    /// A count per value and window, through a repartition topic, on update.
+    Windowed,
+    /// The same with bounded watermarks, on close.
+    Bounded,
+    /// A stream that looks into a table.
+    Join,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 5] = [Kind::Copy, Kind::Count, Kind::Windowed, Kind::Bounded, Kind::Join];
+
+    pub(crate) fn topology(self) -> Topology {
+        let builder = StreamsBuilder::new();
+        match self {
+            Kind::Copy => builder.stream(IN).filter(|_, value| !value.ends_with('3')).map_values(|value| format!("<{value}>")).to(OUT),
+            Kind::Count => {
+                let counts = builder.stream(IN).group_by_key().count(COUNTS);
+                counts.to_stream().map_values(|count| count.unwrap_or_default().to_string()).to(OUT);
+                return builder.build().unwrap();
+            }
+            Kind::Windowed => {
+                let windows = TimeWindows::of(WINDOW).grace(Duration::from_secs(86_400));
+                let counts = builder.stream(IN).group_by(|_, value| group(value)).windowed_by(windows).count("windows").to_stream();
+                counts.map(|key, count| (format!("{}@{}", key.key, key.window.start), count.unwrap_or_default().to_string())).to(OUT)
+            }
+            Kind::Bounded => {
+                let watermark = Watermark::bounded(Duration::from_millis(DISORDER as u64)).never_idle();
+                let groups = builder.stream(Consumed::with(IN).watermark(watermark)).group_by(|_, value| group(value));
+                let counts = groups.windowed_by(TimeWindows::of(WINDOW)).emit(EmitStrategy::on_window_close()).count("windows").to_stream();
+                counts.map(|key, count| (format!("{}@{}", key.key, key.window.start), count.unwrap_or_default().to_string())).to(OUT)
+            }
+            Kind::Join => {
+                let table = builder.table_as(TABLE, ROWS);
+                builder.stream(IN).join_table(&table, |value, row| format!("{value}+{row}")).to(OUT)
+            }
+        };
+        builder.build().unwrap()
+    }
+}
+
+/// One of four groups, by the last digit.
+fn group(value: &str) -> String {
+    let digit = value.bytes().last().unwrap_or(b'0') - b'0';
+    format!("g{}", digit % 4)
+}
