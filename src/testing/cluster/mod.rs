@@ -353,7 +353,20 @@ impl Cluster {
             }
             self.run_for(Duration::from_secs(1))?;
         }
-        Err(refused("some task does not come to its end".to_owned()))
+        Err(refused(format!("some task does not come to its end: {}", self.standing())))
+    }
+
+    /// Where the tasks are that have not come to their end, as each instance that runs sees it.
+    fn standing(&self) -> String {
+        let instances = self.instances.iter().enumerate().filter(|(_, instance)| instance.runs());
+        let lines = instances.map(|(number, instance)| {
+            let facts = instance.board.facts();
+            let tasks = facts.tasks.iter().map(|(task, listed)| format!("{task} {:?}", listed.state)).collect::<Vec<_>>();
+            let state = facts.state;
+            drop(facts);
+            format!("instance {number} is {state:?}, with {tasks:?}, and waits for {:?}", instance.board.elsewhere())
+        });
+        lines.collect::<Vec<_>>().join("; ")
     }
 
     /// Writes a record to a source topic, to the partition of its key.
