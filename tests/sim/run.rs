@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use highwater::{Cluster, Settings, Timestamp};
+use highwater::{Cluster, ErrorKind, Settings, Timestamp};
 
 use crate::topologies::{IN, Kind, ROWS};
 
@@ -30,6 +30,8 @@ pub(crate) struct Run {
     pub(crate) cluster: Cluster,
     /// Topic, key, value and time, in the order written.
     pub(crate) input: Vec<Piped>,
+    /// For how long somebody may have stood still.
+    still: Duration,
 }
 
 pub(crate) struct Piped {
@@ -60,7 +62,7 @@ impl Run {
         let topology = kind.topology();
         let builder = Cluster::builder(&topology).usual_partitions(PARTITIONS).settings(settings).seed(seed);
         let builder = builder.instances(pick(1 + seed / 7 % 3)).session_timeout(SESSION).start_at(Timestamp::from_millis(BEGIN)).whims();
-        Run { kind, temper, cluster: builder.build().unwrap(), input: Vec::new() }
+        Run { kind, temper, cluster: builder.build().unwrap(), input: Vec::new(), still: Duration::ZERO }
     }
 
     /// Everything that befalls it, to the end of its input.
@@ -86,8 +88,13 @@ impl Run {
                 0..25 if writes => self.pipe(false),
                 0..85 => drop(self.cluster.step().map_err(|error| error.to_string())?),
                 85..95 => {
-                    let millis = self.cluster.draw(120);
-                    self.cluster.advance(Duration::from_millis(millis));
+                    let pause = Duration::from_millis(self.cluster.draw(120));
+                    self.still += pause;
+                    if self.temper == Temper::Calm && self.still >= SESSION {
+                        // Nobody stands still for so long that others take over.
+                        self.wake();
+                    }
+                    self.cluster.advance(pause);
                 }
                 _ => self.trouble()?,
             }
@@ -117,24 +124,23 @@ impl Run {
                 }
             }
             _ if count < 5 => drop(self.cluster.start().map_err(|error| error.to_string())?),
-            _ => self.cluster.stop(instance).map_err(|error| error.to_string())?,
-        }
-        if self.temper == Temper::Calm {
-            // Nobody stands still for so long that others take over.
-            self.wake_those_overdue();
+            _ => match self.cluster.stop(instance) {
+                // Who was thrown out and does not know it finds out now.
+                Err(error) if self.temper == Temper::Lost && error.kind() == ErrorKind::Fenced => {}
+                stopped => stopped.map_err(|error| error.to_string())?,
+            },
         }
         Ok(())
     }
 
-    fn wake_those_overdue(&mut self) {
-        if self.cluster.draw(2) == 0 {
-            (0..self.cluster.instances()).for_each(|instance| self.cluster.resume(instance));
-        }
+    fn wake(&mut self) {
+        self.still = Duration::ZERO;
+        (0..self.cluster.instances()).for_each(|instance| self.cluster.resume(instance));
     }
 
     /// Whoever stands still goes on; at least one runs and is not about to die.
     fn recover(&mut self) -> Result<(), String> {
-        (0..self.cluster.instances()).for_each(|instance| self.cluster.resume(instance));
+        self.wake();
         (0..self.cluster.instances()).for_each(|instance| self.cluster.spare(instance));
         self.cluster.start().map_err(|error| error.to_string()).map(drop)
     }

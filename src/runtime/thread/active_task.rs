@@ -29,6 +29,8 @@ pub(super) struct ActiveTask {
     pub(super) more_to_close: bool,
     /// The end of its input was reached and told to the task.
     pub(super) ending: bool,
+    /// It is known that nothing more will be written into its repartition topics.
+    upstream_over: bool,
     pub(super) committed_at: Timestamp,
     pub(super) meter: Arc<TaskMeter>,
 }
@@ -45,6 +47,7 @@ impl ActiveTask {
             waiting: None,
             more_to_close: false,
             ending: false,
+            upstream_over: false,
             committed_at: now,
             meter,
         }
@@ -82,13 +85,18 @@ impl ActiveTask {
         max_idle: Duration,
         upstream_finished: bool,
     ) -> Result<usize, Error> {
+        if upstream_finished && !self.upstream_over {
+            self.upstream_over = true;
+            // The ends seen so far may be older than the last words of those who write.
+            self.feeds.iter_mut().filter(|feed| feed.internal).for_each(Feed::forget_end);
+        }
         // A pass that was cut goes on before anything new is taken, so that what is kept back stays bounded.
         let taken = match (self.more_to_close, self.feeds.len()) {
             (true, _) => 0,
             (false, 1) => self.run_direct(consumer, now)?,
             (false, _) => self.run_by_time(consumer, now, max_idle)?,
         };
-        if upstream_finished && !self.ending && self.inputs_are_over() {
+        if self.upstream_over && !self.ending && self.inputs_are_over() {
             self.ending = true;
             self.task.finish();
         }

@@ -150,6 +150,10 @@ impl Feed {
     pub(super) fn end(&self) -> Option<i64> {
         self.end
     }
+    /// It is at the end when the next fetch says so.
+    pub(super) fn forget_end(&mut self) {
+        self.end = None;
+    }
     /// Whether there is nothing more in the log, or nothing more that counts.
     pub(super) fn at_end(&self) -> bool {
         self.last.is_some_and(|last| self.fetched >= last) || self.end.is_some_and(|end| self.fetched >= end)

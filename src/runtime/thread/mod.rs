@@ -215,8 +215,23 @@ impl StreamThread {
                     active.seek_back(&mut *self.member);
                 }
             }
+            _ if self.is_overtaken(id) => {
+                tracing::warn!(task = %id, %error, "others have committed for the task: not its owner any more");
+                if let Err(refused) = self.rejoin() {
+                    self.board.fail(None, refused);
+                }
+            }
             _ => self.fail(id, error),
         }
+    }
+
+    /// Whether others have committed for a task since this thread did. Then the task is theirs, and what goes wrong here (its repartition
+    /// records are purged, say) is no verdict on it, but the first news of having been taken for dead.
+    fn is_overtaken(&mut self, id: TaskId) -> bool {
+        let Some(active) = self.tasks.get(&id) else { return false };
+        let ours: Vec<Option<i64>> = active.feeds.iter().map(|feed| Some(feed.committed.as_ref()?.offset)).collect();
+        let found = self.member.committed(&active.partitions());
+        found.is_ok_and(|found| found.iter().zip(ours).any(|(found, ours)| found.as_ref().map(|position| position.offset) > ours))
     }
 
     /// Stops a task for good. Its partitions are read no more, and nothing it did since the last commit is committed.

@@ -230,6 +230,31 @@ fn a_commit_that_is_fenced_writes_nothing() {
 }
 
 #[test]
+fn a_thread_taken_for_dead_that_finds_its_input_purged_joins_again() {
+    let mut rig = Rig::new(shuffled(), 1).start();
+    rig.settle();
+    rig.write("left", 0, Some("k"), "word", 1);
+    rig.settle();
+    rig.commit();
+    let member = rig.threads[0].member.token().member;
+    assert!(rig.log.expel("app", &member));
+    rig.join();
+    // The other takes over, commits and purges; the news has not reached the first one.
+    rig.write("left", 0, Some("k"), "word", 2);
+    for _ in 0..8 {
+        rig.clock.advance(Duration::from_secs(31));
+        rig.threads[1].run_once(rig.clock.now(), Duration::ZERO).unwrap();
+    }
+    assert!(rig.read("app-counts-repartition").is_empty(), "purged");
+    rig.threads[0].run_tasks(rig.clock.now());
+    let failures = rig.board.facts().failures.iter().map(|failure| failure.error.to_string()).collect::<Vec<_>>();
+    assert_eq!(failures, [""; 0], "the tasks are another's: nothing failed");
+    (0..4).for_each(|_| rig.pass(100));
+    assert_eq!(rig.owned(0).len() + rig.owned(1).len(), 2);
+    assert_eq!(rig.count("word"), Some(2));
+}
+
+#[test]
 fn too_much_uncommitted_state_commits_early() {
     let mut rig = Rig::new(counting(), 1);
     rig.settings.commit_interval = Duration::from_secs(3600);

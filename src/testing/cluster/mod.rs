@@ -24,7 +24,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::Settings;
 use crate::dsl::Topic;
 use crate::error::{Error, ErrorKind, Place};
-use crate::kafka::{Connect, Isolation, MemoryLog, Outgoing, Producer, RoundRobin, partition_of};
+use crate::kafka::{Connect, Isolation, MemoryLog, Outgoing, RoundRobin, partition_of};
 use crate::record::{Data, Headers, Timestamp, TopicPartition};
 use crate::runtime::Board;
 use crate::testing::typed;

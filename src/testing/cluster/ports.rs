@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use super::fate::SharedFate;
 use crate::kafka::{
-    Admin, Connect, Consumer, FetchLimit, Fetched, Flushed, Group, GroupEvent, Isolation, LogError, MemberToken, MemoryLog, NewTopic,
-    Outgoing, Position, Producer, TaskInputs, TopicDescription,
+    Admin, Connect, Consumer, FetchLimit, Fetched, Flushed, Group, GroupEvent, Isolation, LogError, MemberOptions, MemberToken, MemoryLog,
+    NewTopic, Outgoing, Position, Producer, TaskInputs, TopicDescription, TransactionalProducer,
 };
 use crate::record::{Headers, RawRecord, TaskId, Timestamp, TopicPartition};
+
+/// Ten years.
+const FOR_EVER: Duration = Duration::from_secs(315_360_000);
 
 /// The log, reached with the fate of one instance.
 pub(super) struct FatefulLog {
@@ -46,8 +49,12 @@ impl Connect for FatefulLog {
     fn admin(&self) -> Result<Box<dyn Admin>, LogError> {
         Ok(self.with(self.log.admin()?))
     }
-    fn member(&self, group: &str, name: &str, isolation: Isolation) -> Result<Box<dyn Group>, LogError> {
-        Ok(self.with(self.log.member(group, name, isolation)?))
+    fn transactional_producer(&self, id: &str, timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
+        self.log.transactional_producer(id, timeout)
+    }
+    fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
+        // Who is silent for too long the cluster decides: the clock may be moved far between two rounds of a living instance.
+        Ok(self.with(self.log.member_with(MemberOptions { session_timeout: FOR_EVER, ..options })?))
     }
 }
 

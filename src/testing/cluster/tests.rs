@@ -1,1 +1,110 @@
 //! What a cluster does when it is told to.
+
+use super::*;
+use crate::dsl::StreamsBuilder;
+use crate::state::{KeyValueStore, StoreRef};
+
+const WORDS: Topic<String, String> = Topic::new("words");
+const OUT: Topic<String, String> = Topic::new("out");
+const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("counts");
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cluster(instances: usize) -> Cluster {
+    let builder = StreamsBuilder::new();
+    builder.stream(WORDS).group_by_key().count(COUNTS).to_stream().map_values(|count| count.unwrap_or_default().to_string()).to(OUT);
+    Cluster::builder(&builder.build().unwrap()).usual_partitions(4).instances(instances).session_timeout(5 * SECOND).build().unwrap()
+}
+
+impl Cluster {
+    fn say(&mut self, word: &str) {
+        self.pipe(&WORDS, word.to_owned(), String::new(), Timestamp::from_secs(1)).unwrap();
+    }
+    fn count(&self, word: &str) -> i64 {
+        let parts = self.store(&COUNTS).unwrap();
+        parts.values().filter_map(|part| part.get(&word.to_owned()).unwrap()).sum()
+    }
+}
+
+#[test]
+fn instances_share_the_tasks_and_a_killed_one_is_missed_after_its_session() {
+    let mut cluster = cluster(2);
+    cluster.settle().unwrap();
+    let of = |cluster: &Cluster, number| cluster.owners().iter().filter(|(_, owner)| *owner == number).count();
+    assert_eq!((of(&cluster, 0), of(&cluster, 1)), (2, 2));
+    cluster.kill(0);
+    cluster.run_for(4 * SECOND).unwrap();
+    assert_eq!((of(&cluster, 0), of(&cluster, 1)), (0, 2), "the group does not know yet");
+    cluster.run_for(2 * SECOND).unwrap();
+    assert_eq!(of(&cluster, 1), 4);
+}
+
+#[test]
+fn who_dies_before_the_commit_leaves_its_work_to_the_next() {
+    let mut cluster = cluster(1);
+    cluster.settle().unwrap();
+    cluster.say("a");
+    cluster.settle().unwrap();
+    cluster.kill(0);
+    cluster.restart(0).unwrap();
+    cluster.run_for(7 * SECOND).unwrap();
+    assert_eq!((cluster.count("a"), cluster.instances()), (1, 2));
+    assert!(cluster.failures().is_empty() && cluster.take_trespasses().is_empty());
+    assert_eq!(cluster.progress().iter().map(|progress| progress.records_in).sum::<u64>(), 2, "taken by the dead, and again");
+}
+
+#[test]
+fn a_paused_instance_is_replaced_and_comes_back() {
+    let mut cluster = cluster(2);
+    cluster.settle().unwrap();
+    cluster.pause(0);
+    cluster.say("a");
+    cluster.run_for(6 * SECOND).unwrap();
+    assert!(cluster.owners().iter().all(|(_, owner)| *owner == 1));
+    cluster.resume(0);
+    cluster.run_for(6 * SECOND).unwrap();
+    assert_eq!(cluster.owners().iter().filter(|(_, owner)| *owner == 0).count(), 2);
+    assert_eq!((cluster.count("a"), cluster.take_trespasses()), (1, Vec::new()));
+}
+
+#[test]
+fn a_clean_restart_repeats_nothing_and_the_end_of_input_is_reached() {
+    let mut cluster = cluster(2);
+    cluster.settle().unwrap();
+    ["a", "b", "a"].map(|word| cluster.say(word));
+    cluster.run_for(2 * SECOND).unwrap();
+    cluster.restart(0).unwrap();
+    cluster.say("a");
+    cluster.finish().unwrap();
+    let mut out: Vec<_> = cluster.read(&OUT).into_iter().map(|record| (record.key, record.value)).collect();
+    out.sort();
+    assert_eq!(out.last(), Some(&("b".to_owned(), "1".to_owned())));
+    assert_eq!((cluster.count("a"), cluster.count("b")), (3, 1));
+    assert!(cluster.stores().iter().all(|store| store.uncommitted_bytes == 0));
+    let committed: i64 = (0..4).filter_map(|partition| cluster.committed("words", partition)).map(|position| position.offset).sum();
+    assert_eq!(committed, 4);
+    assert!(cluster.transcript().contains("app-counts-changelog-"));
+}
+
+#[test]
+fn a_commit_of_somebody_thrown_out_is_told() {
+    let mut cluster = cluster(1);
+    cluster.settle().unwrap();
+    let member = cluster.instances[0].members().into_iter().next().unwrap();
+    cluster.expelled.insert(member);
+    cluster.run_for(2 * SECOND).unwrap();
+    assert!(cluster.take_trespasses()[0].contains("was thrown out, and its commit was taken"), "the auditor sees what the log did not");
+}
+
+#[test]
+fn somebody_dies_in_the_middle_of_a_round() {
+    let mut cluster = cluster(1);
+    cluster.settle().unwrap();
+    cluster.say("a");
+    cluster.kill_after(0, 1);
+    assert!(cluster.is_running(0));
+    cluster.run_for(SECOND).unwrap();
+    assert!(!cluster.is_running(0));
+    cluster.start().unwrap();
+    cluster.run_for(7 * SECOND).unwrap();
+    assert!(cluster.count("a") >= 1);
+}

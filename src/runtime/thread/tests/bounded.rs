@@ -92,6 +92,27 @@ fn a_cut_close_pass_lets_commits_through_and_loses_nothing() {
 }
 
 #[test]
+fn the_last_words_from_upstream_are_heard_by_a_task_that_is_busy_closing() {
+    let mut rig = Rig::new(shuffled_windows(), 1);
+    rig.settings.close_batch = 1;
+    rig.settings.watermark_interval = Duration::ZERO;
+    let mut rig = rig.start();
+    rig.settle();
+    (0..20).for_each(|n| rig.write("left", 0, Some("k"), &format!("w{n:02}"), n));
+    rig.write("left", 0, Some("k"), "last", 1000);
+    (0..3).for_each(|_| drop(rig.round()));
+    rig.clock.advance(Duration::from_millis(100));
+    (0..4).for_each(|_| drop(rig.round()));
+    assert!(rig.read("out").len() < 15, "in the middle of closing");
+    rig.write("left", 0, Some("k"), "straggler", 1010);
+    let ends = [(crate::record::TopicPartition::new("left", 0), 22)].into_iter().collect();
+    rig.board.declare_end(ends);
+    (0..4).for_each(|_| rig.pass(100));
+    let out = rig.read("out");
+    assert_eq!((out.len(), out.contains(&"straggler@1000=1".to_owned())), (22, true), "{out:?}");
+}
+
+#[test]
 fn what_was_read_from_repartition_topics_is_deleted_now_and_then() {
     let mut rig = Rig::new(shuffled_windows(), 1).start();
     rig.settle();
