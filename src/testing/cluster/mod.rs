@@ -76,9 +76,8 @@ pub struct Cluster {
     turns: BTreeMap<String, RoundRobin>,
     /// Members that the group threw out.
     expelled: BTreeSet<Arc<str>>,
-    /// Of lives that ended well, and of those that did not.
+    /// Of lives that ended well and were followed by others.
     past: Vec<Arc<Board>>,
-    buried: Vec<Arc<Board>>,
     /// What was done, line by line.
     deeds: Vec<String>,
     /// What went against the rules of the group.
@@ -105,7 +104,6 @@ impl Cluster {
             turns: BTreeMap::new(),
             expelled: BTreeSet::new(),
             past: Vec::new(),
-            buried: Vec::new(),
             deeds: Vec::new(),
             trespasses: Vec::new(),
             reached: BTreeMap::new(),
@@ -248,17 +246,10 @@ impl Cluster {
             if since + self.session <= now {
                 self.expel(number);
                 if let Condition::Killed(_) = self.instances[number].condition {
-                    self.bury(number);
+                    // Gone for the group, gone for good.
+                    self.instances[number].threads.clear();
                 }
             }
-        }
-    }
-
-    fn bury(&mut self, instance: usize) {
-        let dead = &mut self.instances[instance];
-        if !dead.threads.is_empty() {
-            dead.threads.clear();
-            self.buried.push(dead.board.clone());
         }
     }
 

@@ -178,7 +178,7 @@ impl Cluster {
 
     /// Counts of each life of each instance, those that are over first.
     pub fn progress(&self) -> Vec<Progress> {
-        let boards = self.past.iter().chain(&self.buried).chain(self.instances.iter().map(|instance| &instance.board));
+        let boards = self.past.iter().chain(self.instances.iter().map(|instance| &instance.board));
         boards.map(|board| Progress::of(&board.facts())).collect()
     }
 

@@ -70,7 +70,7 @@ fn a_paused_instance_is_replaced_and_comes_back() {
 fn a_clean_restart_repeats_nothing_and_the_end_of_input_is_reached() {
     let mut cluster = cluster(2);
     cluster.settle().unwrap();
-    ["a", "b", "a"].map(|word| cluster.say(word));
+    ["a", "b", "a"].iter().for_each(|word| cluster.say(word));
     cluster.run_for(2 * SECOND).unwrap();
     cluster.restart(0).unwrap();
     cluster.say("a");
