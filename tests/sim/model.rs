@@ -117,10 +117,10 @@ impl Run {
 }
 
 fn largest(rows: &Rows) -> BTreeMap<String, i64> {
-    let mut largest = BTreeMap::new();
+    let mut largest: BTreeMap<String, i64> = BTreeMap::new();
     for (key, count) in rows {
-        let count = count.parse().unwrap();
-        largest.entry(key.clone()).and_modify(|seen: &mut i64| *seen = count.max(*seen)).or_insert(count);
+        let count: i64 = count.parse().unwrap();
+        largest.entry(key.clone()).and_modify(|seen| *seen = count.max(*seen)).or_insert(count);
     }
     largest
 }

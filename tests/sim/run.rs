@@ -53,8 +53,8 @@ impl Run {
         let temper = [Temper::Calm, Temper::Crashing, Temper::Crashing, Temper::Lost][pick(seed / 5 % 4)];
         let mut settings = Settings::new("app");
         settings.threads = pick(1 + seed / 20 % 2);
-        settings.record_cache_bytes = if seed / 40 % 2 == 0 { 0 } else { 1 << 20 };
-        settings.close_batch = if seed / 3 % 2 == 0 { 2 } else { 10_000 };
+        settings.record_cache_bytes = if (seed / 40).is_multiple_of(2) { 0 } else { 1 << 20 };
+        settings.close_batch = if (seed / 3).is_multiple_of(2) { 2 } else { 10_000 };
         settings.commit_interval = Duration::from_millis(100);
         settings.repartition_purge_interval = Duration::from_millis(200);
         settings.watermark_interval = Duration::from_millis(20);
