@@ -28,6 +28,10 @@ pub(crate) fn prepare(admin: &dyn Admin, topology: &Topology, application_id: &s
 
 fn source_counts(admin: &dyn Admin, topology: &Topology, existing: &[String]) -> Result<BTreeMap<String, i32>, Error> {
     let sources = topology.source_topics();
+    if sources.is_empty() {
+        let text = "the topology reads no topic, so it would wait for ever: begin with `builder.stream(..)` or `builder.table(..)`";
+        return Err(refused(None, text.to_owned()));
+    }
     let missing: Vec<&String> = sources.iter().filter(|topic| !existing.contains(topic)).collect();
     if let Some(first) = missing.first() {
         let names = missing.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");

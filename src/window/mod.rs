@@ -228,7 +228,7 @@ pub(crate) enum WhenFull {
 }
 
 impl Buffer {
-    /// As much as there is.
+    /// As much as there is; bounds follow, as in `Buffer::unbounded().max_records(1_000)`.
     pub const fn unbounded() -> Self {
         Buffer { max_records: None, max_bytes: None, when_full: WhenFull::ShutDown }
     }

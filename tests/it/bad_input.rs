@@ -172,3 +172,13 @@ fn an_application_id_that_cannot_begin_a_topic_is_refused_at_start() {
         assert!(error.to_string().contains(&format!("`{id}` is not a legal application id")), "{error}");
     }
 }
+
+/// It started, and a program that waited for its end waited for ever.
+#[test]
+fn a_topology_without_a_source_is_refused_at_start() {
+    let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
+    let empty = StreamsBuilder::new().build().expect("nothing is wrong in nothing");
+    let error = Streams::start(&empty, Settings::new("app"), log).expect_err("nothing to read");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.to_string().contains("reads no topic") && error.to_string().contains("builder.stream"), "{error}");
+}
