@@ -1,12 +1,13 @@
 //! What one operator costs one record: the same records through a source and a sink with 0 and with 5 operators between.
 //!
-//! The operators do almost nothing, so the difference is the dispatch. Prints nanoseconds per operator and record, best of
+//! The operators do almost nothing, so the difference is the dispatch. Prints CPU nanoseconds per operator and record, best of
 //! several rounds: other work on the machine only ever adds.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
+mod cpu;
+
 use std::hint::black_box;
-use std::time::Instant;
 
 use highwater::{BareTask, Headers, KStream, RawRecord, Settings, StreamsBuilder, Timestamp, Topic, Topology};
 
@@ -33,7 +34,7 @@ fn nanoseconds_per_record(operators: usize) -> f64 {
     let mut task = BareTask::new(&chain(operators), &Settings::new("bench")).unwrap();
     let headers = Headers::default();
     let round = |task: &mut BareTask| {
-        let started = Instant::now();
+        let started = cpu::time();
         for n in 0..RECORDS {
             let (key, value) = (n.to_be_bytes(), (n * 7).to_be_bytes());
             let raw = RawRecord {
@@ -47,7 +48,7 @@ fn nanoseconds_per_record(operators: usize) -> f64 {
             };
             black_box(task.process(0, raw)).unwrap();
         }
-        started.elapsed().as_nanos() as f64 / RECORDS as f64
+        (cpu::time() - started).as_nanos() as f64 / RECORDS as f64
     };
     (0..ROUNDS).map(|_| round(&mut task)).fold(f64::MAX, f64::min)
 }
