@@ -281,7 +281,7 @@ pub(crate) fn a_zombie_can_neither_write_nor_commit_positions(ground: &Ground) {
     let input = &tasks[0].partitions[0];
     let (mut sends, mut commits) = (producer(ground, "x"), producer(ground, "y"));
     let _successors = (producer(ground, "x"), producer(ground, "y"));
-    let mut begin_fails = |zombie: &mut dyn TransactionalProducer| matches!(zombie.begin(), Err(LogError::ProducerFenced(_)));
+    let begin_fails = |zombie: &mut dyn TransactionalProducer| matches!(zombie.begin(), Err(LogError::ProducerFenced(_)));
     if !begin_fails(&mut *sends) {
         let refused = try_put(&mut *sends, partition, &["zombie"]);
         assert!(refused.is_err(), "{refused:?}");

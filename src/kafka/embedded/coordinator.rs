@@ -345,7 +345,7 @@ mod tests {
             let nth = |n: usize| self.alive.keys().nth(n % self.alive.len().max(1)).copied();
             match step {
                 Step::Join => {
-                    let instance = (self.group.joined % 2 == 0).then(|| self.group.joined.to_string());
+                    let instance = self.group.joined.is_multiple_of(2).then(|| self.group.joined.to_string());
                     self.join(instance);
                 }
                 Step::Return(n) => {

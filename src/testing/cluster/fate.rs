@@ -150,7 +150,15 @@ mod tests {
             let fate = SharedFate::new(seed, true);
             fate.light(2);
             let mut calls = 0;
-            let told: Vec<bool> = (0..6).map(|_| fate.call(|| Ok(calls += 1)).is_ok()).collect();
+            let told: Vec<bool> = (0..6)
+                .map(|_| {
+                    let heard = fate.call(|| {
+                        calls += 1;
+                        Ok(())
+                    });
+                    heard.is_ok()
+                })
+                .collect();
             assert_eq!((told, fate.is_dead()), (vec![true, true, false, false, false, false], true));
             reached += calls;
             after += i32::from(calls == 3);

@@ -342,7 +342,7 @@ impl World {
     fn init(&mut self, id: usize) {
         self.producers[id] = self.rig.producer(&id.to_string());
         let undecided = self.current[id].take();
-        undecided.into_iter().for_each(|transaction| drop(self.outcomes.insert(transaction, false)));
+        self.outcomes.extend(undecided.map(|transaction| (transaction, false)));
     }
 
     /// What is visible is a beginning of what counts, in order, and nothing else; unread is only what some undecided one may hold back.

@@ -100,9 +100,13 @@ fn the_last_words_from_upstream_are_heard_by_a_task_that_is_busy_closing() {
     rig.settle();
     (0..20).for_each(|n| rig.write("left", 0, Some("k"), &format!("w{n:02}"), n));
     rig.write("left", 0, Some("k"), "last", 1000);
-    (0..3).for_each(|_| drop(rig.round()));
+    for _ in 0..3 {
+        rig.round();
+    }
     rig.clock.advance(Duration::from_millis(100));
-    (0..4).for_each(|_| drop(rig.round()));
+    for _ in 0..4 {
+        rig.round();
+    }
     assert!(rig.read("out").len() < 15, "in the middle of closing");
     rig.write("left", 0, Some("k"), "straggler", 1010);
     let ends = [(crate::record::TopicPartition::new("left", 0), 22)].into_iter().collect();
