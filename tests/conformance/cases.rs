@@ -8,12 +8,15 @@ use super::format::Case;
 pub(crate) struct Folder(Vec<PathBuf>);
 
 impl Folder {
-    /// The folder asked for, which must be there, or the shared cases in both modes of time if they are.
+    /// The folder asked for, or the `cases` in it, which must be there; else the shared cases in both modes of time if they are.
     pub(crate) fn find(asked: Option<&str>) -> Option<Folder> {
         match asked {
             Some(folder) => {
-                assert!(Path::new(folder).is_dir(), "there is no folder {folder}");
-                Some(Folder(vec![PathBuf::from(folder)]))
+                let folder = PathBuf::from(folder);
+                assert!(folder.is_dir(), "there is no folder {}", folder.display());
+                let found = [folder.clone(), folder.join("cases")].into_iter().find(|folder| !case_files(folder).is_empty());
+                assert!(found.is_some(), "there is no case file (*.jsonl) in {}: 0 cases would prove nothing", folder.display());
+                found.map(|folder| Folder(vec![folder]))
             }
             None => {
                 let folders: Vec<_> = [shared("cases"), shared("watermarks/cases")].into_iter().filter(|folder| folder.is_dir()).collect();
@@ -24,12 +27,15 @@ impl Folder {
 
     /// Their case files by name.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let entries = self.0.iter().flat_map(|folder| std::fs::read_dir(folder).expect("the folder of cases is readable"));
-        let mut files: Vec<_> =
-            entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
+        let mut files: Vec<_> = self.0.iter().flat_map(|folder| case_files(folder)).collect();
         files.sort();
         files
     }
+}
+
+fn case_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("the folder of cases is readable").path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).collect()
 }
 
 /// The shared cases: beside this package, or where `HIGHWATER_SHARED` says.
