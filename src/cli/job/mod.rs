@@ -62,9 +62,11 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<WindowedCounts, JobFileErr
             None
         }
         Ok(document) => Fields::of("the job file", &document, &problems).and_then(|mut file| {
-            let node = file.required("job", topologies::windowed_counts::NAME)?;
-            // There is one prebuilt job; with the second one its name decides here who reads on.
-            scalar("job", node, &problems, job_name)?;
+            // There is one prebuilt job; with the second one its name decides here who reads on. A wrong name is told, and all
+            // else that is wrong in the file too.
+            if let Some(node) = file.required("job", topologies::windowed_counts::NAME) {
+                scalar("job", node, &problems, job_name);
+            }
             windowed_counts::read(file, &problems)
         }),
     };

@@ -131,6 +131,14 @@ fn wrong_values_are_errors_with_line_and_fix() {
 }
 
 #[test]
+fn a_wrong_job_name_hides_no_other_mistake() {
+    let good = ALL[0].example;
+    let text = good.replacen("job: windowed-counts", "job: windowed-count", 1).replacen("window:", "windw:", 1);
+    let said = super::parse("job.yaml", &text).unwrap_err().to_string();
+    assert!(said.contains("did you mean `windowed-counts`?") && said.contains("did you mean `window`?"), "{said}");
+}
+
+#[test]
 fn contradictions_are_errors() {
     for (from, to, expected) in [
         ("advance: 1m", "advance: 6m", "18:12: `advance` is longer than the window"),

@@ -5,7 +5,7 @@ mod transactions;
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::MemoryLog;
 use crate::clock::{ManualClock, SystemClock};
@@ -166,36 +166,4 @@ fn threads_write_and_read_at_once_and_nothing_is_lost() {
         read.dedup();
         assert_eq!(read.len() as i64, writers * each);
     });
-}
-
-/// The log's share of the end-to-end goal of a million records per CPU second. Only a release build can tell:
-/// `cargo test --release --lib the_log_costs_little -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, for release builds"]
-fn the_log_costs_little_per_record() {
-    let (log, partitions) = log_with(1);
-    let (mut producer, headers) = (log.producer().expect("a producer"), Headers::default());
-    let record = Outgoing { key: Some(&[1; 8]), value: Some(&[2; 100]), timestamp: Timestamp::from_millis(1), headers: &headers };
-    let mut reader = log.consumer(Isolation::ReadCommitted).expect("a consumer");
-    reader.assign(&[(partitions[0].clone(), 0)]).expect("there");
-    let (batch, rounds, mut sum) = ([record; 500], 10_000, 0);
-    let (mut appending, mut fetching) = (Duration::ZERO, Duration::ZERO);
-    for round in 1..=rounds {
-        let start = Instant::now();
-        producer.send(&partitions[0], &batch).expect("taken");
-        let sent = Instant::now();
-        let limit = FetchLimit::default();
-        reader
-            .fetch(&partitions[0], limit, &mut |r| sum += r.key.map_or(0, <[u8]>::len) + r.value.map_or(0, <[u8]>::len))
-            .expect("fetched");
-        (appending, fetching) = (appending + (sent - start), fetching + sent.elapsed());
-        if round % 1000 == 0 {
-            log.admin().expect("admin").delete_records(&[(partitions[0].clone(), 500 * (round - 100))]).expect("deleted");
-        }
-    }
-    let records = 500 * rounds as u128;
-    assert_eq!(sum as u128, records * 108);
-    let (append, fetch) = (appending.as_nanos() / records, fetching.as_nanos() / records);
-    assert!(append + fetch < 150, "append {append} ns and fetch {fetch} ns per record");
-    eprintln!("append {append} ns and fetch {fetch} ns per record");
 }
