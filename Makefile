@@ -24,7 +24,7 @@ test: ## every test that a fresh clone can run: unit, integration, house rules, 
 verify: ## what a change must pass; changes nothing: format, lints as errors, tests, each feature set, documentation
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) check --locked --lib --no-default-features
+	$(CARGO) check --locked --lib --tests --no-default-features
 	$(CARGO) test --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --lib --no-deps --document-private-items
 

@@ -11,6 +11,7 @@ mod bounded;
 mod cli;
 #[cfg(feature = "cli")]
 mod cli_output;
+#[cfg(feature = "cli")]
 mod cli_run;
 #[allow(dead_code, reason = "the conformance runner uses what these tests do not")]
 mod conformance;
