@@ -81,9 +81,16 @@ impl RowLayout {
         }
     }
     /// What index rows of that segment begin with.
-    pub(crate) fn open_index(segment: i64, out: &mut Vec<u8>) {
+    fn open_index(segment: i64, out: &mut Vec<u8>) {
         out.extend_from_slice(&segment.to_be_bytes());
         out.push(INDEX_TAG);
+    }
+    /// What the index rows of a time begin with.
+    pub(crate) fn index_prefix(segment: i64, time: i64) -> Vec<u8> {
+        let mut index = Vec::with_capacity(64);
+        Self::open_index(segment, &mut index);
+        index.extend_from_slice(&time.to_be_bytes());
+        index
     }
     /// The store key inside a row key; none for index rows and rows that lie by time.
     pub(crate) fn store_key(self, row: &[u8]) -> Option<&[u8]> {

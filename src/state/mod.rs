@@ -33,6 +33,7 @@ mod store_ref;
 mod store_set;
 mod suppress;
 mod table;
+mod time_index;
 mod window;
 mod window_core;
 mod window_cursor;

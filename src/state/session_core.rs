@@ -9,7 +9,7 @@ use crate::state::context::WriteContext;
 use crate::state::expiring::Expiring;
 use crate::state::key_schema::{RowLayout, session_key};
 use crate::state::open::OpenStore;
-use crate::state::retention::{Retention, segment_in, segments_between};
+use crate::state::retention::{Retention, segments_between};
 use crate::state::rows::{Cached, GO_ON, Rows};
 use crate::state::session_rows::{SessionRows, end_of, parse, row_key};
 
@@ -178,7 +178,10 @@ impl Expiring<SessionRows> {
     pub(crate) fn ending_in(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<SessionRow>, StoreError> {
         let everything = Search { low: None, high: None, ends: (from, to), latest_start: i64::MAX };
         let mut found = match self.layout() {
-            RowLayout::Indexed { .. } => return self.indexed_rows(from, to, limit),
+            RowLayout::Indexed { .. } => {
+                let rows = self.indexed_rows(from, to, limit)?;
+                return Ok(rows.into_iter().map(|((end, start, key), value)| SessionRow { key, start, end, value }).collect());
+            }
             RowLayout::TimeFirst => self.search(everything, Direction::Forward, limit)?,
             RowLayout::Segmented { .. } => {
                 let mut found = self.search(everything, Direction::Forward, usize::MAX)?;
@@ -190,80 +193,6 @@ impl Expiring<SessionRows> {
         Ok(found)
     }
 
-    fn indexed_rows(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<SessionRow>, StoreError> {
-        let mut found = self.dirty_between(from, to);
-        for id in self.indexed_between(from, to, limit, &found)? {
-            found.entry(id).or_insert(None);
-        }
-        let mut rows = Vec::new();
-        for ((end, start, key), known) in found {
-            let value = match known {
-                Some(value) => value,
-                None => {
-                    row_key(self.layout(), &key, start, end, &mut self.row);
-                    self.cached.below.rows.table.get(&self.row)?.map(<[u8]>::to_vec)
-                }
-            };
-            rows.extend(value.map(|value| SessionRow { key, start, end, value }));
-            if rows.len() == limit {
-                break;
-            }
-        }
-        Ok(rows)
-    }
-
-    /// What the cache holds back and the index does not know.
-    fn dirty_between(&self, from: i64, to: i64) -> Dirty {
-        let layout = self.layout();
-        let dirty = self.cached.dirty_between(from, to).filter_map(|(row, value)| Some((parse(layout, row)?, value)));
-        dirty.map(|((key, start, end), value)| ((end, start, key.to_vec()), Some(value.map(<[u8]>::to_vec)))).collect()
-    }
-
-    /// Ends, starts and keys of the index, but for rows that the cache has deleted.
-    fn indexed_between(&mut self, from: i64, to: i64, limit: usize, cached: &Dirty) -> Result<Vec<(i64, i64, Vec<u8>)>, StoreError> {
-        let retention = &self.cached.below.retention;
-        let layout = retention.layout;
-        // Not hidden behind the store's own time: the owner asks for what it has not dealt with (Kafka Streams' index does not hide either).
-        let (from, to) = (from.max(0), to.min(retention.newest()));
-        let mut found = Vec::new();
-        let Some((first, last)) = layout.segment(from).zip(layout.segment(to)).filter(|_| from <= to) else { return Ok(found) };
-        for segment in segments_between(&mut self.cached, first, last, Direction::Forward)? {
-            if found.len() >= limit {
-                break;
-            }
-            self.visit_index(segment, from, to, Direction::Forward, &mut |id| {
-                if cached.get(&id) != Some(&Some(None)) {
-                    found.push(id);
-                }
-                if found.len() < limit { GO_ON } else { ControlFlow::Break(()) }
-            })?;
-        }
-        Ok(found)
-    }
-
-    fn visit_index(
-        &mut self,
-        segment: i64,
-        from: i64,
-        to: i64,
-        direction: Direction,
-        visit: &mut dyn FnMut((i64, i64, Vec<u8>)) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let (mut lower, mut upper) = (Vec::new(), Vec::new());
-        RowLayout::open_index(segment, &mut lower);
-        lower.extend_from_slice(&from.to_be_bytes());
-        RowLayout::open_index(segment, &mut upper);
-        upper.extend_from_slice(&to.saturating_add(1).to_be_bytes());
-        let range = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
-        self.cached.below.rows.table.scan(range, direction, &mut |index, _| {
-            let end = index.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
-            match end.and_then(|(end, rest)| Some((end, rest.split_first_chunk::<8>()?))) {
-                Some((end, (start, key))) => visit((i64::from_be_bytes(*end), i64::from_be_bytes(*start), key.to_vec())),
-                None => GO_ON,
-            }
-        })
-    }
-
     /// The end of the newest session that has a row; none without rows.
     pub(crate) fn newest_end(&mut self) -> Result<Option<i64>, StoreError> {
         let newest = self.cached.below.retention.newest();
@@ -271,27 +200,9 @@ impl Expiring<SessionRows> {
             let all = Search { low: None, high: None, ends: (0, newest), latest_start: i64::MAX };
             return Ok(self.search(all, Direction::Backward, usize::MAX)?.iter().map(|row| row.end).max());
         };
-        let (cached, oldest) = (self.dirty_between(0, newest), self.cached.below.retention.oldest_visible());
-        let in_cache = cached.iter().filter(|(_, row)| **row != Some(None)).map(|((end, _, _), _)| *end).next_back();
-        let mut last = newest / interval;
-        while let Some(segment) = segment_in(&mut self.cached, 0, last, Direction::Backward)? {
-            let mut found = None;
-            self.visit_index(segment, 0, newest, Direction::Backward, &mut |id| {
-                let there = id.0 >= oldest && cached.get(&id) != Some(&Some(None));
-                found = there.then_some(id.0);
-                if there { ControlFlow::Break(()) } else { GO_ON }
-            })?;
-            if found.is_some() {
-                return Ok(found.max(in_cache));
-            }
-            last = segment - 1;
-        }
-        Ok(in_cache)
+        self.newest_indexed(interval)
     }
 }
-
-/// Rows by end, start and key: the outer none asks the table, the inner one is a deletion.
-type Dirty = std::collections::BTreeMap<(i64, i64, Vec<u8>), Option<Option<Vec<u8>>>>;
 
 /// Where the wanted rows of a segment lie, and perhaps others.
 fn segment_range(layout: RowLayout, segment: i64, wanted: &Search<'_>, from: i64) -> (Vec<u8>, Vec<u8>) {

@@ -12,7 +12,7 @@ use crate::state::open::OpenStore;
 use crate::state::retention::{Retention, segment_in, segments_between};
 use crate::state::rows::{Cached, GO_ON, Rows};
 use crate::state::spec::{Dedup, StoreKind};
-use crate::state::window_rows::{WindowRows, index_prefix, parse, start_of};
+use crate::state::window_rows::{WindowRows, parse, start_of};
 
 /// From a row key up to, and without, another.
 type RowRange = (Vec<u8>, Vec<u8>);
@@ -148,7 +148,10 @@ impl Expiring<WindowRows> {
     pub(crate) fn starting_in(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<WindowRow>, StoreError> {
         let mut found = Vec::new();
         match self.cached.below.layout() {
-            RowLayout::Indexed { .. } => return self.indexed_rows(from, to, limit),
+            RowLayout::Indexed { .. } => {
+                let rows = self.indexed_rows(from, to, limit)?;
+                return Ok(rows.into_iter().map(|((start, key), value)| WindowRow { key, start, value }).collect());
+            }
             RowLayout::TimeFirst => self.visit_range((None, None), (from, to), Direction::Forward, limit, &mut found)?,
             RowLayout::Segmented { .. } => {
                 self.visit_range((None, None), (from, to), Direction::Forward, usize::MAX, &mut found)?;
@@ -159,84 +162,13 @@ impl Expiring<WindowRows> {
         Ok(found)
     }
 
-    fn indexed_rows(&mut self, from: i64, to: i64, limit: usize) -> Result<Vec<WindowRow>, StoreError> {
-        let mut found = self.dirty_between(from, to);
-        for id in self.indexed_between(from, to, limit, &found)? {
-            found.entry(id).or_insert(None);
-        }
-        let mut rows = Vec::new();
-        for ((start, key), known) in found {
-            let value = match known {
-                Some(value) => value,
-                None => {
-                    self.cached.below.row_key(&key, start, 0, &mut self.row);
-                    self.cached.below.rows.table.get(&self.row)?.map(<[u8]>::to_vec)
-                }
-            };
-            rows.extend(value.map(|value| WindowRow { key, start, value }));
-            if rows.len() == limit {
-                break;
-            }
-        }
-        Ok(rows)
-    }
-
-    /// What the cache holds back and the index does not know.
-    fn dirty_between(&self, from: i64, to: i64) -> Dirty {
-        let (layout, duplicates) = (self.cached.below.layout(), self.cached.below.duplicates);
-        let dirty = self.cached.dirty_between(from, to).filter_map(|(row, value)| Some((parse(layout, duplicates, row)?, value)));
-        dirty.map(|((key, start, _), value)| ((start, key.to_vec()), Some(value.map(<[u8]>::to_vec)))).collect()
-    }
-
-    /// Starts and keys of the index, but for rows that the cache has deleted.
-    fn indexed_between(&mut self, from: i64, to: i64, limit: usize, cached: &Dirty) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
-        let below = &mut self.cached.below;
-        let (from, to) = (from.max(below.retention.oldest_visible()).max(0), to.min(below.retention.newest()));
-        let mut found = Vec::new();
-        let Some((first, last)) = below.layout().segment(from).zip(below.layout().segment(to)).filter(|_| from <= to) else {
-            return Ok(found);
-        };
-        for segment in segments_between(&mut self.cached, first, last, Direction::Forward)? {
-            if found.len() >= limit {
-                break;
-            }
-            self.visit_index(segment, from, to, Direction::Forward, &mut |start, key| {
-                let id = (start, key.to_vec());
-                if cached.get(&id) != Some(&Some(None)) {
-                    found.push(id);
-                }
-                if found.len() < limit { GO_ON } else { ControlFlow::Break(()) }
-            })?;
-        }
-        Ok(found)
-    }
-
-    fn visit_index(
-        &mut self,
-        segment: i64,
-        from: i64,
-        to: i64,
-        direction: Direction,
-        visit: &mut dyn FnMut(i64, &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let (lower, upper) = (index_prefix(segment, from), index_prefix(segment, to.saturating_add(1)));
-        let range = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
-        self.cached.below.rows.table.scan(range, direction, &mut |index, _| {
-            let parts = index.get(9..).and_then(|rest| rest.split_first_chunk::<8>());
-            match parts.and_then(|(start, rest)| Some((start, rest.split_last_chunk::<4>()?))) {
-                Some((start, (key, _))) => visit(i64::from_be_bytes(*start), key),
-                None => GO_ON,
-            }
-        })
-    }
-
     /// The start of the newest window that has a row; none without rows.
     pub(crate) fn newest_start(&mut self) -> Result<Option<i64>, StoreError> {
         let newest = self.cached.below.retention.newest();
         let mut found = Vec::new();
         match self.cached.below.layout() {
             RowLayout::TimeFirst => self.visit_range((None, None), (0, newest), Direction::Backward, 1, &mut found)?,
-            RowLayout::Indexed { interval } => return self.newest_indexed(interval, newest),
+            RowLayout::Indexed { interval } => return self.newest_indexed(interval),
             RowLayout::Segmented { interval } => {
                 let mut last = newest / interval;
                 while let Some(segment) = segment_in(&mut self.cached, 0, last, Direction::Backward)?.filter(|_| found.is_empty()) {
@@ -247,25 +179,6 @@ impl Expiring<WindowRows> {
             }
         }
         Ok(found.iter().map(|row| row.start).max())
-    }
-
-    fn newest_indexed(&mut self, interval: i64, newest: i64) -> Result<Option<i64>, StoreError> {
-        let (cached, oldest) = (self.dirty_between(0, newest), self.cached.below.retention.oldest_visible());
-        let in_cache = cached.iter().filter(|(_, row)| **row != Some(None)).map(|((start, _), _)| *start).next_back();
-        let mut last = newest / interval;
-        while let Some(segment) = segment_in(&mut self.cached, 0, last, Direction::Backward)? {
-            let mut found = None;
-            self.visit_index(segment, 0, newest, Direction::Backward, &mut |start, key| {
-                let there = start >= oldest && cached.get(&(start, key.to_vec())) != Some(&Some(None));
-                found = there.then_some(start);
-                if there { ControlFlow::Break(()) } else { GO_ON }
-            })?;
-            if found.is_some() {
-                return Ok(found.max(in_cache));
-            }
-            last = segment - 1;
-        }
-        Ok(in_cache)
     }
 }
 
@@ -285,6 +198,3 @@ fn segment_range(layout: RowLayout, segment: i64, keys: (Option<&[u8]>, Option<&
     }
     (lower, upper)
 }
-
-/// Rows by start and key: the outer none asks the table, the inner one is a deletion.
-type Dirty = std::collections::BTreeMap<(i64, Vec<u8>), Option<Option<Vec<u8>>>>;

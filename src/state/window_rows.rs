@@ -8,6 +8,7 @@ use crate::state::key_schema::{RowLayout, split_window_key, window_key};
 use crate::state::open::{ChangelogRecord, ChangelogSink};
 use crate::state::retention::Retention;
 use crate::state::rows::{Below, Horizon, Rows};
+use crate::state::time_index::TimeIndexed;
 
 /// Rows by key and window start.
 pub(crate) struct WindowRows {
@@ -97,16 +98,9 @@ pub(crate) fn row_key(layout: RowLayout, duplicates: bool, key: &[u8], start: i6
 
 /// Time first: start, key, sequence number.
 pub(crate) fn index_row(interval: i64, key: &[u8], start: i64, seq: u32) -> Vec<u8> {
-    let mut index = index_prefix(start / interval, start);
+    let mut index = RowLayout::index_prefix(start / interval, start);
     index.extend_from_slice(key);
     index.extend_from_slice(&seq.to_be_bytes());
-    index
-}
-
-pub(crate) fn index_prefix(segment: i64, start: i64) -> Vec<u8> {
-    let mut index = Vec::with_capacity(64);
-    RowLayout::open_index(segment, &mut index);
-    index.extend_from_slice(&start.to_be_bytes());
     index
 }
 
@@ -179,5 +173,27 @@ impl Expires for WindowRows {
                 }
             }
         })
+    }
+}
+
+impl TimeIndexed for WindowRows {
+    /// Start and key.
+    type Id = (i64, Vec<u8>);
+    fn time_of((start, _): &Self::Id) -> i64 {
+        *start
+    }
+    fn id_of_row(&self, row: &[u8]) -> Option<Self::Id> {
+        parse(self.layout(), self.duplicates, row).map(|(key, start, _)| (start, key.to_vec()))
+    }
+    fn id_of_index(index: &[u8]) -> Option<Self::Id> {
+        let (start, rest) = index.split_first_chunk::<8>()?;
+        let (key, _) = rest.split_last_chunk::<4>()?;
+        Some((i64::from_be_bytes(*start), key.to_vec()))
+    }
+    fn row_of(&self, (start, key): &Self::Id, row: &mut Vec<u8>) {
+        self.row_key(key, *start, 0, row);
+    }
+    fn oldest_indexed(&self) -> i64 {
+        self.retention.oldest_visible()
     }
 }
