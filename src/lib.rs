@@ -79,6 +79,7 @@ mod clock;
 mod config;
 mod dsl;
 mod error;
+mod failpoint;
 pub mod kafka;
 mod processor;
 mod record;

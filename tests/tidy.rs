@@ -12,6 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("record", &["error", "clock"]),
     ("error", &["record", "clock"]),
     ("clock", &["record", "error"]),
+    ("failpoint", &[]),
     ("config", &[BASE, "telemetry", "window", "watermark"]),
     ("telemetry", &[BASE, "config", "window", "watermark"]),
     ("window", &[BASE, "config", "telemetry", "watermark"]),
@@ -31,7 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["topologies"]),
     ("main", &["cli", "topologies"]),
 ];
-const BASE: &str = "record error clock";
+const BASE: &str = "record error clock failpoint";
 const TIME: &str = "config telemetry window watermark";
 
 /// External crates that may stand in a few places only; the paths are prefixes.
@@ -47,6 +48,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("tokio", &["src/endpoint/", "src/cli/", "src/main.rs"]),
     ("anyhow", &["src/cli/", "src/main.rs", "tests/"]),
     ("clap", &["src/cli/", "src/main.rs"]),
+    ("rustix", &["src/failpoint.rs"]),
     ("signal_hook", &["src/cli/", "src/main.rs"]),
     ("tracing_subscriber", &["src/cli/", "src/main.rs"]),
 ];

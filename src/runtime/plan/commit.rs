@@ -25,6 +25,22 @@ pub(crate) enum CommitStep {
     Purge,
 }
 
+impl CommitStep {
+    /// The name of the moment before this step, for the kill table.
+    pub(crate) fn failpoint(self) -> &'static str {
+        match self {
+            CommitStep::Cut => "commit.cut",
+            CommitStep::Flush => "commit.flush",
+            CommitStep::Watermarks => "commit.watermarks",
+            CommitStep::Acks => "commit.acks",
+            CommitStep::Offsets => "commit.offsets",
+            CommitStep::Commit => "commit.commit",
+            CommitStep::Apply => "commit.apply",
+            CommitStep::Purge => "commit.purge",
+        }
+    }
+}
+
 /// Why a commit begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {

@@ -1,6 +1,7 @@
 //! Carrying out the steps of a commit for all tasks of a thread.
 
 use crate::error::{Error, Place};
+use crate::failpoint;
 use crate::kafka::{MemberToken, Position};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::plan::{CommitStep, Due, Standing, TaskState, steps};
@@ -43,8 +44,10 @@ impl StreamThread {
             if self.dies_before == Some(step) {
                 return Err(Error::new(crate::error::ErrorKind::Internal, Place::default(), "killed as the test asked".into()));
             }
+            failpoint::reached(step.failpoint());
             self.take_step(step, &mut round, now)?;
         }
+        failpoint::reached("commit.done");
         self.timer.done(purge, now);
         self.end_tasks();
         Ok(())
