@@ -85,6 +85,14 @@ pub enum LogError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// One record has no key, and its topic keeps the last record of each key.
+    #[error("record {index} of the batch for `{partition}` has no key, and the topic is compacted: give it one, or send it elsewhere")]
+    KeyMissing {
+        /// Where it was to go.
+        partition: TopicPartition,
+        /// Its place in the slice.
+        index: usize,
+    },
     /// A consumer was asked about a partition that it was not told to read.
     #[error("`{0}` is not assigned to this consumer")]
     NotAssigned(TopicPartition),
@@ -174,6 +182,7 @@ impl LogError {
             | LogError::OffsetOutOfRange { .. }
             | LogError::RecordTooLarge { .. }
             | LogError::InvalidTimestamp { .. }
+            | LogError::KeyMissing { .. }
             | LogError::MustAbort(_)
             | LogError::CutOff => ErrorKind::Log,
         }
@@ -193,6 +202,7 @@ impl From<LogError> for Error {
             | LogError::OffsetOutOfRange { partition, .. }
             | LogError::RecordTooLarge { partition, .. }
             | LogError::InvalidTimestamp { partition, .. }
+            | LogError::KeyMissing { partition, .. }
             | LogError::MetadataTooLarge { partition, .. }
             | LogError::PositionUndecided { partition, .. }
             | LogError::NotAssigned(partition) => Some(partition),

@@ -11,6 +11,7 @@ pub(super) struct MemoryAdmin(pub(super) MemoryLog);
 impl Admin for MemoryAdmin {
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
         self.0.online()?;
+        self.0.0.begin_upkeep();
         topics.iter().try_for_each(|topic| self.0.0.topics.create(topic))
     }
 

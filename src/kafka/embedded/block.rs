@@ -1,22 +1,36 @@
 //! A run of records in one piece of memory.
 
+use std::cmp::Reverse;
+
 use crate::kafka::Outgoing;
 use crate::record::{Headers, Timestamp};
 
 /// Bytes of keys and values after which a block takes no further record. Whole blocks are what deletion frees.
-const FULL_BYTES: usize = 256 << 10;
+pub(super) const FULL_BYTES: usize = 256 << 10;
 /// Records after which a block takes no further one.
 const FULL_RECORDS: usize = 4096;
 /// The length that stands for a null.
 const NULL: u32 = u32::MAX;
 
 /// Consecutive records: their bytes end to end, and where each begins. Grows while nobody reads it, see [`Partition`](super::partition::Partition).
+/// A block that was compacted holds what is left of its offsets, and never grows.
 #[derive(Debug)]
 pub(super) struct Block {
     base: i64,
     entries: Vec<Entry>,
     bytes: Vec<u8>,
     latest: Timestamp,
+    /// When the last record came, by the clock of the log.
+    written: Timestamp,
+    left: Option<Left>,
+}
+
+/// The offsets of a block with holes.
+#[derive(Debug)]
+struct Left {
+    end: i64,
+    /// Of each entry.
+    offsets: Vec<i64>,
 }
 
 #[derive(Debug)]
@@ -39,7 +53,12 @@ pub(super) struct Stored<'a> {
 impl Block {
     /// An empty block whose first record will have the offset `base`.
     pub(super) fn new(base: i64) -> Self {
-        Block { base, entries: Vec::new(), bytes: Vec::new(), latest: Timestamp::from_millis(i64::MIN) }
+        let never = Timestamp::from_millis(i64::MIN);
+        Block { base, entries: Vec::new(), bytes: Vec::new(), latest: never, written: never, left: None }
+    }
+    /// An empty block for what is left of the offsets from `base` on.
+    pub(super) fn with_holes(base: i64) -> Self {
+        Block { left: Some(Left { end: base, offsets: Vec::new() }), ..Block::new(base) }
     }
     /// The block after this one. It gets its memory at once where this one shows how much it will need.
     pub(super) fn next(&self) -> Self {
@@ -51,26 +70,56 @@ impl Block {
     pub(super) fn base(&self) -> i64 {
         self.base
     }
-    /// Offset after its last record.
+    /// Offset after its last record and the holes behind that.
     pub(super) fn end(&self) -> i64 {
-        self.base + self.entries.len() as i64
+        self.left.as_ref().map_or(self.base + self.entries.len() as i64, |left| left.end)
+    }
+    /// How many offsets in it are filled.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+    /// When a record of it was written last, and the latest time that one of its records has.
+    pub(super) fn times(&self) -> (Timestamp, Timestamp) {
+        (self.written, self.latest)
+    }
+    /// Whether it was compacted.
+    pub(super) fn has_holes(&self) -> bool {
+        self.left.is_some()
     }
     /// Whether a record of that many bytes may still come in. An empty block takes any.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.entries.is_empty() || (self.entries.len() < FULL_RECORDS && self.bytes.len() + bytes <= FULL_BYTES)
+        !self.has_holes() && (self.entries.is_empty() || (self.entries.len() < FULL_RECORDS && self.bytes.len() + bytes <= FULL_BYTES))
     }
     /// Copies a record to its end if there is room, with `stamp` for its time if there is one.
     pub(super) fn take(&mut self, record: &Outgoing<'_>, stamp: Option<Timestamp>) -> bool {
         if !self.has_room(size(record)) {
             return false;
         }
-        let timestamp = stamp.unwrap_or(record.timestamp);
-        let start = length(self.bytes.len());
-        let key = self.copy(record.key);
-        let value = self.copy(record.value);
-        self.entries.push(Entry { timestamp, start, key, value, headers: record.headers.clone() });
-        self.latest = self.latest.max(timestamp);
+        let Outgoing { key, value, timestamp, headers } = *record;
+        self.push(&Stored { key, value, timestamp: stamp.unwrap_or(timestamp), headers });
         true
+    }
+    /// Notes that something was written at this time.
+    pub(super) fn written(&mut self, now: Timestamp) {
+        self.written = self.written.max(now);
+    }
+    /// Copies a record that is left into a block with holes; false if the block is full.
+    pub(super) fn keep(&mut self, offset: i64, record: &Stored<'_>) -> bool {
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        if !self.entries.is_empty() && self.bytes.len() + bytes > FULL_BYTES {
+            return false;
+        }
+        self.push(record);
+        let left = self.left.as_mut().expect("made with holes");
+        left.offsets.push(offset);
+        left.end = offset + 1;
+        true
+    }
+    /// Lets a block with holes end here, and gives back the memory that it does not need.
+    pub(super) fn close(&mut self, end: i64) {
+        self.left.as_mut().expect("made with holes").end = end;
+        self.entries.shrink_to_fit();
+        self.bytes.shrink_to_fit();
     }
     /// Fills an offset with nothing, for a marker. There must be room.
     pub(super) fn skip(&mut self) {
@@ -78,27 +127,51 @@ impl Block {
         // The time is one that no search finds.
         self.entries.push(Entry { timestamp: Timestamp::from_millis(i64::MIN), start, key: NULL, value: NULL, headers });
     }
-    /// The records from an offset on; all of them if the block begins later.
-    pub(super) fn from(&self, offset: i64) -> impl Iterator<Item = Stored<'_>> {
-        let skipped = usize::try_from(offset - self.base).unwrap_or(0);
-        self.entries.iter().skip(skipped).map(|entry| self.stored(entry))
+    /// The records from an offset on, with their offsets; all of them if the block begins later.
+    pub(super) fn from(&self, offset: i64) -> impl Iterator<Item = (i64, Stored<'_>)> {
+        self.between(self.index(offset), self.entries.len())
     }
-    /// At most `count` records from an offset in this block on.
-    pub(super) fn run(&self, offset: i64, count: usize) -> impl Iterator<Item = Stored<'_>> {
-        let rest = usize::try_from(offset - self.base).ok().and_then(|start| self.entries.get(start..)).unwrap_or_default();
-        rest[..count.min(rest.len())].iter().map(|entry| self.stored(entry))
+    /// The records from an offset on and before another one, with their offsets.
+    pub(super) fn run(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, Stored<'_>)> {
+        self.between(self.index(from), self.index(to))
     }
     /// Offset of the first record from `offset` on that is not older than `time`.
     pub(super) fn first_since(&self, time: Timestamp, offset: i64) -> Option<i64> {
         if self.latest < time {
             return None;
         }
-        let found = self.from(offset).position(|record| record.timestamp >= time)?;
-        Some(self.base.max(offset) + found as i64)
+        self.from(offset).find(|(_, record)| record.timestamp >= time).map(|(offset, _)| offset)
+    }
+    /// The latest time among the records from one offset on and before another, and the first offset that has it.
+    pub(super) fn latest(&self, from: i64, to: i64) -> Option<(Timestamp, Reverse<i64>)> {
+        let times = self.run(from, to).map(|(offset, record)| (record.timestamp, Reverse(offset)));
+        times.filter(|(time, _)| time.as_millis() != i64::MIN).max()
     }
     /// Bytes of keys and values, and what it takes to find them.
     pub(super) fn weight(&self) -> usize {
-        self.bytes.len() + self.entries.len() * size_of::<Entry>()
+        let offsets = self.left.as_ref().map_or(0, |left| left.offsets.len() * size_of::<i64>());
+        self.bytes.len() + self.entries.len() * size_of::<Entry>() + offsets
+    }
+
+    fn push(&mut self, record: &Stored<'_>) {
+        let start = length(self.bytes.len());
+        let key = self.copy(record.key);
+        let value = self.copy(record.value);
+        self.entries.push(Entry { timestamp: record.timestamp, start, key, value, headers: record.headers.clone() });
+        self.latest = self.latest.max(record.timestamp);
+    }
+
+    /// The place of the first entry from an offset on.
+    fn index(&self, offset: i64) -> usize {
+        match &self.left {
+            Some(left) => left.offsets.partition_point(|filled| *filled < offset),
+            None => usize::try_from(offset - self.base).unwrap_or(0).min(self.entries.len()),
+        }
+    }
+
+    fn between(&self, first: usize, end: usize) -> impl Iterator<Item = (i64, Stored<'_>)> {
+        let entries = self.entries.get(first..end).unwrap_or_default().iter().zip(first..);
+        entries.map(|(entry, at)| (self.left.as_ref().map_or(self.base + at as i64, |left| left.offsets[at]), self.stored(entry)))
     }
 
     fn copy(&mut self, part: Option<&[u8]>) -> u32 {
@@ -148,9 +221,24 @@ mod tests {
         {
             assert!(block.take(&record(key, value, &none), Some(Timestamp::from_millis(at as i64))));
         }
-        let read: Vec<_> = block.from(8).map(|r| (r.key, r.value, r.timestamp.as_millis())).collect();
+        let read: Vec<_> = block.from(8).map(|(_, r)| (r.key, r.value, r.timestamp.as_millis())).collect();
         assert_eq!(read, [(Some(&b""[..]), None, 1), (Some(&b"k"[..]), Some(&b""[..]), 2)]);
         assert_eq!((block.base(), block.end(), block.from(0).count()), (7, 10, 3));
+    }
+
+    #[test]
+    fn what_is_left_keeps_its_offsets() {
+        let none = Headers::default();
+        let at = |millis| Stored { key: Some(b"k"), value: None, timestamp: Timestamp::from_millis(millis), headers: &none };
+        let mut block = Block::with_holes(10);
+        assert!(block.keep(12, &at(5)) && block.keep(15, &at(9)) && block.keep(16, &at(9)));
+        block.close(20);
+        let found = |from, to| block.run(from, to).map(|(offset, _)| offset).collect::<Vec<_>>();
+        assert_eq!((found(10, 20), found(12, 16), found(13, 15), found(17, 20)), (vec![12, 15, 16], vec![12, 15], vec![], vec![]));
+        assert_eq!((block.end(), block.len(), block.has_room(1)), (20, 3, false));
+        assert_eq!(block.first_since(Timestamp::from_millis(6), 10), Some(15));
+        assert_eq!(block.latest(10, 20), Some((Timestamp::from_millis(9), Reverse(15))), "the first of the latest");
+        assert_eq!(block.latest(17, 20), None);
     }
 
     #[test]

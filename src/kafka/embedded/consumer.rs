@@ -81,18 +81,22 @@ impl Reading {
                 while let Some((_, past)) = unseen.next_if(|(start, _)| *start <= self.position) {
                     self.position = self.position.max(*past);
                 }
-                let run = unseen.peek().map_or(end, |(start, _)| end.min(*start)) - self.position;
-                let Ok(run @ 1..) = usize::try_from(run) else { break };
-                for stored in block.run(self.position, run) {
+                let to = unseen.peek().map_or(end, |(start, _)| end.min(*start)).min(block.end());
+                if to <= self.position {
+                    break;
+                }
+                for (offset, stored) in block.run(self.position, to) {
                     bytes += stored.key.map_or(0, <[u8]>::len) + stored.value.map_or(0, <[u8]>::len);
                     if records == limit.records || (records > 0 && bytes > limit.bytes) {
                         return;
                     }
                     let (key, value, timestamp, headers) = (stored.key, stored.value, stored.timestamp, stored.headers);
-                    visit(RawRecord { topic, partition: *partition, offset: self.position, key, value, timestamp, headers });
+                    visit(RawRecord { topic, partition: *partition, offset, key, value, timestamp, headers });
                     records += 1;
-                    self.position += 1;
+                    self.position = offset + 1;
                 }
+                // Past the holes of compaction as well.
+                self.position = to;
             }
         }
     }

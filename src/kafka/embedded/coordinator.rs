@@ -18,9 +18,18 @@ pub(super) struct Coordinator {
     members: BTreeMap<MemberNumber, Member>,
     tasks: Vec<TaskInputs>,
     shares: BTreeMap<TaskId, Share>,
-    positions: BTreeMap<TopicPartition, Position>,
+    positions: BTreeMap<TopicPartition, Committed>,
+    /// When it was last seen to have members.
+    alive: Option<Timestamp>,
     /// Positions of transactions that this group has not seen the end of.
     pending: BTreeMap<WriterNumber, BTreeMap<TopicPartition, Position>>,
+}
+
+/// A position, and when it was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Committed {
+    position: Position,
+    at: Timestamp,
 }
 
 /// Who wants to come in, and what is known of its life.
@@ -182,12 +191,33 @@ impl Coordinator {
 
     /// Writes positions if the token is a member's, of the generation which that member has seen; tells whether it was. Ownership is not
     /// asked for, as in Kafka.
-    pub(super) fn commit(&mut self, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> bool {
+    pub(super) fn commit(&mut self, token: &MemberToken, positions: &[(TopicPartition, Position)], now: Timestamp) -> bool {
         let accepted = self.accepts(token);
         if accepted {
-            self.positions.extend(positions.iter().cloned());
+            self.write_down(positions.iter().cloned(), now);
         }
         accepted
+    }
+
+    fn write_down(&mut self, positions: impl IntoIterator<Item = (TopicPartition, Position)>, at: Timestamp) {
+        self.positions.extend(positions.into_iter().map(|(partition, position)| (partition, Committed { position, at })));
+    }
+
+    /// Forgets the positions that were written down so many milliseconds ago, in a group without members not before it has had none for
+    /// as long. That a member reads the partition keeps nothing: a group of tasks subscribes to no input, see
+    /// [`Group`](crate::kafka::Group).
+    pub(super) fn expire_positions(&mut self, now: Timestamp, stay: i64) {
+        let empty = self.is_empty();
+        if !empty {
+            self.alive = Some(now);
+        }
+        let Coordinator { positions, pending, alive, .. } = self;
+        let is_undecided = |partition: &TopicPartition| pending.values().any(|positions| positions.contains_key(partition));
+        let since = if empty { *alive } else { None };
+        positions.retain(|partition, committed| {
+            let age = now.as_millis().saturating_sub(committed.at.max(since.unwrap_or(committed.at)).as_millis());
+            age < stay || is_undecided(partition)
+        });
     }
 
     /// The same as part of a transaction, to be seen when that is committed.
@@ -200,10 +230,10 @@ impl Coordinator {
     }
 
     /// Learns how a transaction came out.
-    pub(super) fn settle_positions(&mut self, writer: WriterNumber, committed: bool) {
+    pub(super) fn settle_positions(&mut self, writer: WriterNumber, committed: bool, now: Timestamp) {
         let settled = self.pending.remove(&writer).unwrap_or_default();
         if committed {
-            self.positions.extend(settled);
+            self.write_down(settled, now);
         }
     }
 
@@ -218,7 +248,7 @@ impl Coordinator {
     }
 
     pub(super) fn committed(&self, partition: &TopicPartition) -> Option<Position> {
-        self.positions.get(partition).cloned()
+        self.positions.get(partition).map(|committed| committed.position.clone())
     }
 
     /// Drops the positions in a topic that is no more.

@@ -124,7 +124,8 @@ impl Group for MemoryConsumer<Membership> {
         self.alarm.log.online()?;
         self.alarm.log.check_positions(positions)?;
         self.alarm.log.0.keep_time();
-        let written = self.alarm.ask(|group| group.commit(token, positions));
+        let now = self.alarm.log.0.clock.now();
+        let written = self.alarm.ask(|group| group.commit(token, positions, now));
         if written { Ok(()) } else { Err(self.alarm.fenced(token)) }
     }
 

@@ -9,6 +9,7 @@ mod deadlines;
 mod member;
 mod partition;
 mod producer;
+mod retention;
 mod signal;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod topic_config;
 mod topics;
 mod transactional;
 mod transactions;
+mod upkeep;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,7 @@ use self::signal::Signal;
 use self::topics::Topics;
 use self::transactional::MemoryTransactions;
 use self::transactions::Transactions;
+use self::upkeep::Upkeep;
 pub use self::transactions::{MarkerPlace, PendingMarker};
 use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, Producer, TransactionalProducer};
 use crate::clock::Clock;
@@ -41,9 +44,9 @@ use crate::record::Timestamp;
 
 /// A log in this process, gone when its last handle is. Handles are cheap to clone and share one log.
 ///
-/// It keeps everything until it is deleted: retention and compaction do not run. Every append is acknowledged at once. It draws no lots and
-/// reads no other clock than the one it is given: the same calls give the same log. Time-outs of transactions and of members are noticed by
-/// whoever calls next; a member that polls is alive.
+/// Every append is acknowledged at once. It draws no lots and reads no other clock than the one it is given: the same calls give the same
+/// log. Time-outs of transactions and of members are noticed by whoever calls next, and so are retention and compaction, once a second; a
+/// member that polls is alive. `docs/protocols/the-embedded-log.md` tells what it does otherwise than a broker.
 ///
 /// For simulations it can be made to do what a cluster does at its worst: [`hold_markers`](Self::hold_markers) between a commit and
 /// its readers, [`lose_next_commit`](Self::lose_next_commit), [`expel`](Self::expel) a member, and [`cut_off`](Self::cut_off) a process.
@@ -56,6 +59,7 @@ struct Shared {
     groups: Mutex<BTreeMap<String, Coordinator>>,
     transactions: Transactions,
     deadlines: Deadlines,
+    upkeep: Upkeep,
     losses: Mutex<BTreeMap<String, LostCommit>>,
     signal: Signal,
 }
@@ -73,8 +77,8 @@ impl MemoryLog {
     /// An empty log that takes the time from `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let (topics, groups, transactions) = (Topics::default(), Mutex::default(), Transactions::default());
-        let (deadlines, losses, signal) = (Deadlines::default(), Mutex::default(), Signal::default());
-        MemoryLog(Arc::new(Shared { clock, topics, groups, transactions, deadlines, losses, signal }), Arc::default())
+        let (deadlines, upkeep, losses, signal) = (Deadlines::default(), Upkeep::default(), Mutex::default(), Signal::default());
+        MemoryLog(Arc::new(Shared { clock, topics, groups, transactions, deadlines, upkeep, losses, signal }), Arc::default())
     }
 
     /// Another handle to the same log, whose clients can be [cut off](Self::cut_off) apart from all others: as it were the log seen by one process.
@@ -152,6 +156,7 @@ impl Shared {
         if self.deadlines.take_due(now) {
             self.transactions.expire(self, now);
             self.expire_members(now);
+            self.upkeep(now);
             self.signal.ring();
         }
         self.deadlines.slice(now)

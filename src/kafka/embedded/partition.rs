@@ -1,10 +1,16 @@
 //! One partition: blocks of records, oldest first.
 
+mod cleaning;
+
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use self::cleaning::Cleaned;
+pub(super) use self::cleaning::Reach;
 use super::block::{Block, size};
 use super::lock;
+use super::retention::Retention;
 use super::verdicts::{Span, Verdicts, WriterNumber};
 use crate::kafka::{Isolation, LogError, Outgoing};
 use crate::record::{Timestamp, TopicPartition};
@@ -26,6 +32,18 @@ struct Log {
     end: i64,
     deleted: bool,
     verdicts: Verdicts,
+    /// The last block takes no more.
+    rolled: bool,
+    cleaned: Cleaned,
+}
+
+/// What a partition has to know of records that come now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival<'a> {
+    pub(super) now: Timestamp,
+    /// Replaces the records' own times.
+    pub(super) stamp: Option<Timestamp>,
+    pub(super) retention: &'a Retention,
 }
 
 /// What a partition holds for a reader.
@@ -53,26 +71,27 @@ impl Partition {
         &self.name
     }
 
-    /// Writes records behind the last one; gives the offset of the last of them. `stamp` replaces their own times.
-    pub(super) fn append(&self, records: &[Outgoing<'_>], stamp: Option<Timestamp>) -> Result<i64, LogError> {
-        self.open()?.append(records, stamp)
+    /// Writes records behind the last one; gives the offset of the last of them.
+    pub(super) fn append(&self, records: &[Outgoing<'_>], arrival: Arrival<'_>) -> Result<i64, LogError> {
+        self.open()?.append(records, arrival)
     }
 
     /// The same as part of a transaction.
-    pub(super) fn append_in(&self, writer: WriterNumber, records: &[Outgoing<'_>], stamp: Option<Timestamp>) -> Result<i64, LogError> {
+    pub(super) fn append_in(&self, writer: WriterNumber, records: &[Outgoing<'_>], arrival: Arrival<'_>) -> Result<i64, LogError> {
         let mut log = self.open()?;
         let start = log.end;
-        let last = log.append(records, stamp)?;
+        let last = log.append(records, arrival)?;
         log.verdicts.wrote(writer, (start, last + 1));
         Ok(last)
     }
 
     /// Writes the marker that ends a transaction here. Nothing to do in a partition that is no more.
-    pub(super) fn mark(&self, writer: WriterNumber, committed: bool) {
+    pub(super) fn mark(&self, writer: WriterNumber, committed: bool, now: Timestamp) {
         let Ok(mut log) = self.open() else { return };
         let marker = log.end;
         let block = log.writable(0);
         block.skip();
+        block.written(now);
         log.end = marker + 1;
         log.verdicts.end(writer, marker, committed);
     }
@@ -107,17 +126,20 @@ impl Partition {
         Ok(found.filter(|offset| *offset < log.extent(isolation).end))
     }
 
+    /// The latest time among its records and the first offset that has it. Records that do not count are found too, as in Kafka.
+    pub(super) fn latest(&self) -> Result<Option<(i64, Timestamp)>, LogError> {
+        let log = self.open()?;
+        let latest = log.blocks.iter().filter_map(|block| block.latest(log.begin, log.end)).max();
+        Ok(latest.map(|(time, Reverse(offset))| (offset, time)))
+    }
+
     /// Forgets the records below an offset; gives the first one left.
     pub(super) fn delete_before(&self, offset: i64) -> Result<i64, LogError> {
         let mut log = self.open()?;
         // An offset below the beginning asks for nothing; one beyond the end is a mistake.
         self.within(&log, offset.max(log.begin))?;
-        log.begin = log.begin.max(offset);
-        let begin = log.begin;
-        let gone = log.blocks.partition_point(|block| block.end() <= begin);
-        log.blocks.drain(..gone);
-        log.verdicts.forget_before(begin);
-        Ok(begin)
+        log.drop_before(offset);
+        Ok(log.begin)
     }
 
     /// Ends it: whoever still holds it is told that its topic is unknown.
@@ -151,24 +173,45 @@ impl Log {
         Extent { begin: self.begin, end: undecided.map_or(self.end, |first| first.max(self.begin)) }
     }
 
-    fn append(&mut self, records: &[Outgoing<'_>], stamp: Option<Timestamp>) -> Result<i64, LogError> {
-        let mut rest = records;
+    /// Moves the beginning up to an offset, if it lies before that.
+    fn drop_before(&mut self, offset: i64) {
+        self.begin = self.begin.max(offset);
+        let begin = self.begin;
+        let gone = self.blocks.partition_point(|block| block.end() <= begin);
+        self.blocks.drain(..gone);
+        self.verdicts.forget_before(begin);
+    }
+
+    /// Up to where everything is decided.
+    fn stable(&self) -> i64 {
+        self.verdicts.first_open().unwrap_or(self.end)
+    }
+
+    fn append(&mut self, records: &[Outgoing<'_>], arrival: Arrival<'_>) -> Result<i64, LogError> {
+        let (mut rest, blocks) = (records, self.blocks.len());
+        self.roll(arrival);
         while let Some(first) = rest.first() {
             let block = self.writable(size(first));
-            let taken = rest.iter().take_while(|record| block.take(record, stamp)).count();
+            let taken = rest.iter().take_while(|record| block.take(record, arrival.stamp)).count();
+            block.written(arrival.now);
             let end = block.end();
             self.end = end;
             rest = &rest[taken..];
+        }
+        if self.blocks.len() > blocks {
+            self.expire(arrival.retention, arrival.now);
         }
         Ok(self.end - 1)
     }
 
     /// A block at the end that nobody reads and that takes a record of `bytes`.
     fn writable(&mut self, bytes: usize) -> &mut Block {
-        let open = self.blocks.back_mut().and_then(Arc::get_mut).is_some_and(|block| block.has_room(bytes));
+        let rolled = self.rolled;
+        let open = self.blocks.back_mut().and_then(Arc::get_mut).is_some_and(|block| !rolled && block.has_room(bytes));
         if !open {
             let next = self.blocks.back().map_or_else(|| Block::new(self.end), |last| last.next());
             self.blocks.push_back(Arc::new(next));
+            self.rolled = false;
         }
         self.blocks.back_mut().and_then(Arc::get_mut).expect("a block just made, or just seen to be unshared under the lock")
     }
@@ -176,14 +219,18 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::topic_config::TopicConfig;
     use super::*;
     use crate::record::Headers;
 
     fn append(partition: &Partition, count: i64) {
         let headers = Headers::default();
         let record = Outgoing { key: None, value: Some(&[7; 100]), timestamp: Timestamp::from_millis(count), headers: &headers };
+        let config = TopicConfig::new("t", &BTreeMap::new()).expect("the defaults");
         for _ in 0..count {
-            partition.append(&[record; 10], None).expect("it is there");
+            partition.append(&[record; 10], config.arrival(Timestamp::from_millis(0))).expect("it is there");
         }
     }
 

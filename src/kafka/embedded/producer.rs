@@ -48,9 +48,10 @@ impl Producer for MemoryProducer {
         if records.is_empty() {
             return Ok(());
         }
+        shared.keep_time();
         let now = shared.clock.now();
         topic.config.check(partition, records, now)?;
-        let last = log.append(records, topic.config.stamp(now))?;
+        let last = log.append(records, topic.config.arrival(now))?;
         shared.signal.ring();
         self.acked.note(partition, last);
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::partition::Arrival;
+use super::retention::Retention;
 use crate::kafka::{LogError, Outgoing};
 use crate::record::{Timestamp, TopicPartition};
 
@@ -55,6 +57,7 @@ const CHOICES: [(&str, &[&str]); 2] =
 #[derive(Debug)]
 pub(super) struct TopicConfig {
     all: BTreeMap<String, String>,
+    retention: Retention,
     max_message_bytes: usize,
     before_max: i64,
     after_max: i64,
@@ -77,6 +80,7 @@ impl TopicConfig {
             before_max: number(BEFORE_MAX),
             after_max: number(AFTER_MAX),
             append_time: all[TIMESTAMP_TYPE] == "LogAppendTime",
+            retention: Retention::new(&all),
             all,
         })
     }
@@ -86,9 +90,14 @@ impl TopicConfig {
         &self.all
     }
 
-    /// The time to write instead of the records' own, if this topic does so.
-    pub(super) fn stamp(&self, now: Timestamp) -> Option<Timestamp> {
-        self.append_time.then_some(now)
+    /// How long it keeps what.
+    pub(super) fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
+    /// What a partition has to know of records that come now.
+    pub(super) fn arrival(&self, now: Timestamp) -> Arrival<'_> {
+        Arrival { now, stamp: self.append_time.then_some(now), retention: &self.retention }
     }
 
     /// Refuses a batch with a record that the topic does not take.
@@ -97,6 +106,9 @@ impl TopicConfig {
             let bytes = size_on_wire(record);
             if bytes > self.max_message_bytes {
                 return Err(LogError::RecordTooLarge { partition: partition.clone(), index, bytes, limit: self.max_message_bytes });
+            }
+            if record.key.is_none() && self.retention.compacts {
+                return Err(LogError::KeyMissing { partition: partition.clone(), index });
             }
             if let Some(reason) = self.wrong_time(record.timestamp, now) {
                 return Err(LogError::InvalidTimestamp { partition: partition.clone(), index, timestamp: record.timestamp, reason });

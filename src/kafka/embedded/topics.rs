@@ -58,6 +58,10 @@ impl Topics {
         self.0.read().expect("nobody panics with it").keys().map(|name| (**name).to_owned()).collect()
     }
 
+    pub(super) fn all(&self) -> Vec<Arc<Topic>> {
+        self.0.read().expect("nobody panics with it").values().cloned().collect()
+    }
+
     pub(super) fn weight(&self) -> usize {
         let topics = self.0.read().expect("nobody panics with it");
         topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.weight()).sum()

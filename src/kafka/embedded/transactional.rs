@@ -89,7 +89,7 @@ impl Producer for MemoryTransactions {
             let now = shared.clock.now();
             topic.config.check(partition, records, now)?;
             ledger.enter(shared, partition, target);
-            target.append_in(ledger.writer(), records, topic.config.stamp(now)).map(Some)
+            target.append_in(ledger.writer(), records, topic.config.arrival(now)).map(Some)
         })?;
         last.into_iter().for_each(|last| self.acked.note(partition, last));
         Ok(())

@@ -190,8 +190,8 @@ impl Ledger {
         let Stage::Decided { committed, markers, .. } = &mut self.stage else { return false };
         let marker = markers.remove(nth);
         match &marker {
-            Some(Marker::Records(partition)) => partition.mark(self.writer, *committed),
-            Some(Marker::Offsets(name)) => shared.group(name, |group| group.settle_positions(self.writer, *committed)),
+            Some(Marker::Records(partition)) => partition.mark(self.writer, *committed, shared.clock.now()),
+            Some(Marker::Offsets(name)) => shared.group(name, |group| group.settle_positions(self.writer, *committed, shared.clock.now())),
             None => {}
         }
         if markers.is_empty() {

@@ -56,6 +56,12 @@ impl Verdicts {
         }
     }
 
+    /// Forgets what lies between two offsets, where nothing is left of it.
+    pub(super) fn forget_between(&mut self, (from, to): Span) {
+        self.markers.retain(|marker| !(from..to).contains(marker));
+        self.aborted.retain(|start, end| *start < from || *end > to);
+    }
+
     /// Forgets what lies before an offset. What is open stays so: its marker has yet to come.
     pub(super) fn forget_before(&mut self, begin: i64) {
         let gone = self.markers.partition_point(|marker| *marker < begin);
