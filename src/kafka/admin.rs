@@ -1,9 +1,9 @@
-//! The port for topics as such.
+//! The port for topics and groups as such.
 
 use std::collections::BTreeMap;
 
-use super::LogError;
-use crate::record::TopicPartition;
+use super::{LogError, Position};
+use crate::record::{TaskId, Timestamp, TopicPartition};
 
 /// A topic to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,27 @@ pub struct TopicDescription {
     pub config: BTreeMap<String, String>,
 }
 
-/// Makes, describes and deletes topics.
+/// A group as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// Its name.
+    pub name: String,
+    /// Who is in, in the order of their ids. None in a group that only has positions.
+    pub members: Vec<MemberDescription>,
+}
+
+/// A member as its group knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberDescription {
+    /// Its id, as its token has it.
+    pub id: String,
+    /// Its lasting name, if it has one.
+    pub instance: Option<String>,
+    /// The tasks that are its own.
+    pub tasks: Vec<TaskId>,
+}
+
+/// Makes, describes, changes and deletes topics and groups.
 ///
 /// A call about several topics goes through them in order and stops at the first error; what came before it stays done.
 pub trait Admin: Send + Sync {
@@ -58,4 +78,29 @@ pub trait Admin: Send + Sync {
     /// Deletes the records of each partition below an offset; gives the first offset left in each. An offset below the first one changes
     /// nothing, one beyond the end is [`LogError::OffsetOutOfRange`].
     fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError>;
+
+    /// Gives a topic more partitions, `total` of them; it cannot have less. Keys go to other partitions from then on.
+    fn create_partitions(&self, topic: &str, total: i32) -> Result<(), LogError>;
+
+    /// Changes settings of a topic and leaves the others as they are; a setting without a value gets its default again. All or none.
+    fn alter_topic(&self, topic: &str, changes: &[(&str, Option<&str>)]) -> Result<(), LogError>;
+
+    /// The latest time among the records of each partition, and the first offset that has it; none in an empty one. It need not be the
+    /// time of the last record.
+    fn latest_times(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<(i64, Timestamp)>>, LogError>;
+
+    /// The names of all groups that have members or positions, sorted.
+    fn list_groups(&self) -> Result<Vec<String>, LogError>;
+
+    /// Describes a group.
+    fn describe_group(&self, group: &str) -> Result<GroupDescription, LogError>;
+
+    /// All positions of a group, in the order of topic and partition. Those of transactions that are not decided do not show.
+    fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError>;
+
+    /// Deletes positions of a group without members. Those that are not there are passed over.
+    fn delete_positions(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), LogError>;
+
+    /// Deletes a group without members, with all of its positions.
+    fn delete_group(&self, group: &str) -> Result<(), LogError>;
 }

@@ -28,7 +28,7 @@ pub enum LogError {
     #[error("`{0}` is not a legal topic name: use ASCII letters, digits, `.`, `_` and `-`, at most 249 of them")]
     IllegalName(String),
     /// A topic cannot have that many partitions.
-    #[error("the topic `{topic}` cannot have {partitions} partitions: ask for at least one")]
+    #[error("the topic `{topic}` cannot have {partitions} partitions: ask for at least one, and for more than it has")]
     InvalidPartitions {
         /// The topic.
         topic: String,
@@ -104,6 +104,12 @@ pub enum LogError {
         /// What was shown.
         token: MemberToken,
     },
+    /// No group of that name, or no longer.
+    #[error("the group `{0}` does not exist: correct the name")]
+    UnknownGroup(String),
+    /// A call that is refused while somebody is in.
+    #[error("the group `{0}` has members: stop them first")]
+    GroupNotEmpty(String),
     /// A call that only members can make.
     #[error("not a member of the group `{0}`: join it first")]
     NotAMember(String),
@@ -183,6 +189,8 @@ impl LogError {
             | LogError::RecordTooLarge { .. }
             | LogError::InvalidTimestamp { .. }
             | LogError::KeyMissing { .. }
+            | LogError::UnknownGroup(_)
+            | LogError::GroupNotEmpty(_)
             | LogError::MustAbort(_)
             | LogError::CutOff => ErrorKind::Log,
         }

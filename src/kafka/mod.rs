@@ -5,7 +5,7 @@
 //! * [`Consumer`] reads the partitions it is told to, at the offsets it is told to. A fetch visits borrowed records of one partition.
 //! * [`Producer`] takes slices of borrowed records for one partition and tells at [`flush`](Producer::flush) what was acknowledged.
 //! * [`TransactionalProducer`] does so in transactions, which may hold positions of a group as well, with the [`MemberToken`] as proof.
-//! * [`Admin`] makes, describes and deletes topics, and deletes records.
+//! * [`Admin`] makes, describes and deletes topics and groups, and deletes records.
 //! * [`Group`] is a consumer that is a member of a group. It speaks of tasks: assigned, revocation requested, release, lost, commit.
 //!
 //! Nothing asynchronous, no channel and no allocation per record crosses a port, and only [`Consumer::poll`] and
@@ -59,7 +59,7 @@ mod partitioner;
 mod producer;
 mod transaction;
 
-pub use admin::{Admin, NewTopic, TopicDescription};
+pub use admin::{Admin, GroupDescription, MemberDescription, NewTopic, TopicDescription};
 pub use connect::Connect;
 pub use consumer::{Consumer, FetchLimit, Fetched, Isolation};
 pub use embedded::{LostCommit, MarkerPlace, MemoryLog, PendingMarker};

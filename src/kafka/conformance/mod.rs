@@ -3,7 +3,9 @@
 //! A check gets a log that may be shared with others and slow to settle: it uses topics and groups of its own and waits for what it
 //! expects. [`port_conformance!`] makes one test of each check. The numbers B.. are those of the project's broker check list.
 
+mod administration;
 mod groups;
+mod keeping;
 mod reading;
 mod topics;
 mod transactions;
@@ -15,7 +17,9 @@ use std::time::Duration;
 use super::{Admin, Connect, Consumer, FetchLimit, Fetched, Isolation, LogError, NewTopic, Outgoing, Producer};
 use crate::record::{Headers, Timestamp, TopicPartition};
 
+pub(super) use administration::*;
 pub(super) use groups::*;
+pub(super) use keeping::*;
 pub(super) use reading::*;
 pub(super) use topics::*;
 pub(super) use transactions::*;
@@ -45,7 +49,12 @@ macro_rules! port_conformance {
             a_zombie_can_neither_write_nor_commit_positions positions_appear_with_the_commit
             positions_of_a_stale_token_spoil_the_transaction positions_sent_before_a_rebalance_are_committed_after_it
             a_transaction_open_for_too_long_is_aborted a_dropped_producer_leaves_its_transaction_to_the_next_init
-            a_committed_transaction_is_seen_up_to_the_high_watermark steps_out_of_order_are_refused);
+            a_committed_transaction_is_seen_up_to_the_high_watermark steps_out_of_order_are_refused
+            a_topic_gets_more_partitions settings_of_a_topic_are_changed_and_taken_back the_latest_time_need_not_be_the_last
+            groups_are_listed_and_described positions_are_deleted_from_empty_groups_only
+            compaction_leaves_the_last_record_of_each_key_where_it_was a_compacted_topic_takes_no_record_without_a_key
+            what_was_aborted_is_compacted_away compaction_leaves_alone_what_is_not_decided
+            records_older_than_the_topic_keeps_are_deleted more_than_a_topic_keeps_is_deleted compaction_and_deletion_go_together);
     };
     ($open:expr; $($check:ident)+) => {
         $(#[test] fn $check() {

@@ -11,7 +11,7 @@ use crate::record::{Headers, Timestamp, TopicPartition};
 const LONG: Duration = Duration::from_secs(60);
 
 /// A producer of this id, initialised.
-fn producer(ground: &Ground, id: &str) -> Box<dyn TransactionalProducer> {
+pub(super) fn producer(ground: &Ground, id: &str) -> Box<dyn TransactionalProducer> {
     producer_for(ground, id, LONG)
 }
 

@@ -1,8 +1,9 @@
-//! Topics of the log in memory.
+//! Topics and groups of the log in memory, from outside.
 
-use super::MemoryLog;
-use crate::kafka::{Admin, LogError, NewTopic, TopicDescription};
-use crate::record::TopicPartition;
+use super::coordinator::Coordinator;
+use super::{MemoryLog, lock};
+use crate::kafka::{Admin, GroupDescription, LogError, NewTopic, Position, TopicDescription};
+use crate::record::{Timestamp, TopicPartition};
 
 /// An administrator.
 #[derive(Debug)]
@@ -41,4 +42,56 @@ impl Admin for MemoryAdmin {
         self.0.0.signal.ring();
         deleted
     }
+
+    fn create_partitions(&self, topic: &str, total: i32) -> Result<(), LogError> {
+        self.0.online()?;
+        self.0.0.topics.grow(topic, total)
+    }
+
+    fn alter_topic(&self, topic: &str, changes: &[(&str, Option<&str>)]) -> Result<(), LogError> {
+        self.0.online()?;
+        self.0.0.topics.alter(topic, changes)
+    }
+
+    fn latest_times(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<(i64, Timestamp)>>, LogError> {
+        self.0.online()?;
+        partitions.iter().map(|partition| self.0.0.topics.partition(partition)?.latest()).collect()
+    }
+
+    fn list_groups(&self) -> Result<Vec<String>, LogError> {
+        self.0.online()?;
+        self.0.0.keep_time();
+        Ok(lock(&self.0.0.groups).iter().filter(|(_, group)| group.is_known()).map(|(name, _)| name.clone()).collect())
+    }
+
+    fn describe_group(&self, group: &str) -> Result<GroupDescription, LogError> {
+        self.in_group(group, |known| Ok(GroupDescription { name: group.to_owned(), members: known.members() }))
+    }
+
+    fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError> {
+        self.in_group(group, |known| Ok(known.positions()))
+    }
+
+    fn delete_positions(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.in_group(group, |known| empty(group, known).map(|known| known.delete_positions(|partition| partitions.contains(partition))))
+    }
+
+    fn delete_group(&self, group: &str) -> Result<(), LogError> {
+        self.in_group(group, |known| empty(group, known).map(|known| known.delete_positions(|_| true)))
+    }
+}
+
+impl MemoryAdmin {
+    /// Does something with a group that there is.
+    fn in_group<T>(&self, name: &str, act: impl FnOnce(&mut Coordinator) -> Result<T, LogError>) -> Result<T, LogError> {
+        self.0.online()?;
+        self.0.0.keep_time();
+        let mut groups = lock(&self.0.0.groups);
+        let known = groups.get_mut(name).filter(|group| group.is_known());
+        act(known.ok_or_else(|| LogError::UnknownGroup(name.to_owned()))?)
+    }
+}
+
+fn empty<'a>(name: &str, group: &'a mut Coordinator) -> Result<&'a mut Coordinator, LogError> {
+    if group.is_empty() { Ok(group) } else { Err(LogError::GroupNotEmpty(name.to_owned())) }
 }

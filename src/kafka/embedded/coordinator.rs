@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::balance::{MemberNumber, share_out};
 use super::verdicts::WriterNumber;
-use crate::kafka::{GroupEvent, MemberToken, Position, TaskInputs};
+use crate::kafka::{GroupEvent, MemberDescription, MemberToken, Position, TaskInputs};
 use crate::record::{TaskId, Timestamp, TopicPartition, millis};
 
 /// A group as its coordinator knows it.
@@ -251,6 +251,33 @@ impl Coordinator {
         self.positions.get(partition).map(|committed| committed.position.clone())
     }
 
+    /// Whether there is anything to be seen of it.
+    pub(super) fn is_known(&self) -> bool {
+        !self.is_empty() || !self.positions.is_empty()
+    }
+
+    /// Who is in.
+    pub(super) fn members(&self) -> Vec<MemberDescription> {
+        let alive = self.members.iter().filter(|(_, member)| member.lost.is_none());
+        let describe = |(number, member): (&MemberNumber, &Member)| MemberDescription {
+            id: (*member.token.member).to_owned(),
+            instance: member.life.instance.clone(),
+            tasks: self.owned(*number),
+        };
+        let mut members: Vec<_> = alive.map(describe).collect();
+        members.sort_by(|a, b| a.id.cmp(&b.id));
+        members
+    }
+
+    /// All positions that are decided.
+    pub(super) fn positions(&self) -> Vec<(TopicPartition, Position)> {
+        self.positions.iter().map(|(partition, committed)| (partition.clone(), committed.position.clone())).collect()
+    }
+
+    pub(super) fn delete_positions(&mut self, which: impl Fn(&TopicPartition) -> bool) {
+        self.positions.retain(|partition, _| !which(partition));
+    }
+
     /// Drops the positions in a topic that is no more.
     pub(super) fn forget(&mut self, topic: &str) {
         let of_others = |partition: &TopicPartition| &*partition.topic != topic;
@@ -258,7 +285,8 @@ impl Coordinator {
         self.pending.values_mut().for_each(|positions| positions.retain(|partition, _| of_others(partition)));
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nobody is in.
+    pub(super) fn is_empty(&self) -> bool {
         self.members.values().all(|member| member.lost.is_some())
     }
 

@@ -54,9 +54,11 @@ const CHOICES: [(&str, &[&str]); 2] =
     [("cleanup.policy", &["delete", "compact", "compact,delete", "delete,compact"]), (TIMESTAMP_TYPE, &["CreateTime", "LogAppendTime"])];
 
 /// The settings in force.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TopicConfig {
     all: BTreeMap<String, String>,
+    /// Those that are not the default.
+    asked: BTreeMap<String, String>,
     retention: Retention,
     max_message_bytes: usize,
     before_max: i64,
@@ -81,8 +83,21 @@ impl TopicConfig {
             after_max: number(AFTER_MAX),
             append_time: all[TIMESTAMP_TYPE] == "LogAppendTime",
             retention: Retention::new(&all),
+            asked: asked.clone(),
             all,
         })
+    }
+
+    /// The same with some settings changed, or taken back to their defaults.
+    pub(super) fn changed(&self, topic: &str, changes: &[(&str, Option<&str>)]) -> Result<Self, LogError> {
+        let mut asked = self.asked.clone();
+        for (key, value) in changes {
+            match value {
+                Some(value) => asked.insert((*key).to_owned(), (*value).to_owned()),
+                None => asked.remove(*key),
+            };
+        }
+        TopicConfig::new(topic, &asked)
     }
 
     /// All settings, defaults included.

@@ -39,6 +39,29 @@ impl Topics {
         Ok(())
     }
 
+    /// Gives a topic more partitions.
+    pub(super) fn grow(&self, name: &str, total: i32) -> Result<(), LogError> {
+        self.replace(name, |topic| {
+            if total <= topic.count() {
+                return Err(LogError::InvalidPartitions { topic: name.to_owned(), partitions: total });
+            }
+            let more = (topic.count()..total).map(|n| Arc::new(Partition::new(TopicPartition::new(name, n))));
+            Ok(Topic { config: topic.config.clone(), partitions: topic.partitions.iter().cloned().chain(more).collect() })
+        })
+    }
+
+    /// Changes settings of a topic.
+    pub(super) fn alter(&self, name: &str, changes: &[(&str, Option<&str>)]) -> Result<(), LogError> {
+        self.replace(name, |topic| Ok(Topic { config: topic.config.changed(name, changes)?, partitions: topic.partitions.clone() }))
+    }
+
+    fn replace(&self, name: &str, change: impl FnOnce(&Topic) -> Result<Topic, LogError>) -> Result<(), LogError> {
+        let mut topics = self.0.write().expect("nobody panics with it");
+        let topic = topics.get_mut(name).ok_or_else(|| LogError::UnknownTopic(name.into()))?;
+        *topic = Arc::new(change(topic)?);
+        Ok(())
+    }
+
     pub(super) fn delete(&self, name: &str) -> Result<(), LogError> {
         let topic = self.0.write().expect("nobody panics with it").remove(name).ok_or_else(|| LogError::UnknownTopic(name.into()))?;
         topic.partitions.iter().for_each(|partition| partition.delete());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::fate::SharedFate;
 use crate::kafka::{
-    Admin, Connect, Consumer, FetchLimit, Fetched, Flushed, Group, GroupEvent, Isolation, LogError, MemberOptions, MemberToken, MemoryLog,
-    NewTopic, Outgoing, Position, Producer, TaskInputs, TopicDescription, TransactionalProducer,
+    Admin, Connect, Consumer, FetchLimit, Fetched, Flushed, Group, GroupDescription, GroupEvent, Isolation, LogError, MemberOptions,
+    MemberToken, MemoryLog, NewTopic, Outgoing, Position, Producer, TaskInputs, TopicDescription, TransactionalProducer,
 };
 use crate::record::{Headers, RawRecord, TaskId, Timestamp, TopicPartition};
 
@@ -147,6 +147,30 @@ impl Admin for Fateful<Box<dyn Admin>> {
     }
     fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
         self.fate.call(|| self.client.delete_records(before))
+    }
+    fn create_partitions(&self, topic: &str, total: i32) -> Result<(), LogError> {
+        self.fate.call(|| self.client.create_partitions(topic, total))
+    }
+    fn alter_topic(&self, topic: &str, changes: &[(&str, Option<&str>)]) -> Result<(), LogError> {
+        self.fate.call(|| self.client.alter_topic(topic, changes))
+    }
+    fn latest_times(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<(i64, Timestamp)>>, LogError> {
+        self.fate.call(|| self.client.latest_times(partitions))
+    }
+    fn list_groups(&self) -> Result<Vec<String>, LogError> {
+        self.fate.call(|| self.client.list_groups())
+    }
+    fn describe_group(&self, group: &str) -> Result<GroupDescription, LogError> {
+        self.fate.call(|| self.client.describe_group(group))
+    }
+    fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError> {
+        self.fate.call(|| self.client.group_positions(group))
+    }
+    fn delete_positions(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.fate.call(|| self.client.delete_positions(group, partitions))
+    }
+    fn delete_group(&self, group: &str) -> Result<(), LogError> {
+        self.fate.call(|| self.client.delete_group(group))
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Arrival, Log, Partition};
+use crate::kafka::Isolation;
 use crate::kafka::embedded::block::{Block, FULL_BYTES, Stored};
 use crate::kafka::embedded::lock;
 use crate::kafka::embedded::retention::Retention;
 use crate::kafka::embedded::verdicts::Span;
-use crate::kafka::Isolation;
 use crate::record::Timestamp;
 
 /// What compaction has done so far.
