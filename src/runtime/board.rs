@@ -37,6 +37,8 @@ pub struct RestoreProgress {
     pub task: TaskId,
     /// The store.
     pub store: Arc<str>,
+    /// The offset of the changelog that the store was complete up to when this began.
+    pub begin: i64,
     /// Records read back so far.
     pub records: u64,
     /// The next offset of the changelog to read.

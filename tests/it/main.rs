@@ -15,6 +15,8 @@ mod cli_output;
 mod cli_run;
 #[allow(dead_code, reason = "the conformance runner uses what these tests do not")]
 mod conformance;
+#[allow(dead_code, reason = "the kill table uses what these tests do not")]
+mod kill;
 mod page_views;
 mod runtime;
 mod surface;

@@ -18,6 +18,7 @@ pub(super) struct StoreRestore {
     store: Arc<str>,
     control: Arc<dyn StoreControl>,
     partition: TopicPartition,
+    begin: i64,
     next: i64,
     end: i64,
     records: u64,
@@ -38,7 +39,15 @@ pub(super) fn begin(task: &Task, id: TaskId, consumer: &mut dyn Consumer) -> Res
         if next < end {
             consumer.assign(&[(partition.clone(), next)])?;
             tracing::info!(task = %id, store = &*store.name, from = next, to = end, "restoring");
-            restores.push(StoreRestore { store: store.name.clone(), control: store.control.clone(), partition, next, end, records: 0 });
+            restores.push(StoreRestore {
+                store: store.name.clone(),
+                control: store.control.clone(),
+                partition,
+                begin: next,
+                next,
+                end,
+                records: 0,
+            });
         }
     }
     Ok(restores)
@@ -66,8 +75,8 @@ impl StoreRestore {
             consumer.unassign(std::slice::from_ref(&self.partition));
             tracing::info!(task = %id, store = &*self.store, records = self.records, "restored");
         }
-        let Self { store, records, next, end, .. } = self;
-        board.restored(&RestoreProgress { task: id, store: store.clone(), records: *records, position: *next, end: *end });
+        let Self { store, begin, records, next, end, .. } = self;
+        board.restored(&RestoreProgress { task: id, store: store.clone(), begin: *begin, records: *records, position: *next, end: *end });
         Ok(done)
     }
 

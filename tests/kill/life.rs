@@ -1,0 +1,175 @@
+//! One life of the victim: what it is told, as arguments of a process, and how it ended.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use super::notes::Notes;
+use super::scene::Kind;
+
+/// A life that takes longer hangs.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What the application promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Promise {
+    AtLeastOnce,
+    ExactlyOnce,
+}
+
+impl Promise {
+    pub(crate) const ALL: [Promise; 2] = [Promise::AtLeastOnce, Promise::ExactlyOnce];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Promise::AtLeastOnce => "alo",
+            Promise::ExactlyOnce => "eos",
+        }
+    }
+}
+
+/// What a life is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) folder: PathBuf,
+    /// The how manieth in this folder.
+    pub(crate) number: u32,
+    pub(crate) kind: Kind,
+    pub(crate) promise: Promise,
+    /// Records that each partition of the input shall have in the end.
+    pub(crate) records: u64,
+    /// Records per partition written at once, and the pause before the next.
+    pub(crate) chunk: u64,
+    pub(crate) pause: Duration,
+    /// It closes after so many chunks, whatever is left.
+    pub(crate) closes_after: Option<u64>,
+    /// Another instance comes and goes meanwhile.
+    pub(crate) shared: bool,
+    /// A part of the input comes in transactions.
+    pub(crate) transactional_feed: bool,
+}
+
+/// Where a life is killed: a failpoint and its pass, or a time.
+#[derive(Clone, Debug)]
+pub(crate) enum Death {
+    None,
+    At(&'static str, u64),
+    After(Duration),
+}
+
+/// How a life ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) killed: bool,
+    /// What it said when it ended by itself and not well.
+    pub(crate) failure: Option<String>,
+    /// How often it came past the moment of its death.
+    pub(crate) passes: u64,
+    pub(crate) notes: Notes,
+}
+
+impl Life {
+    /// Where its application keeps state.
+    pub(crate) fn state(folder: &Path) -> PathBuf {
+        folder.join("state")
+    }
+
+    pub(crate) fn notes(&self) -> PathBuf {
+        self.folder.join(format!("life-{}.txt", self.number))
+    }
+
+    /// Lives it in a process of its own, to its end.
+    pub(crate) fn live(&self, death: &Death) -> Result<Ended, String> {
+        let passes = self.folder.join(format!("passes-{}.txt", self.number));
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.arg("victim").args(self.arguments()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env_remove("HIGHWATER_FAILPOINT").env("HIGHWATER_FAILPOINT_PASSES", &passes);
+        if let Death::At(point, pass) = death {
+            command.env("HIGHWATER_FAILPOINT", format!("{point}:{pass}"));
+        }
+        let child = command.spawn().map_err(|error| error.to_string())?;
+        let (killed, failure) = outlive(child, death)?;
+        let passed = fs::read_to_string(&passes).unwrap_or_default();
+        let passes = if let Death::At(point, _) = death { passed.lines().filter(|line| line == point).count() as u64 } else { 0 };
+        Ok(Ended { killed, failure, passes, notes: Notes::read(&self.notes()) })
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let folder = self.folder.to_string_lossy().into_owned();
+        let numbers = [
+            u64::from(self.number),
+            self.records,
+            self.chunk,
+            u64::try_from(self.pause.as_micros()).unwrap_or(0),
+            self.closes_after.unwrap_or(0),
+            u64::from(self.shared),
+            u64::from(self.transactional_feed),
+        ];
+        [folder, self.kind.name().to_owned(), self.promise.name().to_owned()]
+            .into_iter()
+            .chain(numbers.map(|number| number.to_string()))
+            .collect()
+    }
+
+    /// From the arguments of the process.
+    pub(crate) fn of_arguments(arguments: &[String]) -> Option<Life> {
+        let [folder, kind, promise, numbers @ ..] = arguments else { return None };
+        let numbers: Vec<u64> = numbers.iter().map(|text| text.parse()).collect::<Result<_, _>>().ok()?;
+        let [number, records, chunk, pause, closes_after, shared, transactional_feed] = numbers[..] else { return None };
+        Some(Life {
+            folder: folder.into(),
+            number: u32::try_from(number).ok()?,
+            kind: kind.parse().ok()?,
+            promise: promise.parse().ok()?,
+            records,
+            chunk,
+            pause: Duration::from_micros(pause),
+            closes_after: (closes_after > 0).then_some(closes_after),
+            shared: shared == 1,
+            transactional_feed: transactional_feed == 1,
+        })
+    }
+}
+
+/// Waits for a process, and kills it when its time has come.
+fn outlive(mut child: Child, death: &Death) -> Result<(bool, Option<String>), String> {
+    let begun = Instant::now();
+    let last = if let Death::After(time) = death { *time } else { LONGEST };
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            break status;
+        }
+        if begun.elapsed() >= last {
+            child.kill().map_err(|error| error.to_string())?;
+            child.wait().map_err(|error| error.to_string())?;
+            return if last == LONGEST { Err(format!("hangs: not over after {LONGEST:?}")) } else { Ok((true, None)) };
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
+    if killed || status.success() {
+        return Ok((killed, None));
+    }
+    let mut said = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        std::io::Read::read_to_string(&mut stderr, &mut said).map_err(|error| error.to_string())?;
+    }
+    Ok((false, Some(format!("the victim ended with {status}: {}", said.trim()))))
+}
+
+impl FromStr for Promise {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Promise::ALL.into_iter().find(|promise| promise.name() == text).ok_or_else(|| format!("`{text}` is neither `alo` nor `eos`"))
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("`{text}` is not one of copy, count, windowed"))
+    }
+}

@@ -1,0 +1,98 @@
+//! The moments at which the victim is killed: every failpoint of the engine, and how a run gets there.
+
+use super::life::Promise;
+use super::scene::Kind;
+
+/// How the victim comes past a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Again and again as it works: it is killed at the n-th pass.
+    Working,
+    /// Once as it starts: n lives in a row end there.
+    Starting,
+    /// Once as it closes in the middle of its work: n lives in a row end there.
+    Closing,
+    /// Again and again as its stores are rebuilt, for its state folder was lost half-way.
+    Rebuilding,
+    /// Once as its stores are rebuilt: n lives in a row end there.
+    RebuildingOnce,
+    /// Again and again as another instance comes and goes.
+    Sharing,
+}
+
+/// A moment.
+#[derive(Debug)]
+pub(crate) struct Point {
+    /// What `failpoint::reached` is called with.
+    pub(crate) name: &'static str,
+    /// What has happened by then.
+    pub(crate) after: &'static str,
+    pub(crate) way: Way,
+    kinds: &'static [Kind],
+    promises: &'static [Promise],
+    /// What the application has committed may not be in its stores yet: some of it is restored.
+    pub(crate) restores: bool,
+}
+
+const ANY: &[Kind] = &Kind::ALL;
+const WITH_STATE: &[Kind] = &[Kind::Count, Kind::Windowed];
+const WINDOWED: &[Kind] = &[Kind::Windowed];
+const BOTH: &[Promise] = &Promise::ALL;
+#[allow(dead_code)]
+const EXACTLY: &[Promise] = &[Promise::ExactlyOnce];
+
+const fn working(name: &'static str, after: &'static str) -> Point {
+    Point { name, after, way: Way::Working, kinds: ANY, promises: BOTH, restores: false }
+}
+
+impl Point {
+    const fn by(self, way: Way) -> Point {
+        Point { way, ..self }
+    }
+
+    const fn of(self, kinds: &'static [Kind]) -> Point {
+        Point { kinds, ..self }
+    }
+
+    #[allow(dead_code)]
+    const fn under(self, promises: &'static [Promise]) -> Point {
+        Point { promises, ..self }
+    }
+
+    const fn restoring(self) -> Point {
+        Point { restores: true, ..self }
+    }
+
+    /// Whether this application comes past it.
+    pub(crate) fn concerns(&self, kind: Kind, promise: Promise) -> bool {
+        self.kinds.contains(&kind) && self.promises.contains(&promise)
+    }
+}
+
+/// All of them, in the order of a life.
+pub(crate) const POINTS: &[Point] = &[
+    working("topics.create", "an internal topic is missing").by(Way::Starting).of(WITH_STATE),
+    working("topics.created", "an internal topic is made").by(Way::Starting).of(WITH_STATE),
+    working("restore.begin", "a task is assigned, its stores are behind").by(Way::RebuildingOnce).of(WITH_STATE),
+    working("restore.step", "a piece of a changelog is in the store").by(Way::Rebuilding).of(WITH_STATE),
+    working("restore.done", "a task is complete and does not run yet").by(Way::RebuildingOnce).of(WITH_STATE),
+    working("round.read", "records are read"),
+    working("round.taken", "outputs are buffered"),
+    working("round.sent", "outputs are produced, not acknowledged"),
+    working("close_pass.cut", "some windows of an instant are closed, others not").of(WINDOWED),
+    working("commit.cut", "a commit is due"),
+    working("commit.flush", "no more records are taken"),
+    working("commit.watermarks", "caches and changelogs are sent").of(WINDOWED),
+    working("commit.acks", "control records are sent"),
+    working("commit.offsets", "everything is acknowledged"),
+    working("commit.commit", "positions are gathered"),
+    working("commit.done", "stores have applied the commit"),
+    working("commit.apply", "the commit is done, no store has applied it").restoring(),
+    working("commit.purge", "stores have applied the commit"),
+    working("revoke.requested", "a task is asked for").by(Way::Sharing),
+    working("revoke.committed", "it is committed and not released").by(Way::Sharing),
+    working("revoke.released", "it is released").by(Way::Sharing),
+    working("close.begin", "a stop is asked for").by(Way::Closing),
+    working("close.committed", "the last commit is done").by(Way::Closing),
+    working("close.left", "the group is left").by(Way::Closing),
+];
