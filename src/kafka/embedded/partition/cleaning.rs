@@ -94,12 +94,8 @@ impl Log {
         let blocks: Vec<_> = self.blocks.iter().take_while(|block| block.base() < stop).cloned().collect();
         let weigh = |of: &[Arc<Block>]| of.iter().map(|block| block.weight()).sum();
         let (clean, new) = blocks.split_at(blocks.partition_point(|block| block.end() <= dirty));
-        let since = new.first()?.times().0;
-        let worth = match reach {
-            Reach::Due => stop > dirty && retention.is_dirty(weigh(clean), weigh(new), since, now),
-            Reach::Everything => true,
-        };
-        if !worth {
+        let due = |since| stop > dirty && retention.is_dirty(weigh(clean), weigh(new), since, now);
+        if reach == Reach::Due && !new.first().is_some_and(|first| due(first.times().0)) {
             return None;
         }
         let mut unseen = Vec::new();

@@ -2,6 +2,7 @@
 
 mod members;
 mod transactions;
+mod upkeep;
 
 use std::sync::Arc;
 use std::thread;
