@@ -103,8 +103,10 @@ pub(crate) fn compaction_leaves_alone_what_is_not_decided(ground: &Ground) {
     writer.send(partition, &[maybe]).expect("taken");
     writer.flush(PATIENCE);
     write_keyed(ground, partition, &[("a", Some("3"))]).expect("written");
-    write_keyed(ground, witness, &[("w", Some("1")), ("w", Some("2"))]).expect("written");
+    // Later than the topic's `segment.ms`, so that what is above is no longer the part being written.
+    ground.consumer().poll(Duration::from_millis(200)).expect("polled");
     write_keyed(ground, partition, &[("go on", Some("x"))]).expect("written");
+    write_keyed(ground, witness, &[("w", Some("1")), ("w", Some("2"))]).expect("written");
     compacted_to(ground, witness, Isolation::ReadCommitted, &[(1, "w", "2")]);
     let there: Vec<_> = keyed(ground, partition, 0, Isolation::ReadUncommitted).into_iter().filter(|(_, key, _)| key == "a").collect();
     assert_eq!(there.len(), 3, "{there:?}");

@@ -412,3 +412,56 @@ proptest! {
         prop_assert_eq!(rows.len(), fold(&all).len(), "nothing is left but the last of each key: {:?}", rows);
     }
 }
+
+/// Memory of this process in bytes, where the system tells.
+fn resident() -> Option<usize> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(pages.split_whitespace().nth(1)?.parse::<usize>().ok()? * 4096)
+}
+
+/// Ten million records, a thousand at a time in transactions or not; fails if memory grows with them.
+fn ten_million(plot: &Plot, transactional: bool) {
+    const BOUND: usize = 100_000_000;
+    let (headers, value) = (Headers::default(), [7; 100]);
+    let keys: Vec<String> = (0..1_000).map(|n| format!("key {n}")).collect();
+    let timestamp = Timestamp::from_millis(1);
+    let records: Vec<_> =
+        keys.iter().map(|key| Outgoing { key: Some(key.as_bytes()), value: Some(&value), timestamp, headers: &headers }).collect();
+    let mut plain = plot.log.producer().expect("a producer");
+    let mut writer = plot.log.transactional_producer("x", Duration::from_secs(600)).expect("a producer");
+    writer.init().expect("initialised");
+    let before = resident();
+    for round in 0..10_000 {
+        if transactional {
+            writer.begin().expect("begun");
+            writer.send(&plot.partition, &records).expect("taken");
+            if round % 3 == 0 { writer.abort() } else { writer.commit() }.expect("ended");
+        } else {
+            plain.send(&plot.partition, &records).expect("taken");
+        }
+        if round % 100 == 0 {
+            plot.wait(1_000);
+        }
+        assert!(plot.log.bytes() < BOUND, "{} in round {round}", plot.log.bytes());
+    }
+    if let (Some(before), Some(after)) = (before, resident()) {
+        assert!(after.saturating_sub(before) < 2 * BOUND, "{before} to {after}");
+    }
+}
+
+#[test]
+#[ignore = "takes a while: cargo test --release --lib ten_million -- --ignored"]
+fn ten_million_records_with_retention_stay_small() {
+    ten_million(&Plot::new(&[("retention.bytes", "50000000")]), false);
+    ten_million(&Plot::new(&[("retention.bytes", "50000000")]), true);
+}
+
+#[test]
+#[ignore = "takes a while: cargo test --release --lib ten_million -- --ignored"]
+fn ten_million_records_of_a_thousand_keys_stay_small() {
+    let plot = Plot::compacted(&[]);
+    ten_million(&plot, true);
+    plot.compact();
+    assert_eq!(plot.offsets(COMMITTED).len(), 1_000);
+    assert!(plot.log.bytes() < 400_000, "{}", plot.log.bytes());
+}
