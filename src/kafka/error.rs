@@ -1,5 +1,7 @@
 //! What a log refuses, and what the caller can do about it.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::MemberToken;
@@ -157,6 +159,34 @@ pub enum LogError {
     /// The process on this end is cut off from its log.
     #[error("cut off from the log")]
     CutOff,
+    /// The system refused something that the log wanted to do with its files. It has not happened.
+    #[error("cannot {doing} `{}`: {source}", path.display())]
+    Storage {
+        /// What the log wanted to do.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// A file of the log does not hold what was written to it. Nothing was changed.
+    #[error("`{}` is damaged at byte {position}: {reason}. Put the folder back from a copy, or move it away to begin anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// Another process has the folder of the log.
+    #[error("the log in `{}` belongs to {}: stop it, or take another folder", folder.display(), owner.map_or("another process".to_owned(), |id| format!("the process {id}")))]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of that process, if it is known.
+        owner: Option<u32>,
+    },
     /// What a client library said.
     #[error("{source}")]
     Client {
@@ -179,6 +209,7 @@ impl LogError {
             LogError::NotAssigned(_) | LogError::NotAMember(_) | LogError::WrongStep { .. } => ErrorKind::Internal,
             LogError::TopicExists(_)
             | LogError::IllegalName(_)
+            | LogError::InUse { .. }
             | LogError::InvalidPartitions { .. }
             | LogError::InvalidConfig { .. }
             | LogError::InconsistentTasks(_)
@@ -192,6 +223,8 @@ impl LogError {
             | LogError::UnknownGroup(_)
             | LogError::GroupNotEmpty(_)
             | LogError::MustAbort(_)
+            | LogError::Storage { .. }
+            | LogError::Damaged { .. }
             | LogError::CutOff => ErrorKind::Log,
         }
     }

@@ -6,7 +6,6 @@
 mod administration;
 mod groups;
 mod keeping;
-mod membership;
 mod reading;
 mod topics;
 mod transactions;
@@ -21,7 +20,6 @@ use crate::record::{Headers, Timestamp, TopicPartition};
 pub(super) use administration::*;
 pub(super) use groups::*;
 pub(super) use keeping::*;
-pub(super) use membership::*;
 pub(super) use reading::*;
 pub(super) use topics::*;
 pub(super) use transactions::*;
@@ -56,10 +54,7 @@ macro_rules! port_conformance {
             groups_are_listed_and_described positions_are_deleted_from_empty_groups_only
             compaction_leaves_the_last_record_of_each_key_where_it_was a_compacted_topic_takes_no_record_without_a_key
             what_was_aborted_is_compacted_away compaction_leaves_alone_what_is_not_decided
-            records_older_than_the_topic_keeps_are_deleted more_than_a_topic_keeps_is_deleted compaction_and_deletion_go_together
-            members_come_and_go_and_only_what_must_move_moves who_keeps_its_tasks_goes_on_committing_through_a_rebalance
-            a_silent_members_tasks_are_taken_over a_second_holder_of_a_name_fences_the_first
-            a_rolling_restart_of_named_members_moves_nothing);
+            records_older_than_the_topic_keeps_are_deleted more_than_a_topic_keeps_is_deleted compaction_and_deletion_go_together);
     };
     ($open:expr; $($check:ident)+) => {
         $(#[test] fn $check() {

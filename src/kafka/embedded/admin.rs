@@ -1,6 +1,7 @@
 //! Topics and groups of the log in memory, from outside.
 
 use super::coordinator::Coordinator;
+use super::files::Entry;
 use super::{MemoryLog, lock};
 use crate::kafka::{Admin, GroupDescription, LogError, NewTopic, Position, TopicDescription};
 use crate::record::{Timestamp, TopicPartition};
@@ -13,7 +14,8 @@ impl Admin for MemoryAdmin {
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
         self.0.online()?;
         self.0.0.begin_upkeep();
-        topics.iter().try_for_each(|topic| self.0.0.topics.create(topic))
+        topics.iter().try_for_each(|topic| self.0.0.topics.create(topic, &self.0.0.storage))?;
+        self.0.0.storage.settle()
     }
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, LogError> {
@@ -29,28 +31,32 @@ impl Admin for MemoryAdmin {
     fn delete_topics(&self, names: &[&str]) -> Result<(), LogError> {
         self.0.online()?;
         for name in names {
-            self.0.0.topics.delete(name)?;
+            self.0.0.topics.delete(name, &self.0.0.storage)?;
             self.0.0.forget_positions(name);
         }
         self.0.0.signal.ring();
-        Ok(())
+        self.0.0.storage.settle()
     }
 
     fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
         self.0.online()?;
-        let deleted = before.iter().map(|(partition, offset)| self.0.0.topics.partition(partition)?.delete_before(*offset)).collect();
+        let delete = |(partition, offset): &(TopicPartition, i64)| self.0.0.topics.partition(partition)?.delete_before(*offset);
+        let deleted = before.iter().map(delete).collect::<Result<_, _>>();
         self.0.0.signal.ring();
+        self.0.0.storage.settle()?;
         deleted
     }
 
     fn create_partitions(&self, topic: &str, total: i32) -> Result<(), LogError> {
         self.0.online()?;
-        self.0.0.topics.grow(topic, total)
+        self.0.0.topics.grow(topic, total, &self.0.0.storage)?;
+        self.0.0.storage.settle()
     }
 
     fn alter_topic(&self, topic: &str, changes: &[(&str, Option<&str>)]) -> Result<(), LogError> {
         self.0.online()?;
-        self.0.0.topics.alter(topic, changes)
+        self.0.0.topics.alter(topic, changes, &self.0.0.storage)?;
+        self.0.0.storage.settle()
     }
 
     fn latest_times(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<(i64, Timestamp)>>, LogError> {
@@ -73,15 +79,28 @@ impl Admin for MemoryAdmin {
     }
 
     fn delete_positions(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        self.in_group(group, |known| empty(group, known).map(|known| known.delete_positions(|partition| partitions.contains(partition))))
+        self.delete_from(group, |partition| partitions.contains(partition))
     }
 
     fn delete_group(&self, group: &str) -> Result<(), LogError> {
-        self.in_group(group, |known| empty(group, known).map(|known| known.delete_positions(|_| true)))
+        self.delete_from(group, |_| true)
     }
 }
 
 impl MemoryAdmin {
+    /// Deletes positions of a group that nobody is in.
+    fn delete_from(&self, group: &str, which: impl Fn(&TopicPartition) -> bool) -> Result<(), LogError> {
+        let storage = &self.0.0.storage;
+        self.in_group(group, |known| {
+            let known = empty(group, known)?;
+            let partitions = known.positions().into_iter().map(|(partition, _)| partition).filter(|partition| which(partition)).collect();
+            storage.note(|| Entry::Forgotten { group: group.to_owned(), partitions })?;
+            known.delete_positions(which);
+            Ok(())
+        })?;
+        storage.settle()
+    }
+
     /// Does something with a group that there is.
     fn in_group<T>(&self, name: &str, act: impl FnOnce(&mut Coordinator) -> Result<T, LogError>) -> Result<T, LogError> {
         self.0.online()?;

@@ -1,7 +1,9 @@
 //! A run of records in one piece of memory.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
+use super::files::{DiskFile, Located};
 use crate::kafka::Outgoing;
 use crate::record::{Headers, Timestamp};
 
@@ -23,6 +25,26 @@ pub(super) struct Block {
     /// When the last record came, by the clock of the log.
     written: Timestamp,
     left: Option<Left>,
+    /// Where a file has the same records.
+    span: Option<Span>,
+    /// Stands for the records if only the file has them.
+    outline: Option<Outline>,
+}
+
+/// Where in a file a block is.
+#[derive(Clone, Debug)]
+pub(super) struct Span {
+    pub(super) file: Arc<DiskFile>,
+    pub(super) start: u64,
+    pub(super) length: u64,
+}
+
+/// What is known of records that are elsewhere.
+#[derive(Clone, Copy, Debug)]
+struct Outline {
+    end: i64,
+    len: usize,
+    holes: bool,
 }
 
 /// The offsets of a block with holes.
@@ -54,7 +76,7 @@ impl Block {
     /// An empty block whose first record will have the offset `base`.
     pub(super) fn new(base: i64) -> Self {
         let never = Timestamp::from_millis(i64::MIN);
-        Block { base, entries: Vec::new(), bytes: Vec::new(), latest: never, written: never, left: None }
+        Block { base, entries: Vec::new(), bytes: Vec::new(), latest: never, written: never, left: None, span: None, outline: None }
     }
     /// An empty block for what is left of the offsets from `base` on.
     pub(super) fn with_holes(base: i64) -> Self {
@@ -72,11 +94,12 @@ impl Block {
     }
     /// Offset after its last record and the holes behind that.
     pub(super) fn end(&self) -> i64 {
-        self.left.as_ref().map_or(self.base + self.entries.len() as i64, |left| left.end)
+        let filled = || self.left.as_ref().map_or(self.base + self.entries.len() as i64, |left| left.end);
+        self.outline.map_or_else(filled, |outline| outline.end)
     }
     /// How many offsets in it are filled.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.outline.map_or(self.entries.len(), |outline| outline.len)
     }
     /// When a record of it was written last, and the latest time that one of its records has.
     pub(super) fn times(&self) -> (Timestamp, Timestamp) {
@@ -84,11 +107,23 @@ impl Block {
     }
     /// Whether it was compacted.
     pub(super) fn has_holes(&self) -> bool {
-        self.left.is_some()
+        self.outline.map_or(self.left.is_some(), |outline| outline.holes)
     }
     /// Whether a record of that many bytes may still come in. An empty block takes any.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        !self.has_holes() && (self.entries.is_empty() || (self.entries.len() < FULL_RECORDS && self.bytes.len() + bytes <= FULL_BYTES))
+        !self.has_holes()
+            && self.outline.is_none()
+            && (self.entries.is_empty() || (self.entries.len() < FULL_RECORDS && self.bytes.len() + bytes <= FULL_BYTES))
+    }
+    /// How many of these records it would take.
+    pub(super) fn room_for(&self, records: &[Outgoing<'_>]) -> usize {
+        let (mut count, mut bytes) = (self.entries.len(), self.bytes.len());
+        let fits = |record: &&Outgoing<'_>| {
+            bytes += size(record);
+            count += 1;
+            count == 1 || (count <= FULL_RECORDS && bytes <= FULL_BYTES)
+        };
+        records.iter().take_while(fits).count()
     }
     /// Copies a record to its end if there is room, with `stamp` for its time if there is one.
     pub(super) fn take(&mut self, record: &Outgoing<'_>, stamp: Option<Timestamp>) -> bool {
@@ -135,9 +170,13 @@ impl Block {
     pub(super) fn run(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, Stored<'_>)> {
         self.between(self.index(from), self.index(to))
     }
+    /// Whether all of its records are older than `time`.
+    pub(super) fn is_before(&self, time: Timestamp) -> bool {
+        self.latest < time
+    }
     /// Offset of the first record from `offset` on that is not older than `time`.
     pub(super) fn first_since(&self, time: Timestamp, offset: i64) -> Option<i64> {
-        if self.latest < time {
+        if self.is_before(time) {
             return None;
         }
         self.from(offset).find(|(_, record)| record.timestamp >= time).map(|(offset, _)| offset)
@@ -149,8 +188,76 @@ impl Block {
     }
     /// Bytes of keys and values, and what it takes to find them.
     pub(super) fn weight(&self) -> usize {
+        if let (Some(_), Some(span)) = (self.outline, &self.span) {
+            return usize::try_from(span.length).unwrap_or(usize::MAX);
+        }
         let offsets = self.left.as_ref().map_or(0, |left| left.offsets.len() * size_of::<i64>());
         self.bytes.len() + self.entries.len() * size_of::<Entry>() + offsets
+    }
+
+    /// A block of which only a file has the records, `len` of them and markers.
+    pub(super) fn outlined((base, end): (i64, i64), len: usize, (written, latest): (Timestamp, Timestamp), span: Span) -> Self {
+        let outline = Outline { end, len, holes: len as i64 != end - base };
+        Block { written, latest, span: Some(span), outline: Some(outline), ..Block::new(base) }
+    }
+    /// The same block without the records, if a file has them.
+    pub(super) fn outline(&self) -> Option<Self> {
+        let span = self.span.clone()?;
+        let outline = Outline { end: self.end(), len: self.len(), holes: self.has_holes() };
+        Some(Block { written: self.written, latest: self.latest, span: Some(span), outline: Some(outline), ..Block::new(self.base) })
+    }
+    /// Where the records are, if they are not here.
+    pub(super) fn elsewhere(&self) -> Option<&Span> {
+        self.span.as_ref().filter(|_| self.outline.is_some())
+    }
+    /// Where a file has the records.
+    pub(super) fn span(&self) -> Option<&Span> {
+        self.span.as_ref()
+    }
+    /// Takes in the outline that follows it in the same file, if both together are not too long to be read at once.
+    pub(super) fn absorbs(&mut self, next: &Block) -> bool {
+        let (Some(span), Some(outline), Some(follows), Some(more)) = (&mut self.span, &mut self.outline, &next.span, next.outline) else {
+            return false;
+        };
+        let adjacent = Arc::ptr_eq(&span.file, &follows.file) && span.start + span.length == follows.start;
+        let small = outline.len + more.len <= FULL_RECORDS && span.length + follows.length <= FULL_BYTES as u64;
+        if adjacent && small {
+            span.length += follows.length;
+            *outline = Outline { end: more.end, len: outline.len + more.len, holes: outline.holes || more.holes };
+            self.latest = self.latest.max(next.latest);
+            self.written = self.written.max(next.written);
+        }
+        adjacent && small
+    }
+    /// Notes where a file has what it took last.
+    pub(super) fn is_in(&mut self, last: Span) {
+        match &mut self.span {
+            Some(span) => span.length += last.length,
+            None => self.span = Some(last),
+        }
+    }
+    /// An empty block for the records of an outline, to be read back from a file.
+    pub(super) fn read_back(outline: &Block) -> Self {
+        let empty = if outline.has_holes() { Block::with_holes(outline.base) } else { Block::new(outline.base) };
+        Block { written: outline.written, span: outline.span.clone(), ..empty }
+    }
+    /// Adds a record that lies in the bytes that it will have.
+    pub(super) fn locate(&mut self, record: Located) {
+        let Located { offset, timestamp, start, key, value, headers } = record;
+        let [key, value] = [key, value].map(|part| part.map_or(NULL, length));
+        self.entries.push(Entry { timestamp, start: length(start), key, value, headers });
+        self.latest = self.latest.max(timestamp);
+        self.left.iter_mut().for_each(|left| left.offsets.push(offset));
+    }
+    /// Adds the marker at an offset.
+    pub(super) fn locate_marker(&mut self, offset: i64) {
+        self.skip();
+        self.left.iter_mut().for_each(|left| left.offsets.push(offset));
+    }
+    /// Completes a block that was read back: where its outline ends, and the bytes that its records lie in.
+    pub(super) fn ends_at(&mut self, end: i64, bytes: Vec<u8>) {
+        self.left.iter_mut().for_each(|left| left.end = end);
+        self.bytes = bytes;
     }
 
     fn push(&mut self, record: &Stored<'_>) {

@@ -206,7 +206,9 @@ impl Coordinator {
     /// Forgets the positions that were written down so many milliseconds ago, in a group without members not before it has had none for
     /// as long. That a member reads the partition keeps nothing: a group of tasks subscribes to no input, see
     /// [`Group`](crate::kafka::Group).
-    pub(super) fn expire_positions(&mut self, now: Timestamp, stay: i64) {
+    ///
+    /// Gives the partitions.
+    pub(super) fn expire_positions(&mut self, now: Timestamp, stay: i64) -> Vec<TopicPartition> {
         let empty = self.is_empty();
         if !empty {
             self.alive = Some(now);
@@ -214,10 +216,27 @@ impl Coordinator {
         let Coordinator { positions, pending, alive, .. } = self;
         let is_undecided = |partition: &TopicPartition| pending.values().any(|positions| positions.contains_key(partition));
         let since = if empty { *alive } else { None };
-        positions.retain(|partition, committed| {
+        let is_over = |partition: &TopicPartition, committed: &mut Committed| {
             let age = now.as_millis().saturating_sub(committed.at.max(since.unwrap_or(committed.at)).as_millis());
-            age < stay || is_undecided(partition)
-        });
+            age >= stay && !is_undecided(partition)
+        };
+        positions.extract_if(.., is_over).map(|(partition, _)| partition).collect()
+    }
+
+    /// Changes committed offsets, by partition and offset.
+    pub(super) fn move_back(&mut self, to: impl Fn(&TopicPartition, i64) -> i64) {
+        for (partition, committed) in &mut self.positions {
+            committed.position.offset = to(partition, committed.position.offset);
+        }
+    }
+
+    /// A group as files have it: positions that were committed, and such of transactions.
+    pub(super) fn restored(
+        committed: impl IntoIterator<Item = (TopicPartition, Position, Timestamp)>,
+        pending: BTreeMap<WriterNumber, BTreeMap<TopicPartition, Position>>,
+    ) -> Self {
+        let committed = committed.into_iter().map(|(partition, position, at)| (partition, Committed { position, at }));
+        Coordinator { positions: committed.collect(), pending, ..Coordinator::default() }
     }
 
     /// The same as part of a transaction, to be seen when that is committed.
@@ -242,7 +261,8 @@ impl Coordinator {
         self.pending.values().any(|positions| positions.contains_key(partition))
     }
 
-    fn accepts(&self, token: &MemberToken) -> bool {
+    /// Whether a commit with this token would be.
+    pub(super) fn accepts(&self, token: &MemberToken) -> bool {
         let is_members = || self.members.values().any(|member| member.lost.is_none() && member.token == *token);
         (self.is_empty() && *token == MemberToken::nobody()) || is_members()
     }

@@ -124,9 +124,11 @@ impl Group for MemoryConsumer<Membership> {
         self.alarm.log.online()?;
         self.alarm.log.check_positions(positions)?;
         self.alarm.log.0.keep_time();
-        let now = self.alarm.log.0.clock.now();
-        let written = self.alarm.ask(|group| group.commit(token, positions, now));
-        if written { Ok(()) } else { Err(self.alarm.fenced(token)) }
+        let shared = &self.alarm.log.0;
+        if !shared.put_positions(&self.alarm.group, None, token, positions)? {
+            return Err(self.alarm.fenced(token));
+        }
+        shared.storage.settle()
     }
 
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, LogError> {

@@ -6,6 +6,8 @@ mod block;
 mod consumer;
 mod coordinator;
 mod deadlines;
+mod file_log;
+mod files;
 mod member;
 mod partition;
 mod producer;
@@ -30,6 +32,9 @@ use self::admin::MemoryAdmin;
 use self::consumer::{MemoryConsumer, NoAlarm};
 use self::coordinator::Coordinator;
 use self::deadlines::Deadlines;
+pub use self::file_log::FileLog;
+pub use self::files::{Durability, FileLogOptions};
+use self::files::{Entry, Storage};
 use self::member::Membership;
 use self::producer::MemoryProducer;
 use self::signal::Signal;
@@ -38,9 +43,10 @@ use self::transactional::MemoryTransactions;
 use self::transactions::Transactions;
 pub use self::transactions::{MarkerPlace, PendingMarker};
 use self::upkeep::Upkeep;
-use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, Producer, TransactionalProducer};
+use self::verdicts::WriterNumber;
+use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, MemberToken, Position, Producer, TransactionalProducer};
 use crate::clock::Clock;
-use crate::record::Timestamp;
+use crate::record::{Timestamp, TopicPartition};
 
 /// A log in this process, gone when its last handle is. Handles are cheap to clone and share one log.
 ///
@@ -60,6 +66,7 @@ struct Shared {
     transactions: Transactions,
     deadlines: Deadlines,
     upkeep: Upkeep,
+    storage: Storage,
     losses: Mutex<BTreeMap<String, LostCommit>>,
     signal: Signal,
 }
@@ -76,9 +83,14 @@ pub enum LostCommit {
 impl MemoryLog {
     /// An empty log that takes the time from `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::over(clock, Storage::default())
+    }
+
+    /// An empty log that keeps its changes there.
+    fn over(clock: Arc<dyn Clock>, storage: Storage) -> Self {
         let (topics, groups, transactions) = (Topics::default(), Mutex::default(), Transactions::default());
         let (deadlines, upkeep, losses, signal) = (Deadlines::default(), Upkeep::default(), Mutex::default(), Signal::default());
-        MemoryLog(Arc::new(Shared { clock, topics, groups, transactions, deadlines, upkeep, losses, signal }), Arc::default())
+        MemoryLog(Arc::new(Shared { clock, topics, groups, transactions, deadlines, upkeep, storage, losses, signal }), Arc::default())
     }
 
     /// Another handle to the same log, whose clients can be [cut off](Self::cut_off) apart from all others: as it were the log seen by one process.
@@ -145,6 +157,37 @@ impl Shared {
             groups.insert(name.to_owned(), Coordinator::default());
         }
         act(groups.get_mut(name).expect("just made"))
+    }
+
+    /// Writes positions of a group down, at once or as part of a transaction; false if the token is not accepted.
+    fn put_positions(
+        &self,
+        name: &str,
+        writer: Option<WriterNumber>,
+        token: &MemberToken,
+        positions: &[(TopicPartition, Position)],
+    ) -> Result<bool, LogError> {
+        let at = self.clock.now();
+        self.group(name, |group| {
+            if !group.accepts(token) {
+                return Ok(false);
+            }
+            self.storage.note(|| Entry::Positions { group: name.to_owned(), writer, at, positions: positions.to_vec() })?;
+            Ok(match writer {
+                Some(writer) => group.commit_later(writer, token, positions),
+                None => group.commit(token, positions, at),
+            })
+        })
+    }
+
+    /// Tells a group how a transaction came out.
+    fn settle_positions(&self, name: &str, writer: WriterNumber, committed: bool) -> Result<(), LogError> {
+        let at = self.clock.now();
+        self.group(name, |group| {
+            self.storage.note(|| Entry::Settled { group: name.to_owned(), writer, committed, at })?;
+            group.settle_positions(writer, committed, at);
+            Ok(())
+        })
     }
 
     /// Ends what was open or silent for too long; says how long to wait before this is due again, if ever.

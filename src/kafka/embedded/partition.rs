@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use self::cleaning::Cleaned;
 pub(super) use self::cleaning::Reach;
-use super::block::{Block, size};
+use super::block::{Block, Span as FileSpan, size};
+use super::files::{Recovered, Segments, Storage};
 use super::lock;
 use super::retention::Retention;
 use super::verdicts::{Span, Verdicts, WriterNumber};
@@ -22,6 +23,7 @@ use crate::record::{Timestamp, TopicPartition};
 #[derive(Debug)]
 pub(super) struct Partition {
     name: TopicPartition,
+    storage: Storage,
     log: Mutex<Log>,
 }
 
@@ -35,7 +37,14 @@ struct Log {
     /// The last block takes no more.
     rolled: bool,
     cleaned: Cleaned,
+    /// Where everything is written first, if the log has files.
+    files: Option<Segments>,
+    /// Bytes of full blocks whose records are here although a file has them.
+    held: usize,
 }
+
+/// Bytes of full blocks that stay in memory for readers who are close behind.
+const HELD: usize = 256 << 10;
 
 /// What a partition has to know of records that come now.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +72,23 @@ pub(super) struct Window {
 }
 
 impl Partition {
-    pub(super) fn new(name: TopicPartition) -> Self {
-        Partition { name, log: Mutex::default() }
+    /// A new partition, written to `files` if it has any.
+    pub(super) fn new(name: TopicPartition, files: Option<Segments>) -> Self {
+        let storage = files.as_ref().map(|files| files.storage().clone()).unwrap_or_default();
+        Partition { name, storage, log: Mutex::new(Log { files, ..Log::default() }) }
+    }
+
+    /// A partition as its files have it.
+    pub(super) fn recovered(name: TopicPartition, found: Recovered) -> Self {
+        let Recovered { segments, blocks, verdicts, begin, end } = found;
+        let (storage, blocks) = (segments.storage().clone(), blocks.into_iter().map(Arc::new).collect());
+        let log = Log { blocks, begin, end, verdicts, files: Some(segments), ..Log::default() };
+        Partition { name, storage, log: Mutex::new(log) }
+    }
+
+    /// Transactions whose marker has yet to come here.
+    pub(super) fn undecided(&self) -> Vec<WriterNumber> {
+        lock(&self.log).verdicts.undecided().collect()
     }
 
     pub(super) fn name(&self) -> &TopicPartition {
@@ -73,27 +97,30 @@ impl Partition {
 
     /// Writes records behind the last one; gives the offset of the last of them.
     pub(super) fn append(&self, records: &[Outgoing<'_>], arrival: Arrival<'_>) -> Result<i64, LogError> {
-        self.open()?.append(records, arrival)
+        self.open()?.append(None, records, arrival)
     }
 
     /// The same as part of a transaction.
     pub(super) fn append_in(&self, writer: WriterNumber, records: &[Outgoing<'_>], arrival: Arrival<'_>) -> Result<i64, LogError> {
         let mut log = self.open()?;
         let start = log.end;
-        let last = log.append(records, arrival)?;
+        let last = log.append(Some(writer), records, arrival)?;
         log.verdicts.wrote(writer, (start, last + 1));
         Ok(last)
     }
 
     /// Writes the marker that ends a transaction here. Nothing to do in a partition that is no more.
-    pub(super) fn mark(&self, writer: WriterNumber, committed: bool, now: Timestamp) {
-        let Ok(mut log) = self.open() else { return };
+    pub(super) fn mark(&self, writer: WriterNumber, committed: bool, now: Timestamp) -> Result<(), LogError> {
+        let Ok(mut log) = self.open() else { return Ok(()) };
         let marker = log.end;
+        let span = log.write_marker(writer, committed, now)?;
         let block = log.writable(0);
         block.skip();
         block.written(now);
+        span.into_iter().for_each(|span| block.is_in(span));
         log.end = marker + 1;
         log.verdicts.end(writer, marker, committed);
+        Ok(())
     }
 
     /// The blocks that hold the next `records` offsets, and what a reader passes over in them.
@@ -106,6 +133,10 @@ impl Partition {
         let extent = log.extent(isolation);
         let to = window.blocks.last().map_or(from, |block| block.end().min(extent.end)).max(from);
         log.verdicts.unseen((from, to), isolation, &mut window.unseen);
+        drop(log);
+        for block in &mut window.blocks {
+            *block = self.storage.whole(block.clone())?;
+        }
         Ok(extent)
     }
 
@@ -122,14 +153,24 @@ impl Partition {
     /// The first offset whose record is not older than `time`. Records that do not count are found too, as in Kafka.
     pub(super) fn first_since(&self, time: Timestamp, isolation: Isolation) -> Result<Option<i64>, LogError> {
         let log = self.open()?;
-        let found = log.blocks.iter().find_map(|block| block.first_since(time, log.begin));
-        Ok(found.filter(|offset| *offset < log.extent(isolation).end))
+        for block in log.blocks.iter().filter(|block| !block.is_before(time)) {
+            if let Some(offset) = self.storage.whole(block.clone())?.first_since(time, log.begin) {
+                return Ok(Some(offset).filter(|offset| *offset < log.extent(isolation).end));
+            }
+        }
+        Ok(None)
     }
 
     /// The latest time among its records and the first offset that has it. Records that do not count are found too, as in Kafka.
     pub(super) fn latest(&self) -> Result<Option<(i64, Timestamp)>, LogError> {
         let log = self.open()?;
-        let latest = log.blocks.iter().filter_map(|block| block.latest(log.begin, log.end)).max();
+        let mut latest = None;
+        for block in &log.blocks {
+            // Only a block that may have a later one is looked into.
+            if latest.is_none_or(|(time, _)| !block.is_before(time)) {
+                latest = latest.max(self.storage.whole(block.clone())?.latest(log.begin, log.end));
+            }
+        }
         Ok(latest.map(|(time, Reverse(offset))| (offset, time)))
     }
 
@@ -138,7 +179,7 @@ impl Partition {
         let mut log = self.open()?;
         // An offset below the beginning asks for nothing; one beyond the end is a mistake.
         self.within(&log, offset.max(log.begin))?;
-        log.drop_before(offset);
+        log.drop_before(offset)?;
         Ok(log.begin)
     }
 
@@ -174,12 +215,18 @@ impl Log {
     }
 
     /// Moves the beginning up to an offset, if it lies before that.
-    fn drop_before(&mut self, offset: i64) {
-        self.begin = self.begin.max(offset);
-        let begin = self.begin;
-        let gone = self.blocks.partition_point(|block| block.end() <= begin);
+    fn drop_before(&mut self, offset: i64) -> Result<(), LogError> {
+        if offset <= self.begin {
+            return Ok(());
+        }
+        self.files.as_ref().map_or(Ok(()), |files| files.note_begin(offset))?;
+        self.begin = offset;
+        let gone = self.blocks.partition_point(|block| block.end() <= offset);
         self.blocks.drain(..gone);
-        self.verdicts.forget_before(begin);
+        self.verdicts.forget_before(offset);
+        let end = self.end;
+        self.files.iter_mut().for_each(|files| files.remove_before(offset, end));
+        Ok(())
     }
 
     /// Up to where everything is decided.
@@ -187,9 +234,22 @@ impl Log {
         self.verdicts.first_open().unwrap_or(self.end)
     }
 
-    fn append(&mut self, records: &[Outgoing<'_>], arrival: Arrival<'_>) -> Result<i64, LogError> {
-        let (mut rest, blocks) = (records, self.blocks.len());
+    fn append(&mut self, writer: Option<WriterNumber>, records: &[Outgoing<'_>], arrival: Arrival<'_>) -> Result<i64, LogError> {
+        let blocks = self.blocks.len();
         self.roll(arrival);
+        if self.files.is_some() {
+            self.write_and_take(writer, records, arrival)?;
+        } else {
+            self.take(records, arrival);
+        }
+        if self.blocks.len() > blocks {
+            self.expire(arrival.retention, arrival.now);
+        }
+        Ok(self.end - 1)
+    }
+
+    fn take(&mut self, records: &[Outgoing<'_>], arrival: Arrival<'_>) {
+        let mut rest = records;
         while let Some(first) = rest.first() {
             let block = self.writable(size(first));
             let taken = rest.iter().take_while(|record| block.take(record, arrival.stamp)).count();
@@ -198,23 +258,104 @@ impl Log {
             self.end = end;
             rest = &rest[taken..];
         }
-        if self.blocks.len() > blocks {
-            self.expire(arrival.retention, arrival.now);
+    }
+
+    /// Writes the records to the file at once, in frames that are parts of blocks, and takes them into memory then.
+    fn write_and_take(&mut self, writer: Option<WriterNumber>, records: &[Outgoing<'_>], arrival: Arrival<'_>) -> Result<(), LogError> {
+        let first = if self.make_room()? { 0 } else { self.open_block(size(&records[0])).map_or(0, |block| block.room_for(records)) };
+        let files = self.files.as_mut().expect("just written to");
+        let mut base = self.end;
+        for run in runs(first, records) {
+            files.stage(base, writer, run, arrival);
+            base += run.len() as i64;
         }
-        Ok(self.end - 1)
+        let spans = files.write()?;
+        for (n, (span, run)) in spans.zip(runs(first, records)).enumerate() {
+            if n > 0 || first == 0 {
+                self.begin_block();
+            }
+            let block = self.blocks.back_mut().and_then(Arc::get_mut).expect("a block just made, or just seen to be unshared");
+            let taken = run.iter().filter(|record| block.take(record, arrival.stamp)).count();
+            debug_assert_eq!(taken, run.len(), "a frame holds what its block takes");
+            block.written(arrival.now);
+            block.is_in(span);
+            self.end = block.end();
+        }
+        Ok(())
+    }
+
+    /// Makes room in the files; tells whether a new file begins.
+    fn make_room(&mut self) -> Result<bool, LogError> {
+        let end = self.end;
+        self.files.as_mut().map_or(Ok(false), |files| files.make_room(end))
+    }
+
+    /// Writes a marker to the file, if there is one; tells where.
+    fn write_marker(&mut self, writer: WriterNumber, committed: bool, now: Timestamp) -> Result<Option<FileSpan>, LogError> {
+        let (end, fresh) = (self.end, self.make_room()?);
+        let Some(files) = &mut self.files else { return Ok(None) };
+        files.stage_marker(end, writer, committed, now);
+        let span = files.write()?.next();
+        // A block lies in one file.
+        if fresh {
+            self.begin_block();
+        }
+        Ok(span)
     }
 
     /// A block at the end that nobody reads and that takes a record of `bytes`.
     fn writable(&mut self, bytes: usize) -> &mut Block {
-        let rolled = self.rolled;
-        let open = self.blocks.back_mut().and_then(Arc::get_mut).is_some_and(|block| !rolled && block.has_room(bytes));
-        if !open {
-            let next = self.blocks.back().map_or_else(|| Block::new(self.end), |last| last.next());
-            self.blocks.push_back(Arc::new(next));
-            self.rolled = false;
+        if self.open_block(bytes).is_none() {
+            self.begin_block();
         }
         self.blocks.back_mut().and_then(Arc::get_mut).expect("a block just made, or just seen to be unshared under the lock")
     }
+
+    /// The last block, if nobody reads it and it takes a record of `bytes`.
+    fn open_block(&mut self, bytes: usize) -> Option<&mut Block> {
+        let rolled = self.rolled;
+        self.blocks.back_mut().and_then(Arc::get_mut).filter(|block| !rolled && block.has_room(bytes))
+    }
+
+    fn begin_block(&mut self) {
+        let next = self.blocks.back().map_or_else(|| Block::new(self.end), |last| last.next());
+        if self.files.is_some() {
+            self.held += self.blocks.back().filter(|last| last.elsewhere().is_none()).map_or(0, |last| last.weight());
+            self.leave_to_files();
+        }
+        self.blocks.push_back(Arc::new(next));
+        self.rolled = false;
+    }
+
+    /// Lets go of the records that files have as well, once they are many.
+    fn leave_to_files(&mut self) {
+        if self.held <= HELD {
+            return;
+        }
+        let first = self.blocks.iter().rposition(|block| block.elsewhere().is_some()).map_or(0, |last| last + 1);
+        let full: Vec<_> = self.blocks.drain(first..).collect();
+        for outline in full.iter().map(|block| block.outline().expect("everything is written to a file first")) {
+            let last = self.blocks.back_mut().and_then(Arc::get_mut);
+            if !last.is_some_and(|last| last.absorbs(&outline)) {
+                self.blocks.push_back(Arc::new(outline));
+            }
+        }
+        self.held = 0;
+    }
+}
+
+/// Cuts records as blocks take them: `first` of them for the last block, the others for new ones.
+fn runs<'a, 'r>(first: usize, records: &'a [Outgoing<'r>]) -> impl Iterator<Item = &'a [Outgoing<'r>]> {
+    let empty = Block::new(0);
+    let (head, mut rest) = records.split_at(first);
+    let mut head = Some(head).filter(|head| !head.is_empty());
+    std::iter::from_fn(move || {
+        head.take().or_else(|| {
+            let (run, others) = rest.split_at(empty.room_for(rest));
+            rest = others;
+            Some(run).filter(|run| !run.is_empty())
+        })
+    })
 }
 
 #[cfg(test)]
@@ -242,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_block_being_read_is_not_written() {
-        let partition = Partition::new(TopicPartition::new("t", 0));
+        let partition = Partition::new(TopicPartition::new("t", 0), None);
         append(&partition, 1);
         let held = window(&partition, 0, 100).blocks;
         append(&partition, 2);
@@ -254,7 +395,7 @@ mod tests {
 
     #[test]
     fn deletion_frees_whole_blocks() {
-        let partition = Partition::new(TopicPartition::new("t", 0));
+        let partition = Partition::new(TopicPartition::new("t", 0), None);
         append(&partition, 1000);
         let full = partition.weight();
         assert!(full > 1_000_000, "{full}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::MemoryLog;
+use super::files::Storage;
 use crate::kafka::{Flushed, LogError, Outgoing, Producer};
 use crate::record::TopicPartition;
 
@@ -28,8 +29,14 @@ impl Acked {
         }
     }
 
-    pub(super) fn flush(&mut self) -> Flushed {
-        Flushed { acked: std::mem::take(&mut self.0).into_iter().collect(), failed: Vec::new() }
+    /// What is acknowledged, once the storage has settled.
+    pub(super) fn flush(&mut self, storage: &Storage) -> Flushed {
+        let sent = std::mem::take(&mut self.0);
+        let settled = if sent.is_empty() { Ok(()) } else { storage.settle() };
+        match settled {
+            Ok(()) => Flushed { acked: sent.into_iter().collect(), failed: Vec::new() },
+            Err(error) => Flushed { acked: Vec::new(), failed: sent.into_keys().map(|partition| (partition, error.clone())).collect() },
+        }
     }
 }
 
@@ -58,7 +65,7 @@ impl Producer for MemoryProducer {
     }
 
     fn flush(&mut self, _timeout: Duration) -> Flushed {
-        self.acked.flush()
+        self.acked.flush(&self.log.0.storage)
     }
 
     fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {

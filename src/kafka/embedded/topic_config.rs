@@ -105,6 +105,12 @@ impl TopicConfig {
         &self.all
     }
 
+    /// The settings that are not the defaults.
+    pub(super) fn asked_for(&self) -> BTreeMap<String, String> {
+        let is_default = |key: &str, value: &str| DEFAULTS.contains(&(key, value));
+        self.all.iter().filter(|(key, value)| !is_default(key, value)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
     /// How long it keeps what.
     pub(super) fn retention(&self) -> &Retention {
         &self.retention

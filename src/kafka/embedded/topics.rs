@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
+use super::files::{Recovered, Storage, TopicImage, TopicNumber};
 use super::partition::Partition;
 use super::topic_config::TopicConfig;
+use super::verdicts::WriterNumber;
 use crate::kafka::{LogError, NewTopic, TopicDescription};
 use crate::record::TopicPartition;
 
@@ -15,12 +17,14 @@ pub(super) struct Topics(RwLock<BTreeMap<Arc<str>, Arc<Topic>>>);
 /// One topic.
 #[derive(Debug)]
 pub(super) struct Topic {
+    /// By which its files know it.
+    number: TopicNumber,
     pub(super) config: TopicConfig,
     pub(super) partitions: Vec<Arc<Partition>>,
 }
 
 impl Topics {
-    pub(super) fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
+    pub(super) fn create(&self, topic: &NewTopic, storage: &Storage) -> Result<(), LogError> {
         let name: Arc<str> = topic.name.as_str().into();
         if !is_legal(&name) {
             return Err(LogError::IllegalName(topic.name.clone()));
@@ -33,26 +37,34 @@ impl Topics {
         if topics.contains_key(&name) {
             return Err(LogError::TopicExists(topic.name.clone()));
         }
-        let partition = |n| Arc::new(Partition::new(TopicPartition::new(name.clone(), n)));
-        let partitions = (0..topic.partitions).map(partition).collect();
-        topics.insert(name, Arc::new(Topic { config, partitions }));
+        let (number, files) = storage.create_topic(TopicImage::of(&name, topic.partitions, &config))?;
+        let partition = |(files, n)| Arc::new(Partition::new(TopicPartition::new(name.clone(), n), files));
+        let partitions = files.into_iter().zip(0..).map(partition).collect();
+        topics.insert(name, Arc::new(Topic { number, config, partitions }));
         Ok(())
     }
 
     /// Gives a topic more partitions.
-    pub(super) fn grow(&self, name: &str, total: i32) -> Result<(), LogError> {
+    pub(super) fn grow(&self, name: &str, total: i32, storage: &Storage) -> Result<(), LogError> {
         self.replace(name, |topic| {
             if total <= topic.count() {
                 return Err(LogError::InvalidPartitions { topic: name.to_owned(), partitions: total });
             }
-            let more = (topic.count()..total).map(|n| Arc::new(Partition::new(TopicPartition::new(name, n))));
-            Ok(Topic { config: topic.config.clone(), partitions: topic.partitions.iter().cloned().chain(more).collect() })
+            let config = topic.config.clone();
+            let files = storage.change_topic(topic.number, topic.count(), TopicImage::of(name, total, &config))?;
+            let more =
+                files.into_iter().zip(topic.count()..).map(|(files, n)| Arc::new(Partition::new(TopicPartition::new(name, n), files)));
+            Ok(Topic { number: topic.number, config, partitions: topic.partitions.iter().cloned().chain(more).collect() })
         })
     }
 
     /// Changes settings of a topic.
-    pub(super) fn alter(&self, name: &str, changes: &[(&str, Option<&str>)]) -> Result<(), LogError> {
-        self.replace(name, |topic| Ok(Topic { config: topic.config.changed(name, changes)?, partitions: topic.partitions.clone() }))
+    pub(super) fn alter(&self, name: &str, changes: &[(&str, Option<&str>)], storage: &Storage) -> Result<(), LogError> {
+        self.replace(name, |topic| {
+            let config = topic.config.changed(name, changes)?;
+            storage.change_topic(topic.number, topic.count(), TopicImage::of(name, topic.count(), &config))?;
+            Ok(Topic { number: topic.number, config, partitions: topic.partitions.clone() })
+        })
     }
 
     fn replace(&self, name: &str, change: impl FnOnce(&Topic) -> Result<Topic, LogError>) -> Result<(), LogError> {
@@ -62,9 +74,23 @@ impl Topics {
         Ok(())
     }
 
-    pub(super) fn delete(&self, name: &str) -> Result<(), LogError> {
-        let topic = self.0.write().expect("nobody panics with it").remove(name).ok_or_else(|| LogError::UnknownTopic(name.into()))?;
+    /// Puts a topic back that files have.
+    pub(super) fn restore(&self, number: TopicNumber, topic: &TopicImage, partitions: Vec<Recovered>) -> Result<(), LogError> {
+        let name: Arc<str> = topic.name.as_str().into();
+        let config = TopicConfig::new(&name, &topic.config)?;
+        let partition = |(found, n)| Arc::new(Partition::recovered(TopicPartition::new(name.clone(), n), found));
+        let partitions = partitions.into_iter().zip(0..).map(partition).collect();
+        self.0.write().expect("nobody panics with it").insert(name, Arc::new(Topic { number, config, partitions }));
+        Ok(())
+    }
+
+    pub(super) fn delete(&self, name: &str, storage: &Storage) -> Result<(), LogError> {
+        let mut topics = self.0.write().expect("nobody panics with it");
+        let topic = topics.get(name).ok_or_else(|| LogError::UnknownTopic(name.into()))?;
+        storage.delete_topic(topic.number)?;
+        let topic = topics.remove(name).expect("just found");
         topic.partitions.iter().for_each(|partition| partition.delete());
+        storage.remove_files(topic.number, name);
         Ok(())
     }
 
@@ -75,6 +101,15 @@ impl Topics {
 
     pub(super) fn partition(&self, partition: &TopicPartition) -> Result<Arc<Partition>, LogError> {
         self.get(&partition.topic)?.partition(partition).cloned()
+    }
+
+    /// Transactions whose marker has yet to come, with the partitions to which it has.
+    pub(super) fn undecided(&self) -> BTreeMap<WriterNumber, Vec<Arc<Partition>>> {
+        let mut undecided: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for partition in self.all().iter().flat_map(|topic| &topic.partitions) {
+            partition.undecided().into_iter().for_each(|writer| undecided.entry(writer).or_default().push(partition.clone()));
+        }
+        undecided
     }
 
     pub(super) fn names(&self) -> Vec<String> {

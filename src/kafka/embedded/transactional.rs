@@ -88,7 +88,7 @@ impl Producer for MemoryTransactions {
             }
             let now = shared.clock.now();
             topic.config.check(partition, records, now)?;
-            ledger.enter(shared, partition, target);
+            ledger.enter(shared, partition, target)?;
             target.append_in(ledger.writer(), records, topic.config.arrival(now)).map(Some)
         })?;
         last.into_iter().for_each(|last| self.acked.note(partition, last));
@@ -96,7 +96,7 @@ impl Producer for MemoryTransactions {
     }
 
     fn flush(&mut self, _timeout: Duration) -> Flushed {
-        self.acked.flush()
+        self.acked.flush(&self.log.0.storage)
     }
 
     fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
@@ -115,7 +115,7 @@ impl TransactionalProducer for MemoryTransactions {
         }
         self.log.0.keep_time();
         let ledger = self.log.0.transactions.ledger(&self.id);
-        let epoch = lock(&ledger).take_over(&self.log.0, self.timeout);
+        let epoch = lock(&ledger).take_over(&self.log.0, self.timeout)?;
         self.log.0.signal.ring();
         self.step = Step::Ready(Place { ledger, epoch });
         Ok(())
@@ -134,8 +134,8 @@ impl TransactionalProducer for MemoryTransactions {
     fn send_offsets(&mut self, group: &str, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> Result<(), LogError> {
         let sent = self.within(|log, ledger| {
             log.check_positions(positions)?;
-            ledger.enter_group(&log.0, group);
-            let taken = log.0.group(group, |group| group.commit_later(ledger.writer(), token, positions));
+            ledger.enter_group(&log.0, group)?;
+            let taken = log.0.put_positions(group, Some(ledger.writer()), token, positions)?;
             if taken { Ok(()) } else { Err(LogError::Fenced { group: group.to_owned(), token: token.clone() }) }
         });
         if let (Err(_), Step::Begun(place)) = (&sent, &self.step) {
@@ -152,7 +152,7 @@ impl TransactionalProducer for MemoryTransactions {
         self.within(|log, ledger| {
             let lost = log.0.take_loss(&id);
             if lost != Some(LostCommit::Request) {
-                ledger.end(&log.0, true);
+                ledger.end(&log.0, true)?;
             }
             if lost.is_some() { Err(LogError::CommitUnknown(id)) } else { Ok(()) }
         })?;
@@ -161,10 +161,7 @@ impl TransactionalProducer for MemoryTransactions {
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
-        self.within(|log, ledger| {
-            ledger.end(&log.0, false);
-            Ok(())
-        })?;
+        self.within(|log, ledger| ledger.end(&log.0, false))?;
         self.acked = Acked::default();
         self.finished();
         Ok(())

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::files::{Entry, IdImage, Image, TransactionImage};
 use super::partition::Partition;
 use super::verdicts::WriterNumber;
 use super::{Shared, lock};
+use crate::failpoint::reached;
 use crate::kafka::LogError;
 use crate::record::{Timestamp, TopicPartition, millis};
 
@@ -18,6 +20,8 @@ use crate::record::{Timestamp, TopicPartition, millis};
 pub(super) struct Transactions {
     ids: Mutex<BTreeMap<Arc<str>, Arc<Mutex<Ledger>>>>,
     decided: AtomicU64,
+    /// The last number that was given to a transaction.
+    opened: AtomicU64,
     /// Markers wait to be asked for.
     held: AtomicBool,
 }
@@ -71,9 +75,7 @@ pub enum MarkerPlace {
 impl Transactions {
     /// The ledger of an id, which comes to be by being spoken of.
     pub(super) fn ledger(&self, id: &Arc<str>) -> Arc<Mutex<Ledger>> {
-        let mut ids = lock(&self.ids);
-        let writer = ids.len() as WriterNumber + 1;
-        ids.entry(id.clone()).or_insert_with(|| Arc::new(Mutex::new(Ledger::new(id.clone(), writer)))).clone()
+        lock(&self.ids).entry(id.clone()).or_insert_with(|| Arc::new(Mutex::new(Ledger::new(id.clone())))).clone()
     }
 
     /// Lets markers wait, or writes those that do.
@@ -95,7 +97,10 @@ impl Transactions {
         waiting.sort_by_key(|((turn, _), _)| *turn);
         for ((_, markers), ledger) in waiting {
             if nth < markers.len() {
-                return lock(&ledger).write(shared, nth);
+                return lock(&ledger).write(shared, nth).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "a marker has to wait");
+                    false
+                });
             }
             nth -= markers.len();
         }
@@ -109,27 +114,85 @@ impl Transactions {
         }
     }
 
+    /// Puts back what files have: markers that are decided are written, open transactions wait for their end.
+    pub(super) fn restore(&self, shared: &Shared, image: &Image) -> Result<(), LogError> {
+        let mut writing = shared.topics.undecided();
+        let last = writing.last_key_value().map_or(0, |(writer, _)| *writer);
+        self.opened.store(image.last_writer.max(last), Ordering::SeqCst);
+        for (id, known) in &image.ids {
+            lock(&self.ledger(&id.as_str().into())).restore(known);
+        }
+        for (writer, transaction) in &image.transactions {
+            let groups = image.groups.iter().filter(|(_, group)| group.pending.contains_key(writer)).map(|(name, _)| name.clone());
+            let partitions = writing.remove(writer).unwrap_or_default();
+            let ledger = self.ledger(&transaction.id.as_str().into());
+            lock(&ledger).resume(shared, *writer, transaction, groups.collect(), partitions)?;
+        }
+        // Of transactions that the journal does not know: their beginning never reached the disk.
+        for (writer, partitions) in writing {
+            partitions.iter().try_for_each(|partition| partition.mark(writer, false, shared.clock.now()))?;
+        }
+        Ok(())
+    }
+
     fn all(&self) -> Vec<Arc<Mutex<Ledger>>> {
         lock(&self.ids).values().cloned().collect()
     }
 }
 
 impl Ledger {
-    fn new(id: Arc<str>, writer: WriterNumber) -> Self {
-        Ledger { id, writer, epoch: 0, timed_out: None, timeout: Duration::ZERO, stage: Stage::Idle }
+    fn new(id: Arc<str>) -> Self {
+        Ledger { id, writer: 0, epoch: 0, timed_out: None, timeout: Duration::ZERO, stage: Stage::Idle }
     }
 
+    /// The number of its transaction.
     pub(super) fn writer(&self) -> WriterNumber {
         self.writer
     }
 
+    fn restore(&mut self, known: &IdImage) {
+        (self.epoch, self.timed_out, self.timeout) = (known.epoch, known.timed_out, known.timeout);
+    }
+
+    /// Goes on with a transaction where a process left it.
+    fn resume(
+        &mut self,
+        shared: &Shared,
+        writer: WriterNumber,
+        transaction: &TransactionImage,
+        groups: Vec<String>,
+        partitions: Vec<Arc<Partition>>,
+    ) -> Result<(), LogError> {
+        let records = partitions.into_iter().map(|partition| (partition.name().clone(), partition)).collect();
+        let deadline = transaction.deadline;
+        self.writer = writer;
+        self.stage = Stage::Open { deadline, records, groups };
+        match transaction.committed {
+            Some(committed) => {
+                self.decide(shared, committed);
+                self.complete(shared)
+            }
+            None => {
+                shared.deadlines.add(deadline);
+                Ok(())
+            }
+        }
+    }
+
     /// Gives the id to a new producer, with nothing left undecided; its epoch.
-    pub(super) fn take_over(&mut self, shared: &Shared, timeout: Duration) -> u32 {
-        self.end(shared, false);
-        self.complete(shared);
-        self.epoch += 1;
+    pub(super) fn take_over(&mut self, shared: &Shared, timeout: Duration) -> Result<u32, LogError> {
+        self.end(shared, false)?;
+        self.complete(shared)?;
+        self.note(shared, self.epoch + 1, self.timed_out, timeout)?;
         self.timeout = timeout;
-        self.epoch
+        Ok(self.epoch)
+    }
+
+    /// Writes down and has another epoch.
+    fn note(&mut self, shared: &Shared, epoch: u32, timed_out: Option<u32>, timeout: Duration) -> Result<(), LogError> {
+        shared.storage.note(|| Entry::Id { id: (*self.id).to_owned(), epoch, timed_out, timeout })?;
+        (self.epoch, self.timed_out) = (epoch, timed_out);
+        Ok(())
     }
 
     /// Whether a producer of this epoch still has the id.
@@ -142,62 +205,90 @@ impl Ledger {
     }
 
     /// Counts a partition in before it is written.
-    pub(super) fn enter(&mut self, shared: &Shared, partition: &TopicPartition, log: &Arc<Partition>) {
-        let Stage::Open { records, .. } = self.open(shared) else { return };
+    pub(super) fn enter(&mut self, shared: &Shared, partition: &TopicPartition, log: &Arc<Partition>) -> Result<(), LogError> {
+        let Stage::Open { records, .. } = self.open(shared)? else { return Ok(()) };
         // A topic deleted and made again is another one.
         if !records.get(partition).is_some_and(|known| Arc::ptr_eq(known, log)) {
             records.insert(partition.clone(), log.clone());
         }
+        Ok(())
     }
 
     /// Counts a group in before its positions are written.
-    pub(super) fn enter_group(&mut self, shared: &Shared, group: &str) {
-        let Stage::Open { groups, .. } = self.open(shared) else { return };
+    pub(super) fn enter_group(&mut self, shared: &Shared, group: &str) -> Result<(), LogError> {
+        let Stage::Open { groups, .. } = self.open(shared)? else { return Ok(()) };
         if !groups.iter().any(|known| known == group) {
             groups.push(group.to_owned());
         }
+        Ok(())
     }
 
     /// Opens a transaction if none is. The markers of the last one come first: a producer waits for them.
-    fn open(&mut self, shared: &Shared) -> &mut Stage {
+    fn open(&mut self, shared: &Shared) -> Result<&mut Stage, LogError> {
         if !matches!(self.stage, Stage::Open { .. }) {
-            self.complete(shared);
+            self.complete(shared)?;
             let deadline = Timestamp::from_millis(shared.clock.now().as_millis().saturating_add(millis(self.timeout)));
+            let writer = shared.transactions.opened.fetch_add(1, Ordering::SeqCst) + 1;
+            shared.storage.note(|| Entry::Opened { writer, id: (*self.id).to_owned(), deadline })?;
+            self.writer = writer;
             self.stage = Stage::Open { deadline, records: BTreeMap::new(), groups: Vec::new() };
             shared.deadlines.add(deadline);
         }
-        &mut self.stage
+        Ok(&mut self.stage)
     }
 
     /// Decides the open transaction, if there is one, and writes its markers unless they are held.
-    pub(super) fn end(&mut self, shared: &Shared, committed: bool) {
+    pub(super) fn end(&mut self, shared: &Shared, committed: bool) -> Result<(), LogError> {
+        if !matches!(self.stage, Stage::Open { .. }) {
+            return Ok(());
+        }
+        shared.storage.note(|| Entry::Decided { writer: self.writer, committed })?;
+        reached("log.prepare");
+        self.decide(shared, committed);
+        // Nobody may see what could still be lost. That something is aborted is the same without a decision.
+        if committed && let Err(error) = shared.storage.settle() {
+            tracing::warn!(%error, id = &*self.id, "whether the transaction is committed is not known before the log is opened again");
+            return Err(LogError::CommitUnknown(self.id.clone()));
+        }
+        if !shared.transactions.held.load(Ordering::SeqCst)
+            && let Err(error) = self.complete(shared)
+        {
+            // It is decided; the next transaction of the id writes them first.
+            tracing::warn!(%error, id = &*self.id, "the markers of a transaction have to wait");
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, shared: &Shared, committed: bool) {
         let Stage::Open { records, groups, .. } = &mut self.stage else { return };
         let offsets = std::mem::take(groups).into_iter().map(Marker::Offsets);
         let markers = offsets.chain(std::mem::take(records).into_values().map(Marker::Records)).collect();
         let turn = shared.transactions.decided.fetch_add(1, Ordering::SeqCst);
         self.stage = Stage::Decided { turn, committed, markers };
-        if !shared.transactions.held.load(Ordering::SeqCst) {
-            self.complete(shared);
-        }
     }
 
-    fn complete(&mut self, shared: &Shared) {
-        while self.write(shared, 0) {}
+    fn complete(&mut self, shared: &Shared) -> Result<(), LogError> {
+        while self.write(shared, 0)? {}
+        Ok(())
     }
 
     /// Writes one of the markers that wait; false if there is no such.
-    fn write(&mut self, shared: &Shared, nth: usize) -> bool {
-        let Stage::Decided { committed, markers, .. } = &mut self.stage else { return false };
-        let marker = markers.remove(nth);
-        match &marker {
-            Some(Marker::Records(partition)) => partition.mark(self.writer, *committed, shared.clock.now()),
-            Some(Marker::Offsets(name)) => shared.group(name, |group| group.settle_positions(self.writer, *committed, shared.clock.now())),
+    fn write(&mut self, shared: &Shared, nth: usize) -> Result<bool, LogError> {
+        let Stage::Decided { committed, markers, .. } = &mut self.stage else { return Ok(false) };
+        if !markers.is_empty() {
+            reached("log.marker");
+        }
+        match markers.get(nth) {
+            Some(Marker::Records(partition)) => partition.mark(self.writer, *committed, shared.clock.now())?,
+            Some(Marker::Offsets(name)) => shared.settle_positions(name, self.writer, *committed)?,
             None => {}
         }
+        let written = markers.remove(nth).is_some();
         if markers.is_empty() {
             self.stage = Stage::Idle;
+            shared.storage.finished(self.writer);
         }
-        marker.is_some()
+        Ok(written)
     }
 
     fn pending(&self) -> Option<(u64, Vec<PendingMarker>)> {
@@ -220,8 +311,10 @@ impl Ledger {
             shared.deadlines.add(deadline);
             return;
         }
-        self.timed_out = Some(self.epoch);
-        self.epoch += 1;
-        self.end(shared, false);
+        let fenced = self.note(shared, self.epoch + 1, Some(self.epoch), self.timeout);
+        if let Err(error) = fenced.and_then(|()| self.end(shared, false)) {
+            tracing::warn!(%error, id = &*self.id, "a transaction that is open for too long cannot be aborted yet");
+            shared.deadlines.add(now);
+        }
     }
 }

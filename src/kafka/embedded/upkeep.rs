@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
+use super::files::Entry;
 use super::partition::Reach;
 use super::topics::Topic;
 use super::{MemoryLog, Shared, lock};
@@ -75,7 +76,15 @@ impl Shared {
 
     fn look_after_positions(&self, now: Timestamp) {
         let stay = self.upkeep.positions_stay.load(Ordering::SeqCst);
-        lock(&self.groups).values_mut().for_each(|group| group.expire_positions(now, stay));
+        for (name, group) in lock(&self.groups).iter_mut() {
+            let partitions = group.expire_positions(now, stay);
+            if partitions.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.storage.note(|| Entry::Forgotten { group: name.clone(), partitions }) {
+                tracing::warn!(%error, group = name, "positions that are over will be there again when the log is opened");
+            }
+        }
     }
 
     fn compact(&self, topic: &Topic) {

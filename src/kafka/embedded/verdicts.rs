@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::kafka::Isolation;
 
-/// Stands for a transactional id. Never 0, and the same for all of its producers: an id has one transaction at a time.
+/// Stands for one transaction. Never 0, and never given out again.
 pub(super) type WriterNumber = u64;
 
 /// The transactions of one partition. Empty in one that has never seen any.
@@ -43,6 +43,11 @@ impl Verdicts {
     /// Where the first undecided record is, if there is one.
     pub(super) fn first_open(&self) -> Option<i64> {
         self.open.values().filter_map(|spans| spans.first()).map(|span| span.0).min()
+    }
+
+    /// Transactions whose marker has yet to come.
+    pub(super) fn undecided(&self) -> impl Iterator<Item = WriterNumber> {
+        self.open.keys().copied()
     }
 
     /// Collects what a reader does not see between two offsets, in order.

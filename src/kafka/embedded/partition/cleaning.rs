@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{Arrival, Log, Partition};
-use crate::kafka::Isolation;
 use crate::kafka::embedded::block::{Block, FULL_BYTES, Stored};
+use crate::kafka::embedded::files::{Draft, Rewrite, Storage};
 use crate::kafka::embedded::lock;
 use crate::kafka::embedded::retention::Retention;
 use crate::kafka::embedded::verdicts::Span;
+use crate::kafka::{Isolation, LogError};
 use crate::record::Timestamp;
 
 /// What compaction has done so far.
@@ -31,6 +32,8 @@ struct Work {
     stop: i64,
     begin: i64,
     tombstones: VecDeque<(i64, Timestamp)>,
+    /// The files that the blocks are in.
+    files: Option<Rewrite>,
 }
 
 /// How much of a partition a compaction shall take.
@@ -51,11 +54,25 @@ impl Partition {
     /// Keeps the last record of each key and drops the others, up to what is not decided yet. Offsets do not change. Tombstones stay for
     /// a while after their first compaction. Nothing is held up meanwhile. Only one compaction may run at a time.
     pub(in crate::kafka::embedded) fn compact(&self, retention: &Retention, reach: Reach, now: Timestamp) {
-        let Some(work) = self.open().ok().and_then(|log| log.work(retention, reach, now)) else { return };
+        let Some(mut work) = self.open().ok().and_then(|mut log| log.work(retention, reach, now)) else { return };
+        if let Err(error) = work.read(&self.storage) {
+            tracing::warn!(%error, partition = %self.name, "what cannot be read cannot be compacted");
+            return;
+        }
         let blocks = work.done(now);
+        let draft = match work.files.take().map(|files| files.write(&blocks, work.stop)).transpose() {
+            Ok(draft) => draft,
+            Err(error) => {
+                tracing::warn!(%error, partition = %self.name, "there is no room to compact");
+                return;
+            }
+        };
         // A topic that was deleted meanwhile has nothing left to compact.
-        if let Ok(mut log) = self.open() {
-            log.put_back(work, blocks, now, retention.tombstones_until(now));
+        let Ok(mut log) = self.open() else { return };
+        match draft {
+            None => log.put_back(work, blocks, now, retention.tombstones_until(now)),
+            Some(None) => {}
+            Some(Some(draft)) => log.replace(work, draft, now, retention.tombstones_until(now)),
         }
     }
 }
@@ -82,13 +99,13 @@ impl Log {
             }
             begin = block.end();
         }
-        if begin > self.begin {
-            self.drop_before(begin);
+        if let Err(error) = self.drop_before(begin) {
+            tracing::warn!(%error, "records that are too old stay for now");
         }
     }
 
     /// What there is to compact, if it is worth it.
-    fn work(&self, retention: &Retention, reach: Reach, now: Timestamp) -> Option<Work> {
+    fn work(&mut self, retention: &Retention, reach: Reach, now: Timestamp) -> Option<Work> {
         let stop = self.stop(retention, reach, now);
         let dirty = self.cleaned.below.max(self.begin);
         let blocks: Vec<_> = self.blocks.iter().take_while(|block| block.base() < stop).cloned().collect();
@@ -100,7 +117,14 @@ impl Log {
         }
         let mut unseen = Vec::new();
         self.verdicts.unseen((self.begin, stop), Isolation::ReadCommitted, &mut unseen);
-        Some(Work { blocks, unseen, dirty, stop, begin: self.begin, tombstones: self.cleaned.tombstones.clone() })
+        let (end, last) = (self.end, blocks.last()?.span().cloned());
+        let files = match (&mut self.files, last) {
+            (Some(files), Some(last)) => Some(files.rewrite_up_to(&last, end).ok()??),
+            _ => None,
+        };
+        // The next block lies in another file.
+        self.rolled |= files.is_some();
+        Some(Work { blocks, unseen, dirty, stop, begin: self.begin, tombstones: self.cleaned.tombstones.clone(), files })
     }
 
     /// Where compaction has to stop.
@@ -109,6 +133,27 @@ impl Log {
         let young = blocks.find(|block| !retention.is_settled(block.times(), now)).map(|block| block.base());
         let written = self.blocks.back().filter(|last| reach == Reach::Due && !self.rolled && !last.has_holes()).map(|last| last.base());
         [young, written].into_iter().flatten().fold(self.stable(), i64::min)
+    }
+
+    /// Puts the new file of a compaction in the place of those that it stands for, and its blocks in that of theirs.
+    fn replace(&mut self, work: Work, draft: Draft, now: Timestamp, tombstones_until: Timestamp) {
+        let files = self.files.as_mut().expect("there is a draft of a file");
+        let (blocks, end) = match files.replace(draft) {
+            Ok(Some(replaced)) => replaced,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(%error, "what was compacted cannot be used");
+                return;
+            }
+        };
+        let old = self.blocks.partition_point(|block| block.base() < end);
+        self.blocks.drain(..old);
+        let begin = self.begin;
+        blocks.into_iter().rev().filter(|block| block.end() > begin).for_each(|block| self.blocks.push_front(Arc::new(block)));
+        let full = self.blocks.len().saturating_sub(1);
+        self.held = self.blocks.range(..full).filter(|block| block.elsewhere().is_none()).map(|block| block.weight()).sum();
+        self.verdicts.forget_between((work.begin.min(begin), work.stop));
+        self.cleaned.note(work.stop, now, tombstones_until);
     }
 
     /// Puts the blocks of a compaction in the place of those that it worked on.
@@ -137,6 +182,14 @@ impl Cleaned {
 }
 
 impl Work {
+    /// Brings the records of all blocks into memory.
+    fn read(&mut self, storage: &Storage) -> Result<(), LogError> {
+        self.blocks.iter_mut().try_for_each(|block| {
+            *block = storage.whole(block.clone())?;
+            Ok(())
+        })
+    }
+
     /// The same blocks with what is left in them.
     fn done(&self, now: Timestamp) -> Vec<Block> {
         let last = self.last_of_each_key();
@@ -147,12 +200,16 @@ impl Work {
             for (offset, record) in block.from(self.begin) {
                 while unseen.next_if(|(_, end)| *end <= offset).is_some() {}
                 let hidden = unseen.peek().is_some_and(|(start, _)| *start <= offset);
+                if offset >= self.stop && self.files.is_some() {
+                    break; // copied as it is
+                }
                 if offset >= self.stop || (!hidden && self.stays(offset, &record, &last, now)) {
                     left.keep(offset, &record);
                 }
             }
         }
-        left.finish(self.blocks.last().map_or(0, |block| block.end()))
+        let end = self.blocks.last().map_or(0, |block| block.end());
+        left.finish(if self.files.is_some() { self.stop } else { end })
     }
 
     fn stays(&self, offset: i64, record: &Stored<'_>, last: &HashMap<&[u8], i64>, now: Timestamp) -> bool {

@@ -1,5 +1,6 @@
 //! The log in memory against the conformance suite of the ports, and what is its own: expulsion, accounting, threads.
 
+mod files;
 mod members;
 mod transactions;
 mod upkeep;

@@ -1,0 +1,158 @@
+//! One open file, and the waiting for the disk that all callers of one moment share.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use crate::kafka::LogError;
+use crate::kafka::embedded::lock;
+
+/// A file that is written at its end and read anywhere.
+#[derive(Debug)]
+pub(in crate::kafka::embedded) struct DiskFile {
+    path: PathBuf,
+    file: File,
+    /// Tells apart files that had the same name one after the other.
+    pub(super) serial: u64,
+    /// Written since the disk was last waited for.
+    touched: AtomicBool,
+}
+
+impl DiskFile {
+    /// A new file; there is none of that name.
+    pub(super) fn create(path: PathBuf) -> Result<Self, LogError> {
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        Self::opened(path, file, "create")
+    }
+
+    /// A file that is there.
+    pub(super) fn open(path: PathBuf) -> Result<Self, LogError> {
+        let file = File::options().read(true).write(true).open(&path);
+        Self::opened(path, file, "open")
+    }
+
+    fn opened(path: PathBuf, file: io::Result<File>, doing: &'static str) -> Result<Self, LogError> {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let file = file.map_err(failed(doing, &path))?;
+        Ok(DiskFile { path, file, serial: SERIAL.fetch_add(1, Ordering::Relaxed), touched: AtomicBool::new(false) })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn len(&self) -> Result<u64, LogError> {
+        self.file.metadata().map(|known| known.len()).map_err(failed("ask for the length of", &self.path))
+    }
+
+    /// Writes all of it at the end, which is at `at`, or nothing.
+    pub(super) fn append(&self, bytes: &[u8], at: u64) -> Result<(), LogError> {
+        self.file.write_all_at(bytes, at).map_err(|error| {
+            // What was written in part is overwritten by the next append, or cut off when the log is opened, should this fail as well.
+            let _ = self.file.set_len(at);
+            failed("write", &self.path)(error)
+        })
+    }
+
+    pub(super) fn read(&self, at: u64, length: usize) -> Result<Vec<u8>, LogError> {
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, at).map_err(failed("read", &self.path))?;
+        Ok(bytes)
+    }
+
+    pub(super) fn read_all(&self) -> Result<Vec<u8>, LogError> {
+        let length = usize::try_from(self.len()?).expect("a file of the log fits into the memory");
+        self.read(0, length)
+    }
+
+    pub(super) fn cut(&self, length: u64) -> Result<(), LogError> {
+        self.file.set_len(length).map_err(failed("cut", &self.path))
+    }
+
+    pub(super) fn sync(&self) -> Result<(), LogError> {
+        self.file.sync_data().map_err(failed("sync", &self.path))
+    }
+}
+
+/// Makes an error of the log out of the system's.
+pub(super) fn failed<'p>(doing: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> LogError + 'p {
+    move |source| LogError::Storage { doing, path: path.to_owned(), source: Arc::new(source) }
+}
+
+/// Makes the names in a folder last.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), LogError> {
+    File::open(folder).and_then(|open| open.sync_all()).map_err(failed("sync", folder))
+}
+
+/// Makes a folder, and those around it.
+pub(super) fn make_folder(folder: &Path) -> Result<(), LogError> {
+    fs::create_dir_all(folder).map_err(failed("make the folder", folder))
+}
+
+/// Waits for the disk in rounds. Whoever asks while a round is under way takes part in the next one together with all who ask
+/// until that begins; one of them does it for all.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    /// Files with records, then those of the journal: what the journal says of records is never on the disk before them.
+    touched: Mutex<[Vec<Arc<DiskFile>>; 2]>,
+    state: Mutex<Standing>,
+    over: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Standing {
+    begun: u64,
+    done: u64,
+    under_way: bool,
+    /// What was written before this cannot be known to be on the disk any more, whatever later rounds say.
+    broken: Option<LogError>,
+}
+
+impl Rounds {
+    /// Notes that a file was written.
+    pub(super) fn touch(&self, file: &Arc<DiskFile>, of_journal: bool) {
+        if !file.touched.swap(true, Ordering::SeqCst) {
+            lock(&self.touched)[usize::from(of_journal)].push(file.clone());
+        }
+    }
+
+    /// Returns when everything written before this call is on the disk.
+    pub(super) fn wait(&self) -> Result<(), LogError> {
+        let mut state = lock(&self.state);
+        let mine = state.begun + 1;
+        while state.done < mine {
+            if state.under_way {
+                state = self.over.wait(state).expect("nobody panics with it");
+                continue;
+            }
+            state.begun += 1;
+            state.under_way = true;
+            drop(state);
+            let outcome = self.sync();
+            state = lock(&self.state);
+            state.under_way = false;
+            state.done = state.begun;
+            state.broken = state.broken.take().or(outcome.err());
+            self.over.notify_all();
+        }
+        state.broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// How many rounds there were.
+    pub(super) fn count(&self) -> u64 {
+        lock(&self.state).begun
+    }
+
+    fn sync(&self) -> Result<(), LogError> {
+        let touched = std::mem::take(&mut *lock(&self.touched));
+        for file in touched.iter().flatten() {
+            // Before the disk is asked: what is written from here on belongs to the next round.
+            file.touched.store(false, Ordering::SeqCst);
+            file.sync()?;
+        }
+        Ok(())
+    }
+}

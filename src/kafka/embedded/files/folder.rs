@@ -1,0 +1,74 @@
+//! The folder of a log: what lies where in it, and that one process has it at a time.
+//!
+//! ```text
+//! LOCK                            locked while a process has the log; the number of that process
+//! journal-0000000001              topics, ids, transactions, positions
+//! topics/7-orders/3/              partition 3 of the topic with the number 7
+//!   00000000000000000000.0.segment  its records from that offset on
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::disk::{failed, make_folder};
+use super::entry::TopicNumber;
+use crate::kafka::LogError;
+
+/// The right to use a folder; given up when it is dropped or the process ends.
+#[derive(Debug)]
+pub(super) struct FolderLock {
+    _locked: File,
+}
+
+impl FolderLock {
+    pub(super) fn take(folder: &Path) -> Result<Self, LogError> {
+        make_folder(folder)?;
+        let path = lock_path(folder);
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open.map_err(failed("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LogError::InUse { folder: folder.to_owned(), owner: owner(folder) }),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+        }
+        let number = std::process::id().to_string();
+        file.set_len(0).and_then(|()| file.write_all(number.as_bytes())).map_err(failed("write", &path))?;
+        Ok(FolderLock { _locked: file })
+    }
+}
+
+/// The process that wrote itself into the folder last.
+pub(super) fn owner(folder: &Path) -> Option<u32> {
+    fs::read_to_string(lock_path(folder)).ok()?.trim().parse().ok()
+}
+
+pub(super) fn lock_path(folder: &Path) -> PathBuf {
+    folder.join("LOCK")
+}
+
+pub(super) fn topics_path(folder: &Path) -> PathBuf {
+    folder.join("topics")
+}
+
+/// The folder of a topic. Its number decides; the name is for people, cut where a file system would refuse it.
+pub(super) fn topic_path(folder: &Path, number: TopicNumber, name: &str) -> PathBuf {
+    topics_path(folder).join(format!("{number}-{}", &name[..name.len().min(200)]))
+}
+
+pub(super) fn partition_path(topic: &Path, partition: i32) -> PathBuf {
+    topic.join(partition.to_string())
+}
+
+/// Removes the folders of topics that are no more, or never came to be.
+pub(super) fn clear_away(folder: &Path, is_known: impl Fn(TopicNumber) -> bool) -> Result<(), LogError> {
+    let topics = topics_path(folder);
+    let Ok(entries) = fs::read_dir(&topics) else { return Ok(()) };
+    for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        let number = path.file_name().and_then(|name| name.to_str()?.split('-').next()?.parse().ok());
+        if number.is_some_and(|number| !is_known(number)) {
+            fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    Ok(())
+}

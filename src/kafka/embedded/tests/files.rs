@@ -1,0 +1,304 @@
+//! The log in a folder: the conformance suite of the ports, and what is there when it is opened again after its process was killed.
+//!
+//! A kill is played by copying the folder while the log is open: no destructor has run, and the copy is what another process would find.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::kafka::conformance::port_conformance;
+use crate::kafka::{
+    Admin, Connect, Consumer, Durability, FetchLimit, FileLog, FileLogOptions, Group, Isolation, LogError, MemberOptions, MemberToken,
+    NewTopic, Outgoing, Position, Producer, TransactionalProducer,
+};
+use crate::record::{Headers, Timestamp, TopicPartition};
+
+port_conformance!(Arc::new(InFolder::new()));
+
+/// A folder of its own, removed in the end.
+#[derive(Debug)]
+pub(super) struct Folder(pub(super) PathBuf);
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("highwater-log-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Folder(std::env::temp_dir().join(name))
+    }
+
+    /// What another process would find here now.
+    pub(super) fn copy(&self) -> Folder {
+        let copy = Folder::new();
+        copy_files(&self.0, &copy.0);
+        copy
+    }
+
+    pub(super) fn open(&self) -> FileLog {
+        self.try_open().expect("opened")
+    }
+
+    pub(super) fn try_open(&self) -> Result<FileLog, LogError> {
+        self.open_at(Arc::new(SystemClock))
+    }
+
+    fn open_at(&self, clock: Arc<dyn Clock>) -> Result<FileLog, LogError> {
+        let options = FileLogOptions { durability: Durability::ProcessKill, segment_bytes: 2000, ..FileLogOptions::default() };
+        FileLog::open(&self.0, clock, options)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("listed").map(|entry| entry.expect("listed")) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() { copy_files(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target)) }
+    }
+}
+
+/// A log that takes its folder with it. The segments are small, so that every check goes through several.
+#[derive(Debug)]
+struct InFolder {
+    log: FileLog,
+    _folder: Folder,
+}
+
+impl InFolder {
+    fn new() -> Self {
+        let folder = Folder::new();
+        InFolder { log: folder.open(), _folder: folder }
+    }
+}
+
+impl Connect for InFolder {
+    fn consumer(&self, isolation: Isolation) -> Result<Box<dyn Consumer>, LogError> {
+        self.log.consumer(isolation)
+    }
+    fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
+        self.log.producer()
+    }
+    fn transactional_producer(&self, id: &str, timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
+        self.log.transactional_producer(id, timeout)
+    }
+    fn admin(&self) -> Result<Box<dyn Admin>, LogError> {
+        self.log.admin()
+    }
+    fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
+        self.log.member_with(options)
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn topic(log: &FileLog, name: &str, partitions: i32) -> Vec<TopicPartition> {
+    log.admin().expect("admin").create_topics(&[NewTopic::new(name, partitions)]).expect("a new topic");
+    (0..partitions).map(|n| TopicPartition::new(name, n)).collect()
+}
+
+fn send(producer: &mut (impl Producer + ?Sized), partition: &TopicPartition, values: &[&str]) {
+    let headers = Headers::default();
+    let records: Vec<_> = values
+        .iter()
+        .map(|value| Outgoing { key: None, value: Some(value.as_bytes()), timestamp: Timestamp::from_millis(1), headers: &headers })
+        .collect();
+    producer.send(partition, &records).expect("taken");
+    assert!(producer.flush(LONG).failed.is_empty());
+}
+
+fn writer(log: &FileLog, id: &str) -> Box<dyn TransactionalProducer> {
+    let mut writer = log.transactional_producer(id, LONG).expect("a producer");
+    writer.init().expect("initialised");
+    writer
+}
+
+fn read(log: &FileLog, partition: &TopicPartition, isolation: Isolation) -> Vec<String> {
+    let mut reader = log.consumer(isolation).expect("a consumer");
+    let begin = reader.begin_offsets(std::slice::from_ref(partition)).expect("there")[0];
+    reader.assign(&[(partition.clone(), begin)]).expect("there");
+    let mut read = Vec::new();
+    loop {
+        let visit =
+            &mut |record: crate::record::RawRecord<'_>| read.push(String::from_utf8_lossy(record.value.unwrap_or(b"null")).into_owned());
+        if reader.fetch(partition, FetchLimit::default(), visit).expect("fetched").at_end() {
+            return read;
+        }
+    }
+}
+
+fn ends(log: &FileLog, partition: &TopicPartition) -> (i64, i64) {
+    let mut asker = log.consumer(Isolation::ReadCommitted).expect("a consumer");
+    let mut end = |isolation| asker.end_offsets(std::slice::from_ref(partition), isolation).expect("asked")[0];
+    (end(Isolation::ReadCommitted), end(Isolation::ReadUncommitted))
+}
+
+fn committed(log: &FileLog, partition: &TopicPartition) -> Result<Option<Position>, LogError> {
+    let mut member = log.member("g", "m", Isolation::ReadCommitted).expect("a member");
+    Ok(member.committed(std::slice::from_ref(partition))?.remove(0))
+}
+
+fn position(offset: i64) -> Position {
+    Position { offset, metadata: format!("at {offset}") }
+}
+
+/// B31.
+#[test]
+fn records_settings_and_positions_are_there_again() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let config = NewTopic::new("t", 2).with("retention.ms", "77");
+    log.admin().expect("admin").create_topics(&[NewTopic::new("gone", 1), config]).expect("made");
+    log.admin().expect("admin").delete_topics(&["gone"]).expect("deleted");
+    let partition = TopicPartition::new("t", 1);
+    let mut headers = Headers::default();
+    headers.add("h", "1");
+    headers.add_null("n");
+    let record = Outgoing { key: Some(b"k"), value: None, timestamp: Timestamp::from_millis(5), headers: &headers };
+    log.producer().expect("a producer").send(&partition, &[record]).expect("taken");
+    let mut member = log.member("g", "m", Isolation::ReadCommitted).expect("a member");
+    member.commit(&MemberToken::nobody(), &[(partition.clone(), position(1))]).expect("committed");
+
+    let after = folder.copy();
+    let log = after.open();
+    let admin = log.admin().expect("admin");
+    assert_eq!(admin.list_topics().expect("listed"), ["t"]);
+    assert_eq!(admin.describe_topics(&["t"]).expect("there")[0].config["retention.ms"], "77");
+    let mut reader = log.consumer(Isolation::ReadCommitted).expect("a consumer");
+    reader.assign(&[(partition.clone(), 0)]).expect("there");
+    let mut seen = 0;
+    let visit = &mut |r: crate::record::RawRecord<'_>| {
+        seen += 1;
+        assert_eq!((r.offset, r.key, r.value, r.timestamp.as_millis()), (0, Some(&b"k"[..]), None, 5));
+        assert_eq!(*r.headers, headers);
+    };
+    assert!(reader.fetch(&partition, FetchLimit::default(), visit).expect("fetched").at_end());
+    assert_eq!(seen, 1);
+    assert_eq!(committed(&log, &partition).expect("decided"), Some(position(1)));
+    topic(&log, "gone", 1);
+    assert_eq!(read(&log, &TopicPartition::new("gone", 0), Isolation::ReadUncommitted), [""; 0]);
+    send(&mut *log.producer().expect("a producer"), &partition, &["next"]);
+    assert_eq!(ends(&log, &partition), (2, 2), "offsets go on");
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_folder() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let refused = folder.try_open().expect_err("it is open");
+    assert!(matches!(&refused, LogError::InUse { owner: Some(owner), .. } if *owner == std::process::id()), "{refused}");
+    drop(log);
+    folder.open();
+}
+
+/// B32: an open transaction is aborted by the next init of its id, and the one after it counts.
+#[test]
+fn an_open_transaction_waits_for_the_next_init() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partition = &topic(&log, "t", 1)[0];
+    let mut before = writer(&log, "x");
+    before.begin().expect("begun");
+    send(&mut *before, partition, &["lost", "lost too"]);
+    before.send_offsets("g", &MemberToken::nobody(), &[(partition.clone(), position(9))]).expect("taken");
+
+    let after = folder.copy();
+    let log = after.open();
+    assert_eq!(ends(&log, partition), (0, 2), "open as before");
+    assert!(matches!(committed(&log, partition), Err(LogError::PositionUndecided { .. })));
+    let mut next = writer(&log, "x");
+    assert_eq!((ends(&log, partition), committed(&log, partition).expect("decided")), ((3, 3), None));
+    next.begin().expect("begun");
+    send(&mut *next, partition, &["kept"]);
+    next.commit().expect("committed");
+    assert_eq!(read(&log, partition, Isolation::ReadCommitted), ["kept"]);
+}
+
+#[test]
+fn an_open_transaction_times_out_after_a_restart_too() {
+    let (folder, clock) = (Folder::new(), ManualClock::at(Timestamp::from_millis(0)));
+    let log = folder.open_at(Arc::new(clock.clone())).expect("opened");
+    let partition = &topic(&log, "t", 1)[0];
+    let mut before = writer(&log, "x");
+    before.begin().expect("begun");
+    send(&mut *before, partition, &["lost"]);
+    let after = folder.copy();
+    let log = after.open_at(Arc::new(clock.clone())).expect("opened");
+    clock.advance(LONG);
+    assert_eq!(ends(&log, partition), (2, 2), "aborted by whoever asks");
+    assert_eq!(read(&log, partition, Isolation::ReadCommitted), [""; 0]);
+}
+
+/// B42: between the decision and any of its markers.
+#[test]
+fn a_decided_transaction_is_complete_when_the_log_is_open() {
+    for written in 0..4 {
+        let folder = Folder::new();
+        let log = folder.open();
+        let partitions = topic(&log, "t", 2);
+        let mut before = writer(&log, "x");
+        before.begin().expect("begun");
+        partitions.iter().for_each(|partition| send(&mut *before, partition, &["a", "b"]));
+        before.send_offsets("g", &MemberToken::nobody(), &[(partitions[0].clone(), position(2))]).expect("taken");
+        log.hold_markers(true);
+        before.commit().expect("decided");
+        (0..written).for_each(|_| assert!(log.write_next_marker()));
+
+        let after = folder.copy();
+        let log = after.open();
+        assert_eq!(log.pending_markers(), []);
+        assert_eq!(committed(&log, &partitions[0]).expect("decided"), Some(position(2)));
+        for partition in &partitions {
+            assert_eq!(ends(&log, partition), (3, 3), "{written} markers were written");
+            assert_eq!(read(&log, partition, Isolation::ReadCommitted), ["a", "b"]);
+        }
+        let again = after.copy();
+        assert_eq!(ends(&again.open(), &partitions[1]), (3, 3), "and once is enough");
+    }
+}
+
+#[test]
+fn an_epoch_outlives_its_process() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partition = &topic(&log, "t", 1)[0];
+    writer(&log, "x");
+    let after = folder.copy();
+    let log = after.open();
+    let mut first = writer(&log, "x");
+    first.begin().expect("begun");
+    let mut second = writer(&log, "x");
+    let headers = Headers::default();
+    let record = Outgoing { key: None, value: None, timestamp: Timestamp::from_millis(1), headers: &headers };
+    assert!(matches!(first.send(partition, &[record]), Err(LogError::ProducerFenced(_))));
+    second.begin().expect("begun");
+    second.send(partition, &[record]).expect("taken");
+}
+
+#[test]
+fn deleted_records_stay_deleted_and_their_files_go() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partition = &topic(&log, "t", 1)[0];
+    let mut producer = log.producer().expect("a producer");
+    for n in 0..100 {
+        send(&mut *producer, partition, &[&format!("{n:0>100}")]);
+    }
+    let files = |folder: &Folder| fs::read_dir(folder.0.join("topics/1-t/0")).expect("listed").count();
+    assert!(files(&folder) > 5, "segments are small here");
+    assert_eq!(log.admin().expect("admin").delete_records(&[(partition.clone(), 95)]).expect("deleted"), [95]);
+    assert!(files(&folder) <= 2);
+    let after = folder.copy();
+    let log = after.open();
+    assert_eq!(read(&log, partition, Isolation::ReadCommitted).len(), 5);
+    assert_eq!(
+        log.consumer(Isolation::ReadCommitted).expect("a consumer").begin_offsets(std::slice::from_ref(partition)).expect("there"),
+        [95]
+    );
+}
