@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use highwater::{Timestamp, TopologyTestDriver};
 
-use crate::run::{BEGIN, Run, Temper};
+use crate::choices::{BEGIN, Temper};
+use crate::run::Run;
 use crate::topologies::{COUNTS, IN, Kind, OUT, ROWS, TABLE};
 
 type Rows = Vec<(String, String)>;
@@ -15,9 +16,9 @@ impl Run {
         let (out, model) = (self.out(), self.model());
         let keys = |rows: &Rows| rows.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
         same("keys of the output", &keys(&out), &keys(&model))?;
-        match self.kind {
+        match self.choices.kind {
             Kind::Copy | Kind::Join => self.judge_records(out, model)?,
-            Kind::Count | Kind::Windowed | Kind::Bounded => self.judge_counts(&out, &model)?,
+            Kind::Count | Kind::Windowed | Kind::Bounded | Kind::Stacked => self.judge_counts(&out, &model)?,
         }
         self.judge_stores()
     }
@@ -27,7 +28,8 @@ impl Run {
     }
 
     fn model(&self) -> Rows {
-        let mut driver = TopologyTestDriver::builder(&self.kind.topology()).wall_clock(Timestamp::from_millis(BEGIN)).build().unwrap();
+        let mut driver =
+            TopologyTestDriver::builder(&self.choices.kind.topology()).wall_clock(Timestamp::from_millis(BEGIN)).build().unwrap();
         // The table first, as in the run.
         for piped in &self.input {
             let topic = if piped.table { ROWS } else { IN };
@@ -41,7 +43,7 @@ impl Run {
     fn judge_records(&self, mut out: Rows, mut model: Rows) -> Result<(), String> {
         out.sort();
         model.sort();
-        if self.temper != Temper::Calm {
+        if self.choices.temper != Temper::Calm {
             out.dedup();
         }
         same("records", &out, &model)
@@ -51,23 +53,27 @@ impl Run {
     fn judge_counts(&self, out: &Rows, model: &Rows) -> Result<(), String> {
         let last = |rows: &Rows| rows.iter().map(|(key, count)| (key.clone(), count.parse().unwrap())).collect::<BTreeMap<String, i64>>();
         let (found, wanted) = (last(out), last(model));
-        match self.temper {
+        match self.choices.temper {
             Temper::Calm => {
                 same("counts", &found, &wanted)?;
                 let late: u64 = self.cluster.progress().iter().map(|progress| progress.late).sum();
                 same("late records", &late, &0)?;
-                if self.kind == Kind::Bounded { same("results per window", &out.len(), &model.len()) } else { Ok(()) }
+                if matches!(self.choices.kind, Kind::Bounded | Kind::Stacked) {
+                    same("results per window", &out.len(), &model.len())
+                } else {
+                    Ok(())
+                }
             }
             Temper::Crashing => {
                 // A window that was closed, sent and not committed is closed again; the second result may know less than the first one,
                 // whose row is gone. Transactions are what helps against that.
-                let found = if self.kind == Kind::Bounded { largest(out) } else { found };
+                let found = if matches!(self.choices.kind, Kind::Bounded | Kind::Stacked) { largest(out) } else { found };
                 match wanted.iter().find(|(key, count)| found[*key] < **count) {
                     Some((key, count)) => Err(format!("lost: {key} was counted to {}, there are {count}", found[key])),
                     None => Ok(()),
                 }
             }
-            Temper::Lost => Ok(()),
+            Temper::Lost | Temper::Storm => Ok(()),
         }
     }
 
@@ -76,13 +82,13 @@ impl Run {
         for standing in self.cluster.stores() {
             let Some(changelog) = &standing.changelog else { continue };
             let end = self.cluster.extent(&changelog.topic, changelog.partition).end;
-            if self.temper != Temper::Lost {
+            if self.choices.one_writer() {
                 same(&format!("offset of {} in {}", standing.store, standing.task), &standing.offset.unwrap_or(0), &end)?;
             }
             same(&format!("uncommitted bytes of {} in {}", standing.store, standing.task), &standing.uncommitted_bytes, &0)?;
         }
-        match self.kind {
-            Kind::Count if self.temper != Temper::Lost => {
+        match self.choices.kind {
+            Kind::Count if self.choices.one_writer() => {
                 let stored = self.cluster.store(&COUNTS).unwrap();
                 let rows = stored.values().flat_map(|view| view.all().unwrap().map(Result::unwrap).collect::<Vec<_>>());
                 same(
@@ -91,7 +97,7 @@ impl Run {
                     &self.fold("app-counts-changelog", number),
                 )
             }
-            Kind::Join if self.temper != Temper::Lost => {
+            Kind::Join if self.choices.one_writer() => {
                 let stored = self.cluster.store(&TABLE).unwrap();
                 let rows = stored.values().flat_map(|view| view.all().unwrap().map(Result::unwrap).collect::<Vec<_>>());
                 let rows = rows.collect::<BTreeMap<_, _>>();

@@ -26,10 +26,17 @@ pub(crate) enum Kind {
     Bounded,
     /// A stream that looks into a table.
     Join,
+    /// Counts per window, summed up in longer windows, both with grace and on close, through two repartition topics.
+    Stacked,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [Kind::Copy, Kind::Count, Kind::Windowed, Kind::Bounded, Kind::Join];
+    pub(crate) const ALL: [Kind; 6] = [Kind::Copy, Kind::Count, Kind::Windowed, Kind::Bounded, Kind::Join, Kind::Stacked];
+
+    /// Whether it has a repartition topic behind its input.
+    pub(crate) fn repartitions(self) -> bool {
+        matches!(self, Kind::Windowed | Kind::Bounded | Kind::Stacked)
+    }
 
     pub(crate) fn topology(self) -> Topology {
         let builder = StreamsBuilder::new();
@@ -51,6 +58,17 @@ impl Kind {
                 let counts = groups.windowed_by(TimeWindows::of(WINDOW)).emit(EmitStrategy::on_window_close()).count("windows").to_stream();
                 counts.map(|key, count| (format!("{}@{}", key.key, key.window.start), count.unwrap_or_default().to_string())).to(OUT)
             }
+            Kind::Stacked => {
+                let grace = Duration::from_millis(20);
+                let watermark = Watermark::bounded(Duration::from_millis(DISORDER as u64)).never_idle();
+                let groups = builder.stream(Consumed::with(IN).watermark(watermark)).group_by(|_, value| group(value));
+                let counts =
+                    groups.windowed_by(TimeWindows::of(WINDOW).grace(grace)).emit(EmitStrategy::on_window_close()).count("windows");
+                let halves = counts.to_stream().map(|key, count| (half(&key.key), count.unwrap_or_default().to_string())).group_by_key();
+                let longer = halves.windowed_by(TimeWindows::of(WINDOW * 2).grace(grace)).emit(EmitStrategy::on_window_close());
+                let sums = longer.reduce("sums", |one, other| (parsed(&one) + parsed(&other)).to_string()).to_stream();
+                sums.map(|key, sum| (format!("{}@{}", key.key, key.window.start), sum.unwrap_or_default())).to(OUT)
+            }
             Kind::Join => {
                 let table = builder.table_as(TABLE, ROWS);
                 builder.stream(IN).join_table(&table, |value, row| format!("{value}+{row}")).to(OUT)
@@ -58,6 +76,20 @@ impl Kind {
         };
         builder.build().unwrap()
     }
+}
+
+/// The key of a result, by the key and the time of a record that goes into it.
+pub(crate) fn window_of(group: &str, at: i64) -> String {
+    format!("{group}@{}", at - at % 100)
+}
+
+/// The first two groups, or the last two.
+fn half(group: &str) -> String {
+    format!("h{}", u8::from(matches!(group, "g2" | "g3")))
+}
+
+fn parsed(number: &str) -> i64 {
+    number.parse().unwrap()
 }
 
 /// One of four groups, by the last digit.

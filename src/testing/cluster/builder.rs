@@ -22,6 +22,7 @@ pub struct ClusterBuilder<'t> {
     instances: usize,
     seed: u64,
     whims: bool,
+    lasting_names: bool,
     session: Duration,
     start: Timestamp,
 }
@@ -30,7 +31,18 @@ impl<'t> ClusterBuilder<'t> {
     pub(super) fn new(topology: &'t Topology) -> Self {
         let (settings, session) = (Settings::new("app"), Duration::from_secs(45));
         let start = Timestamp::from_secs(1_000_000);
-        ClusterBuilder { topology, settings, partitions: BTreeMap::new(), usual: 2, instances: 2, seed: 0, whims: false, session, start }
+        ClusterBuilder {
+            topology,
+            settings,
+            partitions: BTreeMap::new(),
+            usual: 2,
+            instances: 2,
+            seed: 0,
+            whims: false,
+            lasting_names: false,
+            session,
+            start,
+        }
     }
 
     /// Partitions of one source or sink topic.
@@ -69,6 +81,13 @@ impl<'t> ClusterBuilder<'t> {
         self
     }
 
+    /// Instances with names that outlive a [restart](Cluster::restart), as static members of Kafka's groups have them: whoever is back
+    /// before its session is over finds its tasks where it left them.
+    pub fn lasting_names(mut self) -> Self {
+        self.lasting_names = true;
+        self
+    }
+
     /// How long an instance may be silent, killed or paused, before the group gives its tasks to others; 45 s unless said.
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.session = timeout;
@@ -90,7 +109,7 @@ impl<'t> ClusterBuilder<'t> {
         let log = MemoryLog::new(Arc::new(clock.clone()));
         log.admin()?.create_topics(&self.topics())?;
         let mut cluster = Cluster::empty(self.topology.clone(), Arc::new(self.settings), log, clock, Dice::new(self.seed));
-        (cluster.whims, cluster.session) = (self.whims, self.session);
+        (cluster.whims, cluster.lasting_names, cluster.session) = (self.whims, self.lasting_names, self.session);
         for _ in 0..self.instances {
             cluster.start()?;
         }

@@ -1,10 +1,13 @@
-//! What happens to one instance between its own code and the log: where it dies, what it does not hear, what it sent and is not there yet.
+//! What happens to one instance between its own code and the log: where it dies or stands still, what it does not hear, what it sent and
+//! is not there yet.
 
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::dice::Dice;
 use crate::error::ErrorKind;
-use crate::kafka::{LogError, MemberToken, Position};
+use crate::kafka::{LogError, LostCommit, MemberToken, Position};
 use crate::record::TopicPartition;
 
 /// Positions that the log took from a member.
@@ -21,11 +24,34 @@ struct Fate {
     /// Calls until it dies, if it is to.
     fuse: Option<u64>,
     dead: bool,
+    /// Calls until it stands still in the middle of a round, if it is to.
+    brake: Option<u64>,
+    /// What a round that may stand still is stopped and released by.
+    reins: Option<Reins>,
     /// Rounds for which nothing of the group reaches it.
     deaf: u32,
     /// Networks are whimsical: short fetches, sends that wait.
     whims: bool,
+    /// What is lost of its next commit.
+    loss: Option<LostCommit>,
+    /// Every member of the group that it has been in this life.
+    members: BTreeSet<Arc<str>>,
     accepted: Vec<Accepted>,
+}
+
+/// A round that may stand still in the middle runs on a thread of its own, but never at the same time as anything else: it says that
+/// it stands, and waits until it may go on.
+#[derive(Debug)]
+pub(super) struct Reins {
+    pub(super) tell: Sender<Word>,
+    pub(super) go: Receiver<()>,
+}
+
+/// What such a round says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Word {
+    Stands,
+    Over,
 }
 
 /// The fate of one instance, shared by its ports and by the cluster.
@@ -43,7 +69,18 @@ enum Moment {
 
 impl SharedFate {
     pub(super) fn new(seed: u64, whims: bool) -> Self {
-        let fate = Fate { dice: Dice::new(seed), fuse: None, dead: false, deaf: 0, whims, accepted: Vec::new() };
+        let fate = Fate {
+            dice: Dice::new(seed),
+            fuse: None,
+            dead: false,
+            brake: None,
+            reins: None,
+            deaf: 0,
+            whims,
+            loss: None,
+            members: BTreeSet::new(),
+            accepted: Vec::new(),
+        };
         SharedFate(Arc::new(Mutex::new(fate)))
     }
 
@@ -54,12 +91,37 @@ impl SharedFate {
 
     /// Speaks to the log, or dies on the way.
     pub(super) fn call<T>(&self, act: impl FnOnce() -> Result<T, LogError>) -> Result<T, LogError> {
+        self.attempt(act, gone)
+    }
+
+    /// Does something outside of the process, or dies on the way.
+    pub(super) fn attempt<T, E>(&self, act: impl FnOnce() -> Result<T, E>, gone: impl Fn() -> E) -> Result<T, E> {
+        let stands = self.lock().brakes();
+        let later = stands && self.lock().dice.once_in(2);
+        if stands && !later {
+            self.stand_still();
+        }
         let moment = self.lock().moment();
-        match moment {
+        let done = match moment {
             Moment::Alive => act(),
             Moment::Before => Err(gone()),
             Moment::After => act().and_then(|_| Err(gone())),
+        };
+        if later {
+            // The answer waits for whoever stands still, and the dead do not read it.
+            self.stand_still();
+            return if self.is_dead() { Err(gone()) } else { done };
         }
+        done
+    }
+
+    fn stand_still(&self) {
+        let Some(reins) = self.lock().reins.take() else { return };
+        // Who is not waited for any more, for its cluster is gone, goes on.
+        if reins.tell.send(Word::Stands).is_ok() && reins.go.recv().is_err() {
+            self.die();
+        }
+        self.lock().reins = Some(reins);
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -76,7 +138,31 @@ impl SharedFate {
     }
 
     pub(super) fn spare(&self) {
-        self.lock().fuse = None;
+        let mut fate = self.lock();
+        (fate.fuse, fate.brake) = (None, None);
+    }
+
+    /// Stands still at the call after so many more, in the middle of its round.
+    pub(super) fn brake(&self, calls: u64) {
+        self.lock().brake = Some(calls);
+    }
+
+    /// Whether a round of it needs [`Reins`].
+    pub(super) fn may_stand_still(&self) -> bool {
+        self.lock().brake.is_some()
+    }
+
+    pub(super) fn rein(&self, reins: Reins) {
+        self.lock().reins = Some(reins);
+    }
+
+    /// Loses something of its next commit.
+    pub(super) fn lose_commit(&self, lost: LostCommit) {
+        self.lock().loss = Some(lost);
+    }
+
+    pub(super) fn take_loss(&self) -> Option<LostCommit> {
+        self.lock().loss.take()
     }
 
     pub(super) fn hears(&self) -> bool {
@@ -92,6 +178,7 @@ impl SharedFate {
     pub(super) fn round(&self) {
         let mut fate = self.lock();
         fate.deaf = fate.deaf.saturating_sub(1);
+        fate.reins = None;
     }
 
     /// How many records a fetch may bring that asks for `limit`.
@@ -106,8 +193,17 @@ impl SharedFate {
         if fate.whims { fate.dice.place(waiting + 1) } else { waiting }
     }
 
-    pub(super) fn accept(&self, token: &MemberToken, positions: &[(TopicPartition, Position)]) {
-        self.lock().accepted.push(Accepted { token: token.clone(), positions: positions.to_vec() });
+    pub(super) fn joined(&self, member: Arc<str>) {
+        self.lock().members.insert(member);
+    }
+
+    /// The ids under which the group knows it, or knew it once.
+    pub(super) fn members(&self) -> BTreeSet<Arc<str>> {
+        self.lock().members.clone()
+    }
+
+    pub(super) fn accept(&self, accepted: impl IntoIterator<Item = Accepted>) {
+        self.lock().accepted.extend(accepted);
     }
 
     pub(super) fn take_accepted(&self) -> Vec<Accepted> {
@@ -130,6 +226,21 @@ impl Fate {
                 *left -= 1;
                 Moment::Alive
             }
+        }
+    }
+
+    /// Whether it stands still at this call.
+    fn brakes(&mut self) -> bool {
+        match &mut self.brake {
+            Some(0) if self.reins.is_some() && !self.dead => {
+                self.brake = None;
+                true
+            }
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                false
+            }
+            None => false,
         }
     }
 }

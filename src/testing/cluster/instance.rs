@@ -1,17 +1,20 @@
-//! One instance of the application: its threads, alive or not.
+//! One instance of the application: its threads, alive or not, and the one that stands still in the middle of a round.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::fate::SharedFate;
+use super::fate::{Reins, SharedFate, Word};
 use super::ports::FatefulLog;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::kafka::{Connect, MemoryLog};
+use crate::kafka::Connect;
 use crate::record::{TaskId, Timestamp};
 use crate::runtime::task::Task;
-use crate::runtime::{Board, StreamThread, prepare};
+use crate::runtime::{Board, Round, StreamThread, prepare};
 use crate::topology::Topology;
 
 /// How an instance is.
@@ -22,7 +25,8 @@ pub(super) enum Condition {
     Paused(Timestamp),
     /// Dead since then; the group may not know yet.
     Killed(Timestamp),
-    Stopped,
+    /// Gone in peace since then; its place is kept for a while if it has a lasting name.
+    Stopped(Timestamp),
 }
 
 /// One life of an instance.
@@ -30,58 +34,133 @@ pub(super) struct Instance {
     pub(super) condition: Condition,
     pub(super) fate: SharedFate,
     pub(super) board: Arc<Board>,
-    pub(super) threads: Vec<StreamThread>,
+    /// None where a thread stands still in the middle of a round.
+    threads: Vec<Option<StreamThread>>,
+    standing: Option<Standing>,
+}
+
+/// What a round came to.
+pub(super) enum Outcome {
+    /// It is over; true if there may be more to do at once.
+    Over(Result<bool, Error>),
+    /// It stands still.
+    Stands,
+}
+
+/// A round that stands still.
+struct Standing {
+    thread: usize,
+    go: Sender<()>,
+    told: Receiver<Word>,
+    round: JoinHandle<(StreamThread, std::thread::Result<Result<Round, Error>>)>,
 }
 
 impl Instance {
-    pub(super) fn start(
-        log: &MemoryLog,
-        topology: &Topology,
-        settings: &Arc<Settings>,
-        fate: SharedFate,
-        now: Timestamp,
-    ) -> Result<Self, Error> {
-        let ports = FatefulLog { log: log.clone(), fate: fate.clone() };
+    pub(super) fn start(ports: &FatefulLog, topology: &Topology, settings: &Arc<Settings>, now: Timestamp) -> Result<Self, Error> {
         let layout = prepare(&*ports.admin()?, topology, &settings.application_id)?;
         let count = settings.threads.max(1);
         let board = Board::new(Arc::new(layout), count, Vec::new(), Vec::new());
-        let threads = (0..count).map(|number| StreamThread::new(number, topology, settings, &ports, &board, now));
+        let threads = (0..count).map(|number| StreamThread::new(number, topology, settings, ports, &board, now).map(Some));
         let threads = threads.collect::<Result<Vec<_>, Error>>()?;
-        Ok(Instance { condition: Condition::Running, fate, board, threads })
+        let fate = ports.fate.clone();
+        Ok(Instance { condition: Condition::Running, fate, board, threads, standing: None })
     }
 
     pub(super) fn runs(&self) -> bool {
         self.condition == Condition::Running
     }
 
-    /// One round of one thread; true if there may be more to do at once. A thread that stops does so as one of the operating system's would.
-    pub(super) fn round(&mut self, thread: usize, now: Timestamp) -> Result<bool, Error> {
-        let done = self.threads[thread].run_once(now, Duration::ZERO);
+    /// Since when the group has heard nothing of it.
+    pub(super) fn silent_since(&self) -> Option<Timestamp> {
+        match self.condition {
+            Condition::Running => None,
+            Condition::Paused(since) | Condition::Killed(since) | Condition::Stopped(since) => Some(since),
+        }
+    }
+
+    /// How many threads it has.
+    pub(super) fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// One round of one thread. A thread that stops does so as one of the operating system's would.
+    pub(super) fn round(&mut self, thread: usize, now: Timestamp) -> Outcome {
+        let Some(mut stepped) = self.threads[thread].take() else { return Outcome::Stands };
+        if !self.fate.may_stand_still() {
+            let done = stepped.run_once(now, Duration::ZERO);
+            self.threads[thread] = Some(stepped);
+            return Outcome::Over(self.after_round(done, now));
+        }
+        let ((tell, told), (go, going)) = (mpsc::channel(), mpsc::channel());
+        self.fate.rein(Reins { tell: tell.clone(), go: going });
+        let round = std::thread::spawn(move || {
+            let done = catch_unwind(AssertUnwindSafe(|| stepped.run_once(now, Duration::ZERO)));
+            // Whoever does not listen any more does not want to know.
+            let _ = tell.send(Word::Over);
+            (stepped, done)
+        });
+        self.standing = Some(Standing { thread, go, told, round });
+        self.await_round(now)
+    }
+
+    /// Waits until the round stands still or is over: nothing else runs meanwhile.
+    fn await_round(&mut self, now: Timestamp) -> Outcome {
+        match self.standing.as_ref().map(|standing| standing.told.recv()) {
+            Some(Ok(Word::Stands)) => {
+                self.condition = Condition::Paused(now);
+                Outcome::Stands
+            }
+            _ => Outcome::Over(self.reap(now)),
+        }
+    }
+
+    fn reap(&mut self, now: Timestamp) -> Result<bool, Error> {
+        let Some(Standing { thread, round, .. }) = self.standing.take() else { return Ok(false) };
+        let (stepped, done) = round.join().unwrap_or_else(|panic| resume_unwind(panic));
+        self.threads[thread] = Some(stepped);
+        self.after_round(done.unwrap_or_else(|panic| resume_unwind(panic)), now)
+    }
+
+    fn after_round(&mut self, done: Result<Round, Error>, now: Timestamp) -> Result<bool, Error> {
         self.fate.round();
         if self.fate.is_dead() {
             // What the dead thought of it is of no interest.
             self.condition = Condition::Killed(now);
             return Ok(true);
         }
-        Ok(done? == crate::runtime::Round::Worked)
+        Ok(done? == Round::Worked)
+    }
+
+    /// A round that stands still goes on.
+    pub(super) fn go_on(&mut self, now: Timestamp) -> Outcome {
+        if let Some(standing) = &self.standing {
+            // Somebody waits for it: it stands.
+            let _ = standing.go.send(());
+        }
+        self.await_round(now)
+    }
+
+    /// Whether a round of it stands still.
+    pub(super) fn stands(&self) -> bool {
+        self.standing.is_some()
     }
 
     /// Commits and leaves.
     pub(super) fn close(&mut self, now: Timestamp) -> Result<(), Error> {
-        let closed: Result<Vec<()>, Error> = self.threads.drain(..).map(|thread| thread.close(now)).collect();
-        self.condition = if self.fate.is_dead() { Condition::Killed(now) } else { Condition::Stopped };
+        let closed: Result<Vec<()>, Error> = self.threads.drain(..).flatten().map(|thread| thread.close(now)).collect();
+        self.condition = if self.fate.is_dead() { Condition::Killed(now) } else { Condition::Stopped(now) };
         if self.fate.is_dead() { Ok(()) } else { closed.map(drop) }
     }
 
-    /// The ids under which the group knows it.
-    pub(super) fn members(&self) -> BTreeSet<Arc<str>> {
-        self.threads.iter().map(StreamThread::member_id).collect()
+    /// Nothing is left of it.
+    pub(super) fn bury(&mut self) {
+        self.threads.clear();
     }
 
     /// Tasks of threads that may still commit.
     pub(super) fn tasks<'a>(&'a self, expelled: &'a BTreeSet<Arc<str>>) -> impl Iterator<Item = (TaskId, bool, &'a Task)> {
         let alive = matches!(self.condition, Condition::Running | Condition::Paused(_));
-        let threads = self.threads.iter().filter(move |thread| alive && !expelled.contains(&thread.member_id()));
+        let threads = self.threads.iter().flatten().filter(move |thread| alive && !expelled.contains(&thread.member_id()));
         threads.flat_map(StreamThread::tasks)
     }
 }

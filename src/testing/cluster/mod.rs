@@ -8,6 +8,8 @@ mod ports;
 mod reading;
 #[cfg(test)]
 mod tests;
+mod troubles;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +21,8 @@ pub use reading::{CommittedPosition, LoggedRecord, StoreStanding};
 
 use self::dice::Dice;
 use self::fate::SharedFate;
-use self::instance::{Condition, Instance};
+use self::instance::{Condition, Instance, Outcome};
+use self::ports::FatefulLog;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Settings;
 use crate::dsl::Topic;
@@ -71,6 +74,7 @@ pub struct Cluster {
     clock: ManualClock,
     dice: Dice,
     whims: bool,
+    lasting_names: bool,
     session: Duration,
     instances: Vec<Instance>,
     turns: BTreeMap<String, RoundRobin>,
@@ -99,6 +103,7 @@ impl Cluster {
             clock,
             dice,
             whims: false,
+            lasting_names: false,
             session: Duration::ZERO,
             instances: Vec::new(),
             turns: BTreeMap::new(),
@@ -135,16 +140,18 @@ impl Cluster {
     /// # Errors
     /// If the log refuses.
     pub fn start(&mut self) -> Result<usize, Error> {
-        let instance = self.new_life()?;
+        let number = self.instances.len();
+        let instance = self.new_life(number)?;
         self.instances.push(instance);
-        let number = self.instances.len() - 1;
         self.note(|| format!("start {number}"));
         Ok(number)
     }
 
-    fn new_life(&mut self) -> Result<Instance, Error> {
+    fn new_life(&mut self, number: usize) -> Result<Instance, Error> {
         let fate = SharedFate::new(self.dice.next(), self.whims);
-        Instance::start(&self.log, &self.topology, &self.settings, fate, self.clock.now())
+        let lasting = self.lasting_names.then(|| format!("i{number}"));
+        let ports = FatefulLog { log: self.log.clone(), fate, lasting };
+        Instance::start(&ports, &self.topology, &self.settings, self.clock.now())
     }
 
     /// Starts an instance again: one that runs or is paused is [stopped](Self::stop) before. The group still counts what a killed one was
@@ -154,7 +161,7 @@ impl Cluster {
     /// If the log refuses, or the last commit fails.
     pub fn restart(&mut self, instance: usize) -> Result<(), Error> {
         self.stop(instance)?;
-        let life = self.new_life()?;
+        let life = self.new_life(instance)?;
         let before = std::mem::replace(&mut self.instances[instance], life);
         if let Condition::Killed(_) = before.condition {
             // It stays a member until its time is over.
@@ -173,6 +180,7 @@ impl Cluster {
     /// # Errors
     /// If the last commit fails.
     pub fn stop(&mut self, instance: usize) -> Result<(), Error> {
+        self.go_on(instance)?;
         let now = self.clock.now();
         let stopped = &mut self.instances[instance];
         if matches!(stopped.condition, Condition::Running | Condition::Paused(_)) {
@@ -184,75 +192,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kills an instance between two rounds: what it has not committed never happened, what it had not yet sent never will. The group
-    /// finds out when its session is over.
-    pub fn kill(&mut self, instance: usize) {
-        let now = self.clock.now();
-        let killed = &mut self.instances[instance];
-        if matches!(killed.condition, Condition::Running | Condition::Paused(_)) {
-            killed.fate.die();
-            killed.condition = Condition::Killed(now);
-            self.note(|| format!("kill {instance}"));
-        }
-    }
-
-    /// Lets an instance die in its next rounds, at the call to its log after `calls` more; the log may or may not hear that one.
-    pub fn kill_after(&mut self, instance: usize, calls: u64) {
-        self.instances[instance].fate.light(calls);
-        self.note(|| format!("kill {instance} after {calls} calls"));
-    }
-
-    /// Takes back a [`kill_after`](Self::kill_after) that has not come true yet.
-    pub fn spare(&mut self, instance: usize) {
-        self.instances[instance].fate.spare();
-    }
-
-    /// An instance stands still, as a process does that is swapped out. If that takes longer than its session, its tasks go to others.
-    pub fn pause(&mut self, instance: usize) {
-        let now = self.clock.now();
-        if self.instances[instance].runs() {
-            self.instances[instance].condition = Condition::Paused(now);
-            self.note(|| format!("pause {instance}"));
-        }
-    }
-
-    /// It goes on as if nothing had happened; what happened it learns some rounds later.
-    pub fn resume(&mut self, instance: usize) {
-        if let Condition::Paused(_) = self.instances[instance].condition {
-            self.instances[instance].condition = Condition::Running;
-            self.note(|| format!("resume {instance}"));
-        }
-    }
-
-    /// The group takes an instance for dead and gives its tasks to others. A living one learns that some rounds later.
-    pub fn expel(&mut self, instance: usize) {
-        let members = self.instances[instance].members();
-        let new: Vec<Arc<str>> = members.into_iter().filter(|member| self.log.expel(&self.settings.application_id, member)).collect();
-        if !new.is_empty() {
-            let rounds = u32::try_from(self.dice.below(12)).unwrap_or(0);
-            self.instances[instance].fate.deafen(rounds);
-            self.note(|| format!("expel {instance}, which is deaf for {rounds}"));
-        }
-        self.expelled.extend(new);
-    }
-
-    /// Moves the clock. Sessions of silent instances may end by it.
-    pub fn advance(&mut self, by: Duration) {
-        self.clock.advance(by);
-        self.note(|| format!("advance {by:?}"));
-        let now = self.clock.now();
-        for number in 0..self.instances.len() {
-            let (Condition::Paused(since) | Condition::Killed(since)) = self.instances[number].condition else { continue };
-            if since + self.session <= now {
-                self.expel(number);
-                if let Condition::Killed(_) = self.instances[number].condition {
-                    // Gone for the group, gone for good.
-                    self.instances[number].threads.clear();
-                }
-            }
-        }
-    }
-
     /// One round of one thread of one instance, all chosen by the seed; true if that thread may find more at once. Does nothing if none
     /// runs.
     ///
@@ -260,8 +199,7 @@ impl Cluster {
     /// What stops a thread as a whole: the instance is killed then.
     pub fn step(&mut self) -> Result<bool, Error> {
         let running = self.instances.iter().enumerate().filter(|(_, instance)| instance.runs());
-        let threads: Vec<_> =
-            running.flat_map(|(number, instance)| (0..instance.threads.len()).map(move |thread| (number, thread))).collect();
+        let threads: Vec<_> = running.flat_map(|(number, instance)| (0..instance.threads()).map(move |thread| (number, thread))).collect();
         if threads.is_empty() {
             return Ok(false);
         }
@@ -270,13 +208,36 @@ impl Cluster {
     }
 
     fn round(&mut self, instance: usize, thread: usize) -> Result<bool, Error> {
-        let worked = self.instances[instance].round(thread, self.clock.now());
-        self.note(|| format!("round {instance}.{thread} {}", worked.as_ref().is_ok_and(|worked| *worked)));
+        let outcome = self.instances[instance].round(thread, self.clock.now());
+        self.note(|| format!("round {instance}.{thread}"));
+        self.after_round(instance, outcome)
+    }
+
+    fn after_round(&mut self, instance: usize, outcome: Outcome) -> Result<bool, Error> {
+        self.note(|| match &outcome {
+            Outcome::Stands => format!("  {instance} stands still"),
+            Outcome::Over(worked) => {
+                format!("  {}", if worked.as_ref().is_ok_and(|worked| *worked) { "worked" } else { "found nothing to do" })
+            }
+        });
         self.audit(instance);
-        if worked.is_err() {
-            self.kill(instance);
+        match outcome {
+            Outcome::Stands => Ok(true),
+            Outcome::Over(Ok(worked)) => Ok(worked),
+            Outcome::Over(Err(error)) => {
+                self.kill(instance);
+                Err(error)
+            }
         }
-        worked
+    }
+
+    /// Ends a round that stands still; it was to go on at some time.
+    fn go_on(&mut self, instance: usize) -> Result<(), Error> {
+        while self.instances[instance].stands() {
+            let outcome = self.instances[instance].go_on(self.clock.now());
+            self.after_round(instance, outcome)?;
+        }
+        Ok(())
     }
 
     /// Rounds of all instances that run, until there is nothing left to do without time.
@@ -288,8 +249,10 @@ impl Cluster {
         // Twice quiet, and no deaf ear: what the first pass learnt may give the second something to do.
         while quiet < 14 {
             let before = rounds;
+            // Markers need no more than their way.
+            rounds += usize::from(self.write_marker());
             for instance in 0..self.instances.len() {
-                for thread in 0..self.instances[instance].threads.len() {
+                for thread in 0..self.instances[instance].threads() {
                     if self.instances[instance].runs() && self.round(instance, thread)? {
                         rounds += 1;
                     }
@@ -324,7 +287,8 @@ impl Cluster {
     /// # Errors
     /// As [`settle`](Self::settle); and if some task does not come to its end.
     pub fn finish(&mut self) -> Result<(), Error> {
-        (0..self.instances.len()).for_each(|instance| self.resume(instance));
+        self.hold_markers(false);
+        (0..self.instances.len()).try_for_each(|instance| self.resume(instance))?;
         self.run_for(self.session)?;
         let mut ends = BTreeMap::new();
         for topic in self.topology.source_topics() {

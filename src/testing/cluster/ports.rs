@@ -1,15 +1,15 @@
 //! The log as one instance sees it: through ports that can die at any call, bring less than there is, and send later than told.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use super::fate::SharedFate;
+use super::fate::{Accepted, SharedFate};
+use super::writing::{FatefulProducer, FatefulTransactions};
 use crate::kafka::{
-    Admin, Connect, Consumer, FetchLimit, Fetched, Flushed, Group, GroupDescription, GroupEvent, Isolation, LogError, MemberOptions,
-    MemberToken, MemoryLog, NewTopic, Outgoing, Position, Producer, TaskInputs, TopicDescription, TransactionalProducer,
+    Admin, Connect, Consumer, FetchLimit, Fetched, Group, GroupDescription, GroupEvent, Isolation, LogError, MemberOptions, MemberToken,
+    MemoryLog, NewTopic, Position, Producer, TaskInputs, TopicDescription, TransactionalProducer,
 };
-use crate::record::{Headers, RawRecord, TaskId, Timestamp, TopicPartition};
+use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
 
 /// Ten years.
 const FOR_EVER: Duration = Duration::from_secs(315_360_000);
@@ -18,6 +18,8 @@ const FOR_EVER: Duration = Duration::from_secs(315_360_000);
 pub(super) struct FatefulLog {
     pub(super) log: MemoryLog,
     pub(super) fate: SharedFate,
+    /// What its members are called in all of its lives, if they have lasting names.
+    pub(super) lasting: Option<String>,
 }
 
 /// A client with the fate of its instance.
@@ -43,18 +45,19 @@ impl Connect for FatefulLog {
         Ok(self.with(self.log.consumer(isolation)?))
     }
     fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
-        let (client, fate) = (self.log.producer()?, self.fate.clone());
-        Ok(Box::new(FatefulProducer { client, fate, waiting: VecDeque::new(), failed: Vec::new() }))
+        Ok(Box::new(FatefulProducer::new(self.log.producer()?, self.fate.clone())))
     }
     fn admin(&self) -> Result<Box<dyn Admin>, LogError> {
         Ok(self.with(self.log.admin()?))
     }
     fn transactional_producer(&self, id: &str, timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
-        self.log.transactional_producer(id, timeout)
+        let client = self.log.transactional_producer(id, timeout)?;
+        Ok(Box::new(FatefulTransactions::new(client, &self.log, id, self.fate.clone())))
     }
     fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
         // Who is silent for too long the cluster decides: the clock may be moved far between two rounds of a living instance.
-        Ok(self.with(self.log.member_with(MemberOptions { session_timeout: FOR_EVER, ..options })?))
+        let instance = self.lasting.as_ref().map(|lasting| format!("{lasting}-{}", options.name)).or(options.instance.clone());
+        Ok(self.with(self.log.member_with(MemberOptions { session_timeout: FOR_EVER, instance, ..options })?))
     }
 }
 
@@ -100,8 +103,13 @@ impl<C: Consumer + ?Sized> Consumer for Fateful<Box<C>> {
 
 impl Group for Fateful<Box<dyn Group>> {
     fn join(&mut self, tasks: &[TaskInputs]) -> Result<(), LogError> {
-        let joined = self.fate.call(|| self.client.join(tasks));
-        self.fate.deafen(0);
+        let Fateful { client, fate } = self;
+        let joined = fate.call(|| {
+            client.join(tasks)?;
+            fate.joined(client.token().member);
+            Ok(())
+        });
+        fate.deafen(0);
         joined
     }
     fn next_event(&mut self) -> Option<GroupEvent> {
@@ -117,7 +125,7 @@ impl Group for Fateful<Box<dyn Group>> {
         let Fateful { client, fate } = self;
         fate.call(|| {
             client.commit(token, positions)?;
-            fate.accept(token, positions);
+            fate.accept([Accepted { token: token.clone(), positions: positions.to_vec() }]);
             Ok(())
         })
     }
@@ -171,70 +179,5 @@ impl Admin for Fateful<Box<dyn Admin>> {
     }
     fn delete_group(&self, group: &str) -> Result<(), LogError> {
         self.fate.call(|| self.client.delete_group(group))
-    }
-}
-
-/// A producer that keeps what it is given for a while, as network clients do. What it keeps when it dies never was.
-struct FatefulProducer {
-    client: Box<dyn Producer>,
-    fate: SharedFate,
-    waiting: VecDeque<(TopicPartition, Kept)>,
-    failed: Vec<(TopicPartition, LogError)>,
-}
-
-/// One record on its way.
-struct Kept {
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    timestamp: Timestamp,
-    headers: Headers,
-}
-
-impl FatefulProducer {
-    /// The oldest of what waits reaches the log.
-    fn deliver(&mut self, count: usize) {
-        for (partition, Kept { key, value, timestamp, headers }) in self.waiting.drain(..count) {
-            let record = Outgoing { key: key.as_deref(), value: value.as_deref(), timestamp, headers: &headers };
-            if let Err(error) = self.client.send(&partition, &[record]) {
-                self.failed.push((partition, error));
-            }
-        }
-    }
-}
-
-impl Producer for FatefulProducer {
-    fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
-        // A topic or partition that is not there is refused at once.
-        self.client.send(partition, &[])?;
-        let kept = records.iter().map(|record| {
-            let Outgoing { key, value, timestamp, headers } = *record;
-            let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
-            (partition.clone(), Kept { key, value, timestamp, headers: headers.clone() })
-        });
-        self.waiting.extend(kept);
-        let arriving = self.fate.arrives(self.waiting.len());
-        let fate = self.fate.clone();
-        fate.call(|| {
-            self.deliver(arriving);
-            Ok(())
-        })
-    }
-
-    fn flush(&mut self, timeout: Duration) -> Flushed {
-        let fate = self.fate.clone();
-        let flushed = fate.call(|| {
-            self.deliver(self.waiting.len());
-            let Flushed { acked, mut failed } = self.client.flush(timeout);
-            failed.append(&mut self.failed);
-            Ok(Flushed { acked, failed })
-        });
-        flushed.unwrap_or_else(|error| {
-            let lost = self.waiting.iter().map(|(partition, _)| (partition.clone(), error.clone()));
-            Flushed { acked: Vec::new(), failed: lost.collect() }
-        })
-    }
-
-    fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
-        self.client.partition_count(topic)
     }
 }

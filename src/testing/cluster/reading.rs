@@ -89,19 +89,35 @@ impl Cluster {
     }
 
     fn try_records(&self, topic: &str) -> Result<Vec<LoggedRecord>, Error> {
-        let (mut consumer, mut records) = (self.log.consumer(Isolation::ReadCommitted)?, Vec::new());
+        let mut records = Vec::new();
         for partition in 0..self.log.producer()?.partition_count(topic)? {
-            let name = TopicPartition::new(topic, partition);
-            let begin = consumer.begin_offsets(std::slice::from_ref(&name))?[0];
-            consumer.assign(&[(name.clone(), begin)])?;
-            let all = FetchLimit { records: usize::MAX, bytes: usize::MAX };
-            consumer.fetch(&name, all, &mut |raw| {
-                let (key, value) = (raw.key.map(<[u8]>::to_vec), raw.value.map(<[u8]>::to_vec));
-                let (offset, timestamp, headers) = (raw.offset, raw.timestamp, raw.headers.clone());
-                records.push(LoggedRecord { partition, offset, key, value, timestamp, headers });
-            })?;
+            self.read_into(&mut records, &TopicPartition::new(topic, partition), 0)?;
         }
         Ok(records)
+    }
+
+    /// The committed records of one partition from an offset on, and where their reader stands then. A reader that goes on from there sees
+    /// each record once, and what was deleted before it came not at all.
+    ///
+    /// # Panics
+    /// If there is no such partition.
+    pub fn records_since(&self, topic: &str, partition: i32, offset: i64) -> (Vec<LoggedRecord>, i64) {
+        let mut records = Vec::new();
+        let read = self.read_into(&mut records, &TopicPartition::new(topic, partition), offset);
+        (records, read.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn read_into(&self, records: &mut Vec<LoggedRecord>, partition: &TopicPartition, offset: i64) -> Result<i64, Error> {
+        let mut consumer = self.log.consumer(Isolation::ReadCommitted)?;
+        let begin = consumer.begin_offsets(std::slice::from_ref(partition))?[0];
+        consumer.assign(&[(partition.clone(), offset.max(begin))])?;
+        let all = FetchLimit { records: usize::MAX, bytes: usize::MAX };
+        let fetched = consumer.fetch(partition, all, &mut |raw| {
+            let (key, value) = (raw.key.map(<[u8]>::to_vec), raw.value.map(<[u8]>::to_vec));
+            let (partition, offset, timestamp, headers) = (partition.partition, raw.offset, raw.timestamp, raw.headers.clone());
+            records.push(LoggedRecord { partition, offset, key, value, timestamp, headers });
+        })?;
+        Ok(fetched.next_offset)
     }
 
     /// Names of all topics, internal ones among them.
@@ -122,6 +138,19 @@ impl Cluster {
             || Ok::<_, crate::kafka::LogError>((consumer.begin_offsets(&of)?[0], consumer.end_offsets(&of, Isolation::ReadCommitted)?[0]));
         let (begin, end) = ask().unwrap_or_else(|error| panic!("{error}"));
         begin..end
+    }
+
+    /// Where the records of a partition end that are decided, and where all do. They are the same unless a transaction is open, or its marker
+    /// waits.
+    ///
+    /// # Panics
+    /// If there is no such partition.
+    pub fn ends(&self, topic: &str, partition: i32) -> (i64, i64) {
+        let of = [TopicPartition::new(topic, partition)];
+        let mut consumer = self.log.consumer(Isolation::ReadCommitted).expect("a log in this process is always there");
+        let mut end = |isolation| Ok::<_, crate::kafka::LogError>(consumer.end_offsets(&of, isolation)?[0]);
+        let ends = end(Isolation::ReadCommitted).and_then(|stable| Ok((stable, end(Isolation::ReadUncommitted)?)));
+        ends.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What the group has committed for a partition; none if nothing was.

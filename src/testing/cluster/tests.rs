@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dsl::StreamsBuilder;
+use crate::kafka::partition_of;
 use crate::state::{KeyValueStore, StoreRef};
 
 const WORDS: Topic<String, String> = Topic::new("words");
@@ -60,7 +61,7 @@ fn a_paused_instance_is_replaced_and_comes_back() {
     cluster.say("a");
     cluster.run_for(6 * SECOND).unwrap();
     assert!(cluster.owners().iter().all(|(_, owner)| *owner == 1));
-    cluster.resume(0);
+    cluster.resume(0).unwrap();
     cluster.run_for(6 * SECOND).unwrap();
     assert_eq!(cluster.owners().iter().filter(|(_, owner)| *owner == 0).count(), 2);
     assert_eq!((cluster.count("a"), cluster.take_trespasses()), (1, Vec::new()));
@@ -89,7 +90,7 @@ fn a_clean_restart_repeats_nothing_and_the_end_of_input_is_reached() {
 fn a_commit_of_somebody_thrown_out_is_told() {
     let mut cluster = cluster(1);
     cluster.settle().unwrap();
-    let member = cluster.instances[0].members().into_iter().next().unwrap();
+    let member = cluster.members(0).into_iter().next().unwrap();
     cluster.expelled.insert(member);
     cluster.run_for(2 * SECOND).unwrap();
     assert!(cluster.take_trespasses()[0].contains("was thrown out, and its commit was taken"), "the auditor sees what the log did not");
@@ -107,4 +108,82 @@ fn somebody_dies_in_the_middle_of_a_round() {
     cluster.start().unwrap();
     cluster.run_for(7 * SECOND).unwrap();
     assert!(cluster.count("a") >= 1);
+}
+
+#[test]
+fn what_stands_still_in_the_middle_of_a_round_lets_others_in() {
+    let mut cluster = cluster(2);
+    cluster.settle().unwrap();
+    cluster.say("a");
+    let owner = cluster.owners().iter().find(|(task, _)| task.partition == partition_of(b"a", 4)).unwrap().1;
+    cluster.pause_after(owner, 2);
+    cluster.run_for(SECOND).unwrap();
+    assert!(!cluster.is_running(owner), "it stands");
+    cluster.run_for(6 * SECOND).unwrap();
+    assert!(cluster.owners().iter().all(|(_, number)| *number != owner), "its session is over");
+    assert_eq!(cluster.count("a"), 1);
+    cluster.resume(owner).unwrap();
+    assert!(cluster.is_running(owner));
+    cluster.run_for(6 * SECOND).unwrap();
+    assert_eq!((cluster.count("a"), cluster.take_trespasses()), (1, Vec::new()), "it was too late");
+    assert_eq!(cluster.owners().iter().filter(|(_, number)| *number == owner).count(), 2);
+}
+
+#[test]
+fn who_is_killed_while_it_stands_is_dead_and_who_is_forgotten_does_no_harm() {
+    let mut cluster = cluster(2);
+    cluster.settle().unwrap();
+    cluster.pause_after(0, 0);
+    cluster.pause_after(1, 0);
+    cluster.say("a");
+    cluster.run_for(SECOND).unwrap();
+    assert!(!cluster.is_running(0) && !cluster.is_running(1));
+    cluster.kill(0);
+    assert!(matches!(cluster.resume(0), Ok(())) && !cluster.is_running(0), "the dead do not rise");
+    drop(cluster);
+}
+
+#[test]
+fn a_lasting_name_keeps_its_tasks_through_a_restart_and_not_for_ever() {
+    let builder = StreamsBuilder::new();
+    builder.stream(WORDS).to(OUT);
+    let mut cluster =
+        Cluster::builder(&builder.build().unwrap()).usual_partitions(4).lasting_names().session_timeout(5 * SECOND).build().unwrap();
+    cluster.settle().unwrap();
+    let before = cluster.owners();
+    for instance in [0, 1] {
+        cluster.restart(instance).unwrap();
+        cluster.run_for(SECOND).unwrap();
+        assert_eq!(cluster.owners(), before);
+    }
+    cluster.kill(1);
+    cluster.restart(1).unwrap();
+    cluster.run_for(SECOND).unwrap();
+    assert_eq!(cluster.owners(), before, "after a kill too, at once");
+    cluster.stop(0).unwrap();
+    cluster.run_for(4 * SECOND).unwrap();
+    assert_eq!(cluster.owners().len(), 2, "its place is kept");
+    cluster.run_for(2 * SECOND).unwrap();
+    assert_eq!(cluster.owners().iter().map(|(_, owner)| *owner).collect::<Vec<_>>(), [1; 4]);
+}
+
+#[test]
+fn markers_wait_until_they_are_written_and_are_written_in_the_end() {
+    let mut cluster = cluster(1);
+    cluster.hold_markers(true);
+    let mut producer = cluster.log.transactional_producer("id", SECOND).unwrap();
+    producer.init().unwrap();
+    producer.begin().unwrap();
+    for partition in 0..3 {
+        let record = Outgoing { key: None, value: Some(b"v"), timestamp: Timestamp::from_secs(1), headers: &Headers::default() };
+        producer.send(&TopicPartition::new("out", partition), &[record]).unwrap();
+    }
+    producer.commit().unwrap();
+    assert_eq!((cluster.waiting_markers(), cluster.ends("out", 0)), (3, (0, 1)));
+    assert!(cluster.write_marker() && cluster.waiting_markers() == 2);
+    let seen: usize = (0..3).map(|partition| cluster.records_since("out", partition, 0).0.len()).sum();
+    assert_eq!(seen, 1, "one partition has heard of it");
+    cluster.settle().unwrap();
+    assert_eq!((cluster.waiting_markers(), cluster.records("out").len(), cluster.ends("out", 0)), (0, 3, (2, 2)));
+    assert!(!cluster.write_marker());
 }
