@@ -158,7 +158,7 @@ mod tests {
     use super::super::ports::FatefulLog;
     use super::*;
     use crate::clock::ManualClock;
-    use crate::kafka::{Admin, Connect, Isolation, NewTopic};
+    use crate::kafka::{Connect, Isolation, NewTopic};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
