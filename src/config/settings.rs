@@ -1,6 +1,7 @@
 //! Settings of a running application, and of the test driver, which is one.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::OnError;
@@ -48,6 +49,13 @@ pub struct Settings {
     pub close_batch: usize,
     /// Bounded mode: when every input of a task has been idle this long, its open windows close. Default: never.
     pub close_when_idle: Option<Duration>,
+    /// The folder for state that survives the process, under the application id; each instance needs its own. After a start only what was
+    /// written to the changelogs since is read back. Default: none, stores live in memory and are restored from the beginning.
+    ///
+    /// Stores on disk can be read until the instance is stopped, those in memory for as long as somebody holds them.
+    pub state_dir: Option<PathBuf>,
+    /// State of a task that lives in another instance now is deleted from `state_dir` after this time. Default 10 min.
+    pub state_cleanup_delay: Duration,
 }
 
 /// Names of the provenance headers of a dead letter. All values are text.
@@ -83,6 +91,8 @@ impl Settings {
             watermark_refresh: Duration::from_secs(30),
             close_batch: 10_000,
             close_when_idle: None,
+            state_dir: None,
+            state_cleanup_delay: Duration::from_secs(600),
         }
     }
 }

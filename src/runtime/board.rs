@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -10,6 +10,7 @@ use crate::processor::Counters;
 use crate::record::{TaskId, TopicPartition};
 use crate::runtime::assignment::Layout;
 use crate::runtime::plan::{State, TaskState, ThreadState};
+use crate::state::StateHome;
 use crate::topology::draft::Erased;
 
 /// Told of each change of state: before, after.
@@ -108,6 +109,7 @@ pub(crate) struct Board {
     speaking: Mutex<()>,
     on_state: Vec<StateListener>,
     on_restore: Vec<RestoreListener>,
+    home: OnceLock<Arc<StateHome>>,
 }
 
 impl Board {
@@ -132,7 +134,18 @@ impl Board {
             speaking: Mutex::new(()),
             on_state,
             on_restore,
+            home: OnceLock::new(),
         })
+    }
+
+    /// Stores of the instance are kept there: said once, before the first thread is made.
+    pub(crate) fn keep_state_in(&self, home: Arc<StateHome>) {
+        let _ = self.home.set(home); // the first word counts
+    }
+
+    /// Where stores are kept; in memory if nothing was said.
+    pub(crate) fn home(&self) -> &Arc<StateHome> {
+        self.home.get_or_init(|| StateHome::in_memory("memory"))
     }
 
     /// Nothing here can panic with the lock held, and what is read is whole either way.

@@ -217,7 +217,7 @@ impl Core for BufferCore {
     fn apply(&mut self, offset: Option<i64>) -> Result<(), StoreError> {
         let rows: Vec<(&Vec<u8>, Option<Vec<u8>>)> = self.dirty.iter().map(|key| (key, self.row(key))).collect();
         let rows: Vec<(&[u8], Option<&[u8]>)> = rows.iter().map(|(key, row)| (key.as_slice(), row.as_deref())).collect();
-        self.backend.apply(&Batch { rows: &rows, offset, drop_before: None })?;
+        self.backend.apply(&Batch { rows: &rows, offset, drop_before: None, note: None })?;
         self.dirty.clear();
         Ok(())
     }
@@ -236,8 +236,13 @@ impl Core for BufferCore {
         }
         let last: BTreeMap<&[u8], Option<&[u8]>> = records.iter().map(|record| (record.key, record.value)).collect();
         let rows: Vec<(&[u8], Option<&[u8]>)> = last.into_iter().collect();
-        self.backend.apply(&Batch { rows: &rows, offset: Some(next_offset), drop_before: None })?;
+        self.backend.apply(&Batch { rows: &rows, offset: Some(next_offset), drop_before: None, note: None })?;
         self.reload()
+    }
+    fn wipe(&mut self) -> Result<(), StoreError> {
+        self.backend.wipe()?;
+        self.abort();
+        Ok(())
     }
     fn approximate_rows(&self) -> usize {
         self.num_records()

@@ -6,6 +6,7 @@ use std::ops::{Bound, ControlFlow};
 use proptest::prelude::*;
 
 use crate::state::backend::{Batch, Direction, KeyRange, MemoryBackend, StoreBackend};
+use crate::state::tests::scratch::OnDisk;
 
 /// Makes an empty backend.
 type Make<'a> = &'a dyn Fn() -> Box<dyn StoreBackend>;
@@ -27,17 +28,17 @@ fn all(backend: &mut dyn StoreBackend) -> Rows {
 }
 
 fn put(backend: &mut dyn StoreBackend, rows: &[(&[u8], Option<&[u8]>)]) {
-    backend.apply(&Batch { rows, offset: None, drop_before: None }).expect("a healthy backend applies");
+    backend.apply(&Batch { rows, ..Batch::default() }).expect("a healthy backend applies");
 }
 
 /// An offset is there only after a batch that had one, and a batch without one leaves it.
 fn keeps_its_offset(make: Make<'_>) {
     let mut backend = make();
     assert_eq!(backend.offset(), None);
-    backend.apply(&Batch { rows: &[], offset: Some(7), drop_before: None }).expect("applies");
+    backend.apply(&Batch { offset: Some(7), ..Batch::default() }).expect("applies");
     put(&mut *backend, &[(b"a", Some(b"1"))]);
     assert_eq!(backend.offset(), Some(7));
-    backend.apply(&Batch { rows: &[], offset: Some(3), drop_before: None }).expect("applies");
+    backend.apply(&Batch { offset: Some(3), ..Batch::default() }).expect("applies");
     assert_eq!(backend.offset(), Some(3), "the last word counts, not the largest");
 }
 
@@ -67,14 +68,38 @@ fn bears_ranges_inside_out(make: Make<'_>) {
     assert_eq!(scan(&mut *backend, (Bound::Included(b), Bound::Included(b)), Direction::Forward, 9).len(), 1);
 }
 
-/// What lies below the bound goes, even what the same batch brings.
+/// A note is there only after a batch that had one, and a batch without one leaves it.
+fn keeps_its_note(make: Make<'_>) {
+    let mut backend = make();
+    assert_eq!(backend.note(), None);
+    backend.apply(&Batch { note: Some(b""), ..Batch::default() }).expect("applies");
+    assert_eq!(backend.note(), Some(Vec::new()), "an empty note is one");
+    backend.apply(&Batch { note: Some(b"n"), ..Batch::default() }).expect("applies");
+    put(&mut *backend, &[(b"a", Some(b"1"))]);
+    assert_eq!((backend.note(), backend.offset()), (Some(b"n".to_vec()), None));
+}
+
+/// After a wipe it is as new.
+fn forgets_everything(make: Make<'_>) {
+    let mut backend = make();
+    let rows: &[(&[u8], Option<&[u8]>)] = &[(b"2", Some(b"x"))];
+    backend.apply(&Batch { rows, offset: Some(4), drop_before: Some(b"2"), note: Some(b"n") }).expect("applies");
+    backend.wipe().expect("wipes");
+    assert_eq!((backend.offset(), backend.note(), all(&mut *backend)), (None, None, Vec::new()));
+    put(&mut *backend, &[(b"1", Some(b"y"))]);
+    assert_eq!(backend.get(b"1").expect("reads"), Some(b"y".to_vec()), "the bound is forgotten too");
+}
+
+/// What lies below the bound goes, even what the same batch or a later one brings; a lower bound changes nothing.
 fn drops_what_is_obsolete(make: Make<'_>) {
     let mut backend = make();
     put(&mut *backend, &[(b"1a", Some(b"x")), (b"2a", Some(b"y"))]);
     let rows: &[(&[u8], Option<&[u8]>)] = &[(b"1b", Some(b"late")), (b"2", Some(b"edge")), (b"3a", Some(b"z"))];
-    backend.apply(&Batch { rows, offset: Some(1), drop_before: Some(b"2") }).expect("applies");
+    backend.apply(&Batch { rows, offset: Some(1), drop_before: Some(b"2"), note: None }).expect("applies");
     let keys: Vec<Vec<u8>> = all(&mut *backend).into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, [b"2".to_vec(), b"2a".to_vec(), b"3a".to_vec()]);
+    backend.apply(&Batch { rows: &[(b"1c", Some(b"later"))], drop_before: Some(b"1"), ..Batch::default() }).expect("applies");
+    assert_eq!((all(&mut *backend).len(), backend.get(b"1c").expect("reads")), (3, None));
 }
 
 #[derive(Clone, Debug)]
@@ -105,19 +130,20 @@ fn contains(range: &(Bound<Vec<u8>>, Bound<Vec<u8>>), key: &Vec<u8>) -> bool {
 
 /// Any sequence of batches and scans gives what a sorted map gives.
 fn is_a_sorted_map(make: Make<'_>, steps: &[Step]) {
-    let (mut backend, mut model) = (make(), BTreeMap::<Vec<u8>, Vec<u8>>::new());
+    let (mut backend, mut model, mut floor) = (make(), BTreeMap::<Vec<u8>, Vec<u8>>::new(), Vec::new());
     for step in steps {
         match step {
             Step::Apply { rows, drop_before } => {
                 let batch: Vec<(&[u8], Option<&[u8]>)> = rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
-                backend.apply(&Batch { rows: &batch, offset: None, drop_before: drop_before.as_deref() }).expect("applies");
+                backend.apply(&Batch { rows: &batch, drop_before: drop_before.as_deref(), ..Batch::default() }).expect("applies");
+                floor = floor.max(drop_before.clone().unwrap_or_default());
                 for (key, value) in rows {
                     match value {
                         Some(value) => drop(model.insert(key.clone(), value.clone())),
                         None => drop(model.remove(key)),
                     }
                 }
-                model.retain(|key, _| drop_before.as_ref().is_none_or(|bound| key >= bound));
+                model.retain(|key, _| *key >= floor);
                 for key in rows.keys() {
                     assert_eq!(backend.get(key).expect("reads").as_ref(), model.get(key));
                 }
@@ -139,9 +165,9 @@ fn is_a_sorted_map(make: Make<'_>, steps: &[Step]) {
     assert_eq!(all(&mut *backend), model.into_iter().collect::<Rows>());
 }
 
-/// Runs the suite over a backend.
+/// Runs the suite over a backend, with so many random sequences.
 macro_rules! conforms {
-    ($name:ident, $make:expr) => {
+    ($name:ident, $cases:literal, $make:expr) => {
         mod $name {
             use super::*;
 
@@ -151,11 +177,14 @@ macro_rules! conforms {
             #[test]
             fn contract() {
                 keeps_its_offset(&make);
+                keeps_its_note(&make);
+                forgets_everything(&make);
                 tells_empty_from_absent(&make);
                 bears_ranges_inside_out(&make);
                 drops_what_is_obsolete(&make);
             }
             proptest! {
+                #![proptest_config(ProptestConfig::with_cases($cases))]
                 #[test]
                 fn sorted_map(steps in proptest::collection::vec(step(), 0..24)) {
                     is_a_sorted_map(&make, &steps);
@@ -165,4 +194,6 @@ macro_rules! conforms {
     };
 }
 
-conforms!(memory, Box::<MemoryBackend>::default());
+conforms!(memory, 256, Box::<MemoryBackend>::default());
+conforms!(fjall, 24, Box::new(OnDisk::new()));
+

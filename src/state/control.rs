@@ -14,6 +14,8 @@ pub(crate) trait Core: Send {
     fn abort(&mut self);
     fn offset(&self) -> Option<i64>;
     fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError>;
+    /// Forgets everything, in the backend too.
+    fn wipe(&mut self) -> Result<(), StoreError>;
     fn approximate_rows(&self) -> usize;
     /// Writes refused as expired since the last call.
     fn take_expired_writes(&mut self) -> u64 {
@@ -42,6 +44,9 @@ impl<C: Core> StoreControl for Control<C> {
     }
     fn restore(&self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
         lock(&self.0).restore(records, next_offset)
+    }
+    fn wipe(&self) -> Result<(), StoreError> {
+        lock(&self.0).wipe()
     }
     fn approximate_rows(&self) -> usize {
         lock(&self.0).approximate_rows()

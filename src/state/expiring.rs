@@ -11,6 +11,10 @@ use crate::state::rows::{Below, Cached, Rows};
 pub(crate) trait Expires: Below {
     fn parts(&self) -> (&Rows, &Retention);
     fn parts_mut(&mut self) -> (&mut Rows, &mut Retention);
+    /// What the rows alone do not tell, for the next time that the store is opened.
+    fn note(&self) -> Vec<u8>;
+    /// Goes on from such a note; with none from nothing.
+    fn recall(&mut self, note: Option<&[u8]>);
     /// Hands every changelog record since the last call to the sink.
     fn drain(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError>;
     /// Puts changelog records into the backend; what has expired by them is left out.
@@ -56,9 +60,12 @@ impl<B: Expires + Send> Core for Expiring<B> {
         self.cached.uncommitted_bytes()
     }
     fn apply(&mut self, offset: Option<i64>) -> Result<(), StoreError> {
+        let note = self.cached.below.note();
         let (rows, retention) = self.cached.below.parts_mut();
-        let bound = retention.take_drop_bound();
-        rows.table.apply(offset, bound.as_ref().map(<[u8; 8]>::as_slice))
+        let bound = retention.drop_bound();
+        rows.table.apply(offset, bound.as_ref().map(<[u8; 8]>::as_slice), Some(&note))?;
+        retention.committed();
+        Ok(())
     }
     fn abort(&mut self) {
         self.cached.abort();
@@ -70,6 +77,11 @@ impl<B: Expires + Send> Core for Expiring<B> {
     fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
         self.cached.forget_cached();
         self.cached.below.restore(records, next_offset)
+    }
+    fn wipe(&mut self) -> Result<(), StoreError> {
+        self.cached.wipe()?;
+        self.cached.below.recall(None);
+        Ok(())
     }
     fn approximate_rows(&self) -> usize {
         self.cached.below.parts().0.table.approximate_rows()

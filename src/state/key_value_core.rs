@@ -30,7 +30,9 @@ impl KeyValueCore {
         };
         let (budget, caching) = (how.environment.cache.clone(), how.spec.caching.unwrap_or(false));
         let below = KeyValueRows { rows: Rows::open(&mut how, None), recency };
-        KeyValueCore(Cached::new(below, &budget, caching, 0, None))
+        let mut core = KeyValueCore(Cached::new(below, &budget, caching, 0, None));
+        let _ = core.refill_recency(); // a backend that cannot be read says so at the next read
+        core
     }
     /// Shows the row under `key`; a stamped one begins with eight bytes of time.
     pub(crate) fn read<R>(&mut self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
@@ -170,7 +172,7 @@ impl Core for KeyValueCore {
         self.0.uncommitted_bytes()
     }
     fn apply(&mut self, offset: Option<i64>) -> Result<(), StoreError> {
-        self.0.below.rows.table.apply(offset, None)
+        self.0.below.rows.table.apply(offset, None, None)
     }
     fn abort(&mut self) {
         self.0.abort();
@@ -181,7 +183,11 @@ impl Core for KeyValueCore {
     }
     fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
         self.0.forget_cached();
-        self.0.below.rows.restore(records, next_offset, |key, _, row| row(key.to_vec(), false))?;
+        self.0.below.rows.restore(records, next_offset, None, |key, _, row| row(key.to_vec(), false))?;
+        self.refill_recency()
+    }
+    fn wipe(&mut self) -> Result<(), StoreError> {
+        self.0.wipe()?;
         self.refill_recency()
     }
     fn approximate_rows(&self) -> usize {

@@ -90,6 +90,8 @@ pub(crate) trait StoreControl: Send + Sync {
     fn offset(&self) -> Option<i64>;
     /// Puts changelog records into the backend and moves its offset to `next_offset`.
     fn restore(&self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError>;
+    /// Forgets everything, committed rows and their offset too: they cannot be trusted, and are restored from the beginning.
+    fn wipe(&self) -> Result<(), StoreError>;
     /// Rows in table and backend, approximately; for the buffer of `suppress` exactly.
     fn approximate_rows(&self) -> usize;
     /// Writes refused as expired since the last call: they count as dropped records.

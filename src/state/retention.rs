@@ -7,7 +7,7 @@ use crate::state::backend::Direction;
 use crate::state::key_schema::RowLayout;
 use crate::state::open::OpenStore;
 use crate::state::rows::{Below, Cached};
-use crate::state::spec::{Layout, StoreKind};
+use crate::state::spec::{Layout, StoreKind, StoreSpec};
 use crate::state::table::Table;
 
 /// The shortest segment, in ms.
@@ -33,17 +33,22 @@ pub(crate) struct Retention {
     committed: i64,
 }
 
+/// How the rows of a window or session store lie.
+pub(crate) fn row_layout(spec: &StoreSpec, bounded: bool, time_index: bool) -> RowLayout {
+    let interval = (spec.retention_ms.unwrap_or(i64::MAX) / 2).max(SHORTEST_SEGMENT);
+    match spec.layout {
+        Some(Layout::InMemory | Layout::Lru(_)) => RowLayout::TimeFirst,
+        // Its owner closes windows by time and reads them one by one: no need for a second row per row.
+        _ if time_index && bounded && matches!(spec.kind, StoreKind::Window { .. }) => RowLayout::TimeFirst,
+        _ if time_index => RowLayout::Indexed { interval },
+        _ => RowLayout::Segmented { interval },
+    }
+}
+
 impl Retention {
     pub(crate) fn of(how: &OpenStore<'_>) -> Self {
         let keep = how.spec.retention_ms.unwrap_or(i64::MAX);
-        let interval = (keep / 2).max(SHORTEST_SEGMENT);
-        let layout = match how.spec.layout {
-            Some(Layout::InMemory | Layout::Lru(_)) => RowLayout::TimeFirst,
-            // Its owner closes windows by time and reads them one by one: no need for a second row per row.
-            _ if how.time_index && how.bounded && matches!(how.spec.kind, StoreKind::Window { .. }) => RowLayout::TimeFirst,
-            _ if how.time_index => RowLayout::Indexed { interval },
-            _ => RowLayout::Segmented { interval },
-        };
+        let layout = row_layout(&how.spec, how.bounded, how.time_index);
         Retention {
             layout,
             keep,
@@ -122,15 +127,36 @@ impl Retention {
         self.refused = 0;
     }
     /// The bound of rows to drop at a commit, if it moved.
-    pub(crate) fn take_drop_bound(&mut self) -> Option<[u8; 8]> {
-        self.committed = self.observed;
-        let oldest = self.oldest_visible();
-        let bound = self.layout.segment(oldest).unwrap_or(oldest);
-        (bound > self.dropped).then(|| {
-            self.dropped = bound;
-            bound.to_be_bytes()
-        })
+    pub(crate) fn drop_bound(&self) -> Option<[u8; 8]> {
+        let bound = self.oldest_stored();
+        (bound > self.dropped).then(|| bound.to_be_bytes())
     }
+    /// A commit has dropped what was to be dropped.
+    pub(crate) fn committed(&mut self) {
+        self.committed = self.observed;
+        self.dropped = self.dropped.max(self.oldest_stored());
+    }
+    /// What the keys of rows that are kept begin with, at least.
+    fn oldest_stored(&self) -> i64 {
+        let oldest = self.oldest_visible();
+        self.layout.segment(oldest).unwrap_or(oldest)
+    }
+    /// Observed and newest time, to go on from when the store is opened again.
+    pub(crate) fn note(&self) -> Vec<u8> {
+        [self.observed.to_be_bytes(), self.newest.to_be_bytes()].concat()
+    }
+    /// Goes on from such a note, of which the rest is given; with none from nothing.
+    pub(crate) fn recall<'n>(&mut self, note: Option<&'n [u8]>) -> &'n [u8] {
+        let (observed, rest) = note.and_then(<[u8]>::split_first_chunk::<8>).map_or((-1, [].as_slice()), first_number);
+        let (newest, rest) = rest.split_first_chunk::<8>().map_or((-1, rest), first_number);
+        (self.observed, self.committed, self.newest) = (observed, observed, newest);
+        (self.refused, self.dropped) = (0, self.oldest_stored().max(0));
+        rest
+    }
+}
+
+fn first_number<'n>((number, rest): (&[u8; 8], &'n [u8])) -> (i64, &'n [u8]) {
+    (i64::from_be_bytes(*number), rest)
 }
 
 /// Segments that are worth a look, in order: all of a few, those that hold rows of many.

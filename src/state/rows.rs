@@ -74,11 +74,17 @@ impl Rows {
         self.table.abort();
         self.changelog.clear();
     }
+    /// Forgets everything, committed rows too.
+    pub(crate) fn wipe(&mut self) -> Result<(), StoreError> {
+        self.changelog.clear();
+        self.table.wipe()
+    }
     /// Puts changelog records back; `to_row` turns their key into a row key, or into none if it has no place here.
     pub(crate) fn restore(
         &mut self,
         records: &[ChangelogRecord<'_>],
         next_offset: i64,
+        note: Option<&[u8]>,
         mut to_rows: impl FnMut(&[u8], bool, &mut dyn FnMut(Vec<u8>, bool)),
     ) -> Result<(), StoreError> {
         let mut rows: std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>> = std::collections::BTreeMap::new();
@@ -90,7 +96,7 @@ impl Rows {
             });
         }
         let rows: Vec<(&[u8], Option<&[u8]>)> = rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
-        self.table.restore(&rows, next_offset)
+        self.table.restore(&rows, next_offset, note)
     }
     /// A changelog value as a row: with the record's time in front if the store is stamped.
     fn stored(&self, value: &[u8], at: Timestamp) -> Vec<u8> {
@@ -262,6 +268,11 @@ impl<B: Below> Cached<B> {
         }
         self.pending.clear();
         self.below.rows().abort();
+    }
+    /// Forgets everything, committed rows too.
+    pub(crate) fn wipe(&mut self) -> Result<(), StoreError> {
+        self.abort();
+        self.below.rows().wipe()
     }
     /// Forgets what the cache holds of committed rows: something below changed.
     pub(crate) fn forget_cached(&mut self) {

@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::state::backend::Direction;
 use crate::state::cache::{Flushed, RowTime};
 use crate::state::context::WriteContext;
-use crate::state::expiring::Expiring;
+use crate::state::expiring::{Expires, Expiring};
 use crate::state::key_schema::{RowLayout, session_key};
 use crate::state::open::OpenStore;
 use crate::state::retention::{Retention, segments_between};
@@ -50,7 +50,10 @@ impl Expiring<SessionRows> {
         let extra = retention.layout.cache_key_extra(8);
         let by_time = how.time_index.then_some(RowTime { layout: retention.layout, of: end_of });
         let mut below = SessionRows { rows: Rows::open(&mut how, None), retention };
-        below.retention.look_for_newest(&mut below.rows.table);
+        match below.rows.table.note() {
+            Some(note) => below.recall(Some(&note)),
+            None => below.retention.look_for_newest(&mut below.rows.table),
+        }
         Self::over(Cached::new(below, &budget, caching, extra, by_time))
     }
     fn layout(&self) -> RowLayout {

@@ -117,6 +117,12 @@ impl Expires for SessionRows {
     fn parts_mut(&mut self) -> (&mut Rows, &mut Retention) {
         (&mut self.rows, &mut self.retention)
     }
+    fn note(&self) -> Vec<u8> {
+        self.retention.note()
+    }
+    fn recall(&mut self, note: Option<&[u8]>) {
+        self.retention.recall(note);
+    }
     fn drain(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
         let layout = self.retention.layout;
         let to_key = move |row: &[u8], out: &mut Vec<u8>| to_store_key(layout, row, out);
@@ -127,7 +133,8 @@ impl Expires for SessionRows {
             self.retention.observe(end);
         }
         let (layout, oldest) = (self.retention.layout, self.retention.oldest_visible());
-        self.rows.restore(records, next_offset, |bytes, _, row| {
+        let note = self.note();
+        self.rows.restore(records, next_offset, Some(&note), |bytes, _, row| {
             let Some((key, start, end)) = split_session_key(bytes).filter(|(_, _, end)| *end >= oldest) else { return };
             let mut out = Vec::new();
             row_key(layout, key, start, end, &mut out);

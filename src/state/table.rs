@@ -157,13 +157,13 @@ impl Table {
     }
 
     /// Hands the changed rows to the backend. If that fails nothing has changed.
-    pub(crate) fn apply(&mut self, offset: Option<i64>, drop_before: Option<&[u8]>) -> Result<(), StoreError> {
+    pub(crate) fn apply(&mut self, offset: Option<i64>, drop_before: Option<&[u8]>, note: Option<&[u8]>) -> Result<(), StoreError> {
         if self.dirty.is_empty() && offset.is_none() && drop_before.is_none() {
             return Ok(());
         }
         let kept = self.dirty.iter().filter(|key| drop_before.is_none_or(|bound| &***key >= bound));
         let rows: Vec<(&[u8], Option<&[u8]>)> = kept.map(|key| (&**key, self.rows.get(key).and_then(|row| row.value.as_deref()))).collect();
-        self.backend.apply(&Batch { rows: &rows, offset, drop_before })?;
+        self.backend.apply(&Batch { rows: &rows, offset, drop_before, note })?;
         for key in self.dirty.drain(..) {
             let gone = self.rows.get_mut(&key).is_none_or(|row| {
                 row.seq = 0;
@@ -190,8 +190,8 @@ impl Table {
     }
 
     /// Puts rows of a changelog into the backend, past this transaction.
-    pub(crate) fn restore(&mut self, rows: &[(&[u8], Option<&[u8]>)], offset: i64) -> Result<(), StoreError> {
-        self.backend.apply(&Batch { rows, offset: Some(offset), drop_before: None })?;
+    pub(crate) fn restore(&mut self, rows: &[(&[u8], Option<&[u8]>)], offset: i64, note: Option<&[u8]>) -> Result<(), StoreError> {
+        self.backend.apply(&Batch { rows, offset: Some(offset), drop_before: None, note })?;
         for (key, _) in rows {
             if self.rows.get(*key).is_some_and(|row| row.seq == 0) {
                 self.rows.remove(*key);
@@ -200,8 +200,19 @@ impl Table {
         Ok(())
     }
 
+    /// Forgets everything, here and in the backend.
+    pub(crate) fn wipe(&mut self) -> Result<(), StoreError> {
+        self.abort();
+        self.rows.clear();
+        self.clean_bytes = 0;
+        self.backend.wipe()
+    }
+
     pub(crate) fn offset(&self) -> Option<i64> {
         self.backend.offset()
+    }
+    pub(crate) fn note(&self) -> Option<Vec<u8>> {
+        self.backend.note()
     }
     /// Committed rows and changed ones; a changed row that was committed before counts twice.
     pub(crate) fn approximate_rows(&self) -> usize {

@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::state::backend::Direction;
 use crate::state::cache::{Flushed, RowTime};
 use crate::state::context::WriteContext;
-use crate::state::expiring::Expiring;
+use crate::state::expiring::{Expires, Expiring};
 use crate::state::key_schema::{RowLayout, window_key};
 use crate::state::open::OpenStore;
 use crate::state::retention::{Retention, segment_in, segments_between};
@@ -37,7 +37,10 @@ impl Expiring<WindowRows> {
         let extra = retention.layout.cache_key_extra(12);
         let by_time = how.time_index.then_some(RowTime { layout: retention.layout, of: start_of });
         let mut below = WindowRows { rows, retention, duplicates, store_seq: 0, changelog_seq: 0 };
-        below.retention.look_for_newest(&mut below.rows.table);
+        match below.rows.table.note() {
+            Some(note) => below.recall(Some(&note)),
+            None => below.retention.look_for_newest(&mut below.rows.table),
+        }
         Self::over(Cached::new(below, &budget, caching, extra, by_time))
     }
     /// Shows the row of a window. Among duplicates: the last one put, on the persistent layout; in memory none, as in Kafka Streams.

@@ -149,6 +149,15 @@ impl Expires for WindowRows {
     fn parts_mut(&mut self) -> (&mut Rows, &mut Retention) {
         (&mut self.rows, &mut self.retention)
     }
+    /// What the retention knows, and the last sequence numbers of duplicates.
+    fn note(&self) -> Vec<u8> {
+        [self.retention.note().as_slice(), &self.store_seq.to_be_bytes(), &self.changelog_seq.to_be_bytes()].concat()
+    }
+    fn recall(&mut self, note: Option<&[u8]>) {
+        let rest = self.retention.recall(note);
+        let number = |at: usize| rest.get(at..).and_then(<[u8]>::first_chunk::<4>).map_or(0, |number| u32::from_be_bytes(*number));
+        (self.store_seq, self.changelog_seq) = (number(0), number(4));
+    }
     fn drain(&mut self, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
         let (layout, duplicates) = (self.layout(), self.duplicates);
         let to_key = move |row: &[u8], out: &mut Vec<u8>| {
@@ -163,7 +172,8 @@ impl Expires for WindowRows {
             (self.store_seq, self.changelog_seq) = (self.store_seq.max(seq), self.changelog_seq.max(seq));
         }
         let (layout, duplicates, oldest) = (self.layout(), self.duplicates, self.retention.oldest_visible());
-        self.rows.restore(records, next_offset, |bytes, _, row| {
+        let note = self.note();
+        self.rows.restore(records, next_offset, Some(&note), |bytes, _, row| {
             if let Some((key, start, seq)) = split_window_key(bytes).filter(|(_, start, _)| *start >= oldest) {
                 let mut out = Vec::new();
                 row_key(layout, duplicates, key, start, seq, &mut out);

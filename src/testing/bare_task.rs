@@ -44,7 +44,7 @@ impl BareTask {
             silent_caches: false,
             output: Box::new(Forget),
             partitions: &|_| vec![0],
-            backends: &mut |_| Box::new(MemoryBackend::default()),
+            backends: &mut |_, _| Box::new(MemoryBackend::default()),
             now: Timestamp::from_millis(0),
         });
         task.init()?;

@@ -135,7 +135,7 @@ impl Bounded {
             silent_caches: true,
             output: Box::new(self.capture.of(id)),
             partitions: &|topic| if has(topic) { vec![partition] } else { Vec::new() },
-            backends: &mut |_| Box::new(MemoryBackend::default()),
+            backends: &mut |_, _| Box::new(MemoryBackend::default()),
             now: self.now,
         });
         (id, task)

@@ -41,7 +41,7 @@ impl StreamTime {
             silent_caches: true,
             output: Box::new(capture.of(ONLY_TASK)),
             partitions: &|_| vec![0],
-            backends: &mut |_| Box::new(MemoryBackend::default()),
+            backends: &mut |_, _| Box::new(MemoryBackend::default()),
             now,
         });
         task.init()?;

@@ -6,14 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crate::config::StoreType;
 use crate::error::OnError;
 use crate::processor::edge::{Discard, Fanout};
 use crate::processor::{Driven, Next, NodeInfo, Outputs, Receive, Shared, SourceMaker};
 use crate::record::Data;
-use crate::state::{Dedup, Layout, OpenStore, Opened, Store, StoreControl, StoreEnvironment, StoreSpec};
+use crate::state::{Dedup, OpenStore, Opened, Store, StoreControl, StoreEnvironment, StoreSpec};
 use crate::topology::draft::{CallId, Erased, Part, SinkTopic, WindowFacts};
-use crate::topology::node::{CallFacts, NodeKind, Plan};
+use crate::topology::node::{CallFacts, NodeKind, Plan, StoreUse};
 use crate::topology::{NodeId, Topology};
 use crate::window::Watermark;
 
@@ -31,7 +30,7 @@ pub(crate) struct TaskSetup<'a> {
     pub(crate) silent_caches: bool,
     pub(crate) dedup: Dedup,
     /// Committed rows of a store; an empty backend for a new one.
-    pub(crate) backends: &'a mut dyn FnMut(&str) -> Box<dyn crate::state::StoreBackend>,
+    pub(crate) backends: &'a mut dyn FnMut(&str, &StoreSpec) -> Box<dyn crate::state::StoreBackend>,
 }
 
 /// The executable form of a topology, or of a part of it.
@@ -243,28 +242,24 @@ impl Assembly<'_> {
     fn open(&mut self, name: &str) -> Opened {
         let plan = self.plan.clone();
         let node = &plan.stores[name];
-        let windows = node.users.iter().filter_map(|&user| plan.calls[plan.nodes[user].call].windows).next();
-        let bounded = node.users.first().is_some_and(|&user| plan.subtopologies[plan.nodes[user].subtopology].bounded);
+        let StoreUse { windows, bounded, time_index } = node.used_in(&plan);
         let changelog = node.changelog.as_ref().map(|topic| internal_name(self.setup.application_id, topic)).unwrap_or_default();
+        let spec = self.decided(&node.spec, windows);
         (node.open)(OpenStore {
             name: node.name.clone(),
-            spec: self.decided(&node.spec, windows),
+            backend: (self.setup.backends)(name, &spec),
+            spec,
             changelog_topic: &changelog,
             environment: &self.setup.environment,
-            backend: (self.setup.backends)(name),
-            bounded: bounded && windows.is_some(),
-            time_index: windows.is_some_and(|windows| windows.on_close || bounded),
+            bounded,
+            time_index,
         })
     }
 
     /// Every default of a store decided.
     fn decided(&self, spec: &StoreSpec, windows: Option<WindowFacts>) -> StoreSpec {
         let mut spec = spec.clone();
-        let by_default = match self.plan.settings.store_type {
-            StoreType::Persistent => Layout::Persistent,
-            StoreType::InMemory => Layout::InMemory,
-        };
-        spec.layout.get_or_insert(by_default);
+        spec.layout.get_or_insert(self.plan.default_layout());
         let dedup = *spec.dedup.get_or_insert(self.setup.dedup);
         let listens = windows.is_none_or(|windows| !windows.on_close);
         spec.caching =

@@ -16,6 +16,7 @@ mod mermaid;
 mod naming;
 pub(crate) mod node;
 mod replay;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod time;

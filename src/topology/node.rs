@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::config::BuildSettings;
+use crate::config::{BuildSettings, StoreType};
 use crate::error::OnError;
-use crate::state::{OpenFn, StoreSpec};
+use crate::state::{Layout, OpenFn, StoreSpec};
 use crate::topology::draft::{CallId, Factory, OffsetReset, Part, SinkTopic, WindowFacts};
 use crate::window::Watermark;
 
@@ -59,6 +59,35 @@ pub(crate) struct StoreNode {
     /// The changelog topic without the application's prefix; none without logging. A source table whose topic serves as
     /// changelog would name that topic (only with an optimisation of a later release).
     pub(crate) changelog: Option<String>,
+}
+
+/// What the users of a store need it to do.
+#[derive(Clone, Copy)]
+pub(crate) struct StoreUse {
+    pub(crate) windows: Option<WindowFacts>,
+    /// Rows are taken out by the task's watermark.
+    pub(crate) bounded: bool,
+    /// Rows are asked for by time.
+    pub(crate) time_index: bool,
+}
+
+impl StoreNode {
+    pub(crate) fn used_in(&self, plan: &Plan) -> StoreUse {
+        let windows = self.users.iter().find_map(|&user| plan.calls[plan.nodes[user].call].windows);
+        let bounded = self.users.first().is_some_and(|&user| plan.subtopologies[plan.nodes[user].subtopology].bounded);
+        let time_index = windows.is_some_and(|windows| windows.on_close || bounded);
+        StoreUse { windows, bounded: bounded && windows.is_some(), time_index }
+    }
+}
+
+impl Plan {
+    /// Where stores live that do not say it.
+    pub(crate) fn default_layout(&self) -> Layout {
+        match self.settings.store_type {
+            StoreType::Persistent => Layout::Persistent,
+            StoreType::InMemory => Layout::InMemory,
+        }
+    }
 }
 
 /// A repartition topic.

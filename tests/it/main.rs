@@ -19,5 +19,6 @@ mod conformance;
 mod kill;
 mod page_views;
 mod runtime;
+mod state_dir;
 mod surface;
 mod survival;

@@ -15,6 +15,8 @@ use crate::runtime::plan::State;
 use crate::runtime::streams::Streams;
 use crate::runtime::thread::StreamThread;
 use crate::runtime::{internal_topics, metadata_limit};
+use crate::record::Timestamp;
+use crate::state::{HomeSettings, StateHome, drawn_id};
 use crate::topology::{Topology, is_legal};
 
 /// How long a thread waits for records before it looks whether it shall end.
@@ -84,6 +86,7 @@ impl Launch {
         metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
         let count = settings.threads.max(1);
         let board = Board::new(Arc::new(layout), count, on_state, on_restore);
+        board.keep_state_in(home(&topology, &settings, clock.now())?);
         // All join before the first one runs, so that tasks are shared out once.
         let made = (0..count).map(|number| StreamThread::new(number, &topology, &settings, &*log, &board, clock.now()));
         let made = made.collect::<Result<Vec<_>, Error>>()?;
@@ -98,6 +101,21 @@ impl Launch {
         }
         Ok(Streams { board, log, topology, threads })
     }
+}
+
+/// Where stores are kept.
+fn home(topology: &Topology, settings: &Settings, now: Timestamp) -> Result<Arc<StateHome>, Error> {
+    let Some(directory) = &settings.state_dir else {
+        return Ok(StateHome::in_memory(drawn_id()));
+    };
+    let settings = HomeSettings {
+        directory,
+        application_id: &settings.application_id,
+        shapes: topology.shapes(&settings.application_id),
+        cleanup_delay: settings.state_cleanup_delay,
+        memory: 64 << 20,
+    };
+    StateHome::on_disk(settings, drawn_id(), now)
 }
 
 /// Internal topics begin with it, and so must a topic's name be able to.

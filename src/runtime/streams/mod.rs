@@ -130,7 +130,8 @@ impl Streams {
 
     /// How far everything is.
     pub fn progress(&self) -> Progress {
-        Progress::of(&self.board.facts())
+        let rebuilt_stores = self.board.home().rebuilt_stores();
+        Progress { rebuilt_stores, ..Progress::of(&self.board.facts()) }
     }
 
     /// The local parts of a store, one for each task of this instance that has one, for reading. Their content is that of the moment of each
@@ -175,6 +176,7 @@ impl Streams {
         if !facts.all_dead() {
             return Err(refused(ErrorKind::NotAvailable, format!("threads are still busy after {within:?} (state {state:?})")));
         }
+        self.board.home().close();
         match facts.failures.get(before..).and_then(|new| new.first()) {
             Some(failure) => Err(refused(failure.error.kind(), format!("the last commit failed: {}", failure.error))),
             None => Ok(()),

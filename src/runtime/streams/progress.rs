@@ -21,6 +21,8 @@ pub struct Progress {
     pub dropped: u64,
     /// Records whose time was too far ahead of the wall clock.
     pub bad_time: u64,
+    /// Stores whose rows in `state_dir` could not be trusted or do not fit their changelog: they were restored from its beginning.
+    pub rebuilt_stores: u64,
     /// The tasks of this instance now.
     pub tasks: BTreeMap<TaskId, TaskProgress>,
 }

@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Fault, Place, StoreError};
 use crate::processor::{Counters, Driven, Outgoing, Output, Policies, Staged, Target, TaskContext};
 use crate::record::{Headers, RawRecord, Timestamp};
-use crate::state::{CacheBudget, ChangelogSink, Dedup, RecordClock, StoreBackend, StoreEnvironment};
+use crate::state::{CacheBudget, ChangelogSink, Dedup, RecordClock, StoreBackend, StoreEnvironment, StoreSpec};
 use crate::topology::assemble::{Assembled, AssembledStore, TaskSetup, writes_dead_letters};
 use crate::topology::{NodeId, Topology};
 use input::Input;
@@ -39,7 +39,7 @@ pub(crate) struct TaskParts<'a> {
     pub(crate) output: Box<dyn Output>,
     /// Partitions to read: of each source topic, those that this task has.
     pub(crate) partitions: &'a dyn Fn(&str) -> Vec<i32>,
-    pub(crate) backends: &'a mut dyn FnMut(&str) -> Box<dyn StoreBackend>,
+    pub(crate) backends: &'a mut dyn FnMut(&str, &StoreSpec) -> Box<dyn StoreBackend>,
     pub(crate) now: Timestamp,
 }
 

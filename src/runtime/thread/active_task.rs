@@ -13,6 +13,7 @@ use crate::runtime::plan::{Choice, TaskState, choose};
 use crate::runtime::task::{Announcements, Pass, Task};
 use crate::runtime::thread::feed::{FETCH_RECORDS, Feed};
 use crate::runtime::thread::restore::StoreRestore;
+use crate::state::TaskLease;
 use crate::watermark::{ControlRecord, Supply, entry};
 
 /// A task of this thread.
@@ -33,15 +34,17 @@ pub(super) struct ActiveTask {
     upstream_over: bool,
     pub(super) committed_at: Timestamp,
     pub(super) meter: Arc<TaskMeter>,
+    /// Its hold on the rows of its stores.
+    pub(super) lease: TaskLease,
 }
 
 impl ActiveTask {
-    pub(super) fn new(id: TaskId, task: Task, feeds: Vec<Feed>, meter: Arc<TaskMeter>, now: Timestamp) -> Self {
+    pub(super) fn new(id: TaskId, task: Task, lease: TaskLease, meter: Arc<TaskMeter>, now: Timestamp) -> Self {
         ActiveTask {
             id,
             state: TaskState::Created,
             task,
-            feeds,
+            feeds: Vec::new(),
             restoring: Vec::new(),
             announcing: None,
             waiting: None,
@@ -50,6 +53,7 @@ impl ActiveTask {
             upstream_over: false,
             committed_at: now,
             meter,
+            lease,
         }
     }
 

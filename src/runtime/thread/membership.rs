@@ -14,7 +14,7 @@ use crate::runtime::thread::active_task::ActiveTask;
 use crate::runtime::thread::feed::Feed;
 use crate::runtime::thread::record_collector::RecordCollector;
 use crate::runtime::thread::{StreamThread, restore};
-use crate::state::MemoryBackend;
+use crate::state::{MemoryBackend, TaskLease};
 use crate::topology::OffsetReset;
 use crate::watermark::{CommitMetadata, entry};
 
@@ -53,15 +53,16 @@ impl StreamThread {
         let partitions = inputs.partitions.clone();
         // Committed offsets first, the end of the changelog after them (DESIGN §4).
         let committed = self.member.committed(&partitions)?;
-        let (mut task, sent) = self.assemble(id, now);
+        let lease = self.board.home().lease(id, now);
+        let (mut task, sent, opened) = self.assemble(id, &lease, now);
         let meter = meter(id, &task, sent);
         self.board.list(meter.clone());
         let stored = self.resume(&mut task, &partitions, &committed, now);
-        let mut active = ActiveTask::new(id, task, Vec::new(), meter, now);
-        let prepared = stored.and_then(|stored| {
+        let mut active = ActiveTask::new(id, task, lease, meter, now);
+        let prepared = opened.and(stored).and_then(|stored| {
             self.announcing(&mut active, &stored);
             active.feeds = self.feeds(&active.task, &partitions, &committed)?;
-            active.restoring = restore::begin(&active.task, id, &mut *self.restorer)?;
+            active.restoring = restore::begin(&active.task, &active.lease, id, &mut *self.restorer)?;
             Ok(())
         });
         self.tasks.insert(id, active);
@@ -72,12 +73,14 @@ impl StreamThread {
         Ok(())
     }
 
-    fn assemble(&self, id: TaskId, now: Timestamp) -> (Task, Arc<AtomicU64>) {
+    /// The task over its committed rows, and whether all of them could be opened: if not, the task must not run.
+    fn assemble(&self, id: TaskId, lease: &TaskLease, now: Timestamp) -> (Task, Arc<AtomicU64>, Result<(), Error>) {
         let sent = Arc::new(AtomicU64::new(0));
         let collector = RecordCollector::new(self.outbox.clone(), id.partition, self.internal.clone(), sent.clone());
         let layout = self.board.layout();
         let number = usize::try_from(id.subtopology).unwrap_or(usize::MAX);
         let index = self.topology.plan().subtopologies.iter().position(|part| part.number == number).unwrap_or(number);
+        let mut opened = Ok(());
         let task = Task::new(TaskParts {
             topology: &self.topology,
             subtopologies: &[index],
@@ -88,10 +91,15 @@ impl StreamThread {
             partitions: &|topic| {
                 if layout.counts.get(topic).is_some_and(|count| id.partition < *count) { vec![id.partition] } else { Vec::new() }
             },
-            backends: &mut |_| Box::new(MemoryBackend::default()),
+            backends: &mut |store, spec| {
+                lease.backend(store, spec).unwrap_or_else(|error| {
+                    opened = Err(error);
+                    Box::new(MemoryBackend::default())
+                })
+            },
             now,
         });
-        (task, sent)
+        (task, sent, opened)
     }
 
     /// Gives the task the time it was committed with.
@@ -154,13 +162,21 @@ impl StreamThread {
         Ok(offsets.first().copied().unwrap_or(0))
     }
 
-    /// Forgets a task.
+    /// Gives a task up: others may own it.
     pub(super) fn close_task(&mut self, id: TaskId) {
-        let Some(mut active) = self.tasks.remove(&id) else { return };
+        if let Some(active) = self.forget_task(id) {
+            active.lease.give_up(self.now);
+        }
+    }
+
+    /// The task runs no more; its rows stay where they are.
+    pub(super) fn forget_task(&mut self, id: TaskId) -> Option<ActiveTask> {
+        let mut active = self.tasks.remove(&id)?;
         self.member.unassign(&active.partitions());
         let restoring: Vec<TopicPartition> = active.restoring.iter().map(|store| store.partition().clone()).collect();
         self.restorer.unassign(&restoring);
         active.become_state(TaskState::Closed, &self.board);
+        Some(active)
     }
 }
 

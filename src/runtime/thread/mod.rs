@@ -67,6 +67,8 @@ pub(crate) struct StreamThread {
     buffer: Arena,
     /// Acknowledged since stores last took over what they sent.
     acked: BTreeMap<TopicPartition, i64>,
+    /// The time of this round.
+    now: Timestamp,
     /// When it last looked after tasks of other instances.
     looked_at: Timestamp,
     /// The last round found something to do: the next one does not wait.
@@ -110,6 +112,7 @@ impl StreamThread {
             resets: resets(topology),
             buffer: Arena::default(),
             acked: BTreeMap::new(),
+            now,
             looked_at: now,
             worked: false,
             #[cfg(test)]
@@ -128,7 +131,7 @@ impl StreamThread {
     /// # Errors
     /// What stops the thread as a whole. Errors of single tasks stop those tasks and are on the board.
     pub(crate) fn run_once(&mut self, now: Timestamp, patience: Duration) -> Result<Round, Error> {
-        self.outbox.set_now(now);
+        self.set_now(now);
         let done = self.round(now, patience);
         let worked = match done.as_ref().map_err(|error| judge_commit(error.kind())) {
             Ok(worked) => *worked,
@@ -141,6 +144,11 @@ impl StreamThread {
         Ok(if worked { Round::Worked } else { Round::Idle })
     }
 
+    fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+        self.outbox.set_now(now);
+    }
+
     fn round(&mut self, now: Timestamp, patience: Duration) -> Result<bool, Error> {
         let patience = if self.worked { Duration::ZERO } else { patience.min(self.timer.rest(now)) };
         self.member.poll(patience)?;
@@ -149,6 +157,7 @@ impl StreamThread {
         let taken = self.run_tasks(now);
         self.commit_if_due(now)?;
         self.look_elsewhere(now)?;
+        self.board.home().tend(now);
         Ok(restored || taken)
     }
 
@@ -277,17 +286,21 @@ impl StreamThread {
     /// Commits, closes every task and leaves the group.
     pub(crate) fn close(mut self, now: Timestamp) -> Result<(), Error> {
         self.become_state(ThreadState::Stopping);
-        self.outbox.set_now(now);
+        self.set_now(now);
         let committed = self.commit(Due::Close, now);
         self.abandon();
         committed
     }
 
-    /// Closes every task without a commit and leaves the group.
+    /// Closes every task without a commit and leaves the group. Stores can be read as long as the instance is not closed.
     pub(crate) fn abandon(&mut self) {
         self.become_state(ThreadState::Stopping);
         let all: Vec<TaskId> = self.tasks.keys().copied().collect();
-        all.into_iter().for_each(|id| self.close_task(id));
+        for id in all {
+            if let Some(active) = self.forget_task(id) {
+                active.lease.settle(self.now);
+            }
+        }
         self.member.leave();
         self.become_state(ThreadState::Dead);
     }

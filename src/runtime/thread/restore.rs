@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Place};
+use crate::error::{BoxError, Error, ErrorKind, Place};
 use crate::kafka::{Consumer, FetchLimit, Isolation};
 use crate::record::{TaskId, TopicPartition};
 use crate::runtime::board::{Board, RestoreProgress};
 use crate::runtime::task::Task;
 use crate::runtime::thread::arena::Arena;
-use crate::state::{ChangelogRecord, StoreControl};
+use crate::state::{ChangelogRecord, StoreControl, TaskLease};
 
 /// What one step may read.
 const STEP: FetchLimit = FetchLimit { records: 10_000, bytes: 4 << 20 };
@@ -27,7 +27,7 @@ pub(super) struct StoreRestore {
 /// Begins to restore every store of a task that has a changelog with something in it.
 ///
 /// The end is the high watermark and not the last stable offset: a transaction may be committed before its marker is written.
-pub(super) fn begin(task: &Task, id: TaskId, consumer: &mut dyn Consumer) -> Result<Vec<StoreRestore>, Error> {
+pub(super) fn begin(task: &Task, lease: &TaskLease, id: TaskId, consumer: &mut dyn Consumer) -> Result<Vec<StoreRestore>, Error> {
     let mut restores = Vec::new();
     for store in task.stores() {
         let Some(changelog) = &store.changelog else { continue };
@@ -35,7 +35,11 @@ pub(super) fn begin(task: &Task, id: TaskId, consumer: &mut dyn Consumer) -> Res
         let of = std::slice::from_ref(&partition);
         let begin = consumer.begin_offsets(of)?.first().copied().unwrap_or(0);
         let end = consumer.end_offsets(of, Isolation::ReadUncommitted)?.first().copied().unwrap_or(0);
-        let next = store.control.offset().unwrap_or(begin).max(begin);
+        if let Some(why) = misfit(&*store.control, begin, end) {
+            lease.rebuilt(&store.name, &why);
+            store.control.wipe().map_err(|error| corrupt(&partition, begin, error.into()))?;
+        }
+        let next = store.control.offset().unwrap_or(begin);
         if next < end {
             consumer.assign(&[(partition.clone(), next)])?;
             tracing::info!(task = %id, store = &*store.name, from = next, to = end, "restoring");
@@ -53,6 +57,26 @@ pub(super) fn begin(task: &Task, id: TaskId, consumer: &mut dyn Consumer) -> Res
     Ok(restores)
 }
 
+/// Why the rows of a store cannot be what its changelog says, if so.
+fn misfit(store: &dyn StoreControl, begin: i64, end: i64) -> Option<String> {
+    match store.offset() {
+        Some(offset) if offset < begin => {
+            Some(format!("its rows stand for the changelog up to offset {offset}, and what follows was deleted up to {begin}"))
+        }
+        Some(offset) if offset > end => {
+            Some(format!("its rows stand for the changelog up to offset {offset}, and that ends at {end}: it is another one, or lost records"))
+        }
+        None if store.approximate_rows() > 0 => Some("nothing says how much of the changelog its rows stand for".to_owned()),
+        _ => None,
+    }
+}
+
+fn corrupt(partition: &TopicPartition, offset: i64, source: BoxError) -> Error {
+    let topic = Some(partition.topic.to_string());
+    let place = Place { topic, partition: Some(partition.partition), offset: Some(offset), ..Place::default() };
+    Error::new(ErrorKind::CorruptState, place, source)
+}
+
 impl StoreRestore {
     /// Reads one piece; true when the store is complete.
     pub(super) fn step(&mut self, id: TaskId, consumer: &mut dyn Consumer, buffer: &mut Arena, board: &Board) -> Result<bool, Error> {
@@ -67,7 +91,7 @@ impl StoreRestore {
                 headers: record.headers,
             })
             .collect();
-        self.control.restore(&records, fetched.next_offset).map_err(|error| self.corrupt(error.into()))?;
+        self.control.restore(&records, fetched.next_offset).map_err(|error| corrupt(&self.partition, self.next, error.into()))?;
         self.records += records.len() as u64;
         self.next = fetched.next_offset;
         let done = self.next >= self.end;
@@ -82,15 +106,5 @@ impl StoreRestore {
 
     pub(super) fn partition(&self) -> &TopicPartition {
         &self.partition
-    }
-
-    fn corrupt(&self, source: crate::error::BoxError) -> Error {
-        let place = Place {
-            topic: Some(self.partition.topic.to_string()),
-            partition: Some(self.partition.partition),
-            offset: Some(self.next),
-            ..Place::default()
-        };
-        Error::new(ErrorKind::CorruptState, place, source)
     }
 }

@@ -11,6 +11,20 @@ use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit, is_
 pub struct MemoryBackend {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     offset: Option<i64>,
+    /// Nothing lies below it.
+    floor: Vec<u8>,
+    note: Option<Vec<u8>>,
+}
+
+impl MemoryBackend {
+    fn raise_floor(&mut self, bound: &[u8]) {
+        if bound > self.floor.as_slice() {
+            self.floor = bound.to_vec();
+            if self.rows.first_key_value().is_some_and(|(first, _)| first.as_slice() < bound) {
+                self.rows = self.rows.split_off(bound);
+            }
+        }
+    }
 }
 
 impl StoreBackend for MemoryBackend {
@@ -34,7 +48,10 @@ impl StoreBackend for MemoryBackend {
         Ok(())
     }
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
-        for (key, value) in batch.rows {
+        if let Some(bound) = batch.drop_before {
+            self.raise_floor(bound);
+        }
+        for (key, value) in batch.rows.iter().filter(|(key, _)| *key >= self.floor.as_slice()) {
             match (value, self.rows.get_mut(*key)) {
                 (Some(value), Some(row)) => {
                     row.clear();
@@ -44,16 +61,21 @@ impl StoreBackend for MemoryBackend {
                 (None, _) => drop(self.rows.remove(*key)),
             }
         }
-        if let Some(bound) = batch.drop_before
-            && self.rows.first_key_value().is_some_and(|(first, _)| first.as_slice() < bound)
-        {
-            self.rows = self.rows.split_off(bound);
-        }
         self.offset = batch.offset.or(self.offset);
+        if let Some(note) = batch.note {
+            self.note = Some(note.to_vec());
+        }
+        Ok(())
+    }
+    fn wipe(&mut self) -> Result<(), StoreError> {
+        *self = MemoryBackend::default();
         Ok(())
     }
     fn offset(&self) -> Option<i64> {
         self.offset
+    }
+    fn note(&self) -> Option<Vec<u8>> {
+        self.note.clone()
     }
     fn approximate_rows(&self) -> usize {
         self.rows.len()

@@ -1,9 +1,13 @@
 //! The port of stores: ordered bytes that hold committed data only.
 
+mod fjall;
 mod memory;
 
 use std::ops::{Bound, ControlFlow};
 
+#[cfg(test)]
+pub(crate) use fjall::FjallBackend;
+pub(crate) use fjall::{Budget, TaskDatabase};
 pub use memory::MemoryBackend;
 
 use crate::error::StoreError;
@@ -30,9 +34,11 @@ pub struct Batch<'a> {
     pub rows: &'a [(&'a [u8], Option<&'a [u8]>)],
     /// The changelog offset that the rows stand for. None leaves the stored one as it is.
     pub offset: Option<i64>,
-    /// Rows below this key are obsolete, whatever else the batch says about them: whole time segments of a window or session
-    /// store, whose keys begin with eight bytes of segment number or time.
+    /// Rows below this key are obsolete, whatever this batch or a later one says about them: whole time segments of a window or
+    /// session store, whose keys begin with eight bytes of segment number or time. The largest bound ever given counts.
     pub drop_before: Option<&'a [u8]>,
+    /// A few bytes that the store wants to find again when it is opened. None leaves the stored ones as they are.
+    pub note: Option<&'a [u8]>,
 }
 
 /// Ordered bytes below a store. `state::conformance` is its contract as tests.
@@ -43,10 +49,14 @@ pub trait StoreBackend: Send {
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// Shows the rows of the range in order.
     fn scan(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError>;
-    /// Changes rows and offset, all of it or nothing.
+    /// Changes rows, offset and note, all of it or nothing.
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError>;
+    /// Forgets everything, offset, bound and note too: the store will be built anew.
+    fn wipe(&mut self) -> Result<(), StoreError>;
     /// The changelog offset of the last batch that had one: the next one to restore.
     fn offset(&self) -> Option<i64>;
+    /// The note of the last batch that had one.
+    fn note(&self) -> Option<Vec<u8>>;
     /// How many rows there are, approximately.
     fn approximate_rows(&self) -> usize;
 }

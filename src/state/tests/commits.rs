@@ -331,12 +331,12 @@ fn an_evicted_row_of_the_read_cache_is_read_again() {
     for n in 0..100_u32 {
         rows.put(&n.to_be_bytes(), Some(b"value"), 0);
     }
-    rows.apply(None, None).expect("applies");
+    rows.apply(None, None, None).expect("applies");
     for n in 0..100_u32 {
         assert_eq!(rows.get(&n.to_be_bytes()).expect("reads"), Some(b"value".as_slice()));
     }
     rows.put(b"one more", Some(b""), 0);
-    rows.apply(None, None).expect("applies");
+    rows.apply(None, None, None).expect("applies");
     assert!(rows.clean_bytes() <= 1000, "{}", rows.clean_bytes());
     assert_eq!(rows.get(&7_u32.to_be_bytes()).expect("reads"), Some(b"value".as_slice()));
 }

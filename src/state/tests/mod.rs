@@ -6,3 +6,4 @@ mod commits;
 mod model;
 mod replay;
 mod rig;
+pub(super) mod scratch;

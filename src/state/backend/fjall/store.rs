@@ -1,0 +1,151 @@
+//! The rows of one store in a keyspace of its task's database.
+
+use std::ops::{Bound, ControlFlow};
+
+use ::fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, UserKey, UserValue};
+
+use super::failed;
+use super::standing::Standing;
+use crate::error::StoreError;
+use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit, is_empty};
+
+/// The key of the row that says what the others stand for.
+const STANDING: [u8; 1] = [0];
+/// What the key of a row of the store begins with.
+const ROW: u8 = 1;
+
+/// Rows on disk.
+pub(crate) struct FjallBackend {
+    name: String,
+    database: Database,
+    keyspace: Keyspace,
+    standing: Standing,
+    /// The key being looked up, kept to save the allocation.
+    key: Vec<u8>,
+}
+
+impl FjallBackend {
+    /// Reads what the rows stand for. A keyspace that does not say so cannot be trusted.
+    pub(super) fn open(name: &str, database: Database, keyspace: Keyspace) -> Result<Self, StoreError> {
+        let stored = keyspace.get(STANDING).map_err(|error| failed(name, error))?;
+        let standing = stored.map_or_else(|| Some(Standing::default()), |stored| Standing::decode(&stored));
+        let standing = standing.ok_or_else(|| StoreError::Backend {
+            store: name.to_owned(),
+            source: "what its rows stand for cannot be read: written by a later version, or damaged".into(),
+        })?;
+        Ok(FjallBackend { name: name.to_owned(), database, keyspace, standing, key: Vec::new() })
+    }
+
+    fn failed(&self, error: ::fjall::Error) -> StoreError {
+        failed(&self.name, error)
+    }
+
+    /// The rows of a range that are not obsolete.
+    fn above_floor(&self, (from, to): KeyRange<'_>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+        let floor = self.standing.floor.as_slice();
+        let from = match from {
+            Bound::Included(from) if from >= floor => Bound::Included(row_key(from)),
+            Bound::Excluded(from) if from >= floor => Bound::Excluded(row_key(from)),
+            _ => Bound::Included(row_key(floor)),
+        };
+        let to = match to {
+            Bound::Included(to) => Bound::Included(row_key(to)),
+            Bound::Excluded(to) => Bound::Excluded(row_key(to)),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        (from, to)
+    }
+
+    /// Files that hold nothing but obsolete rows go as a whole; rows in other files are hidden until theirs does.
+    fn drop_files(&self) {
+        let below = row_key(&self.standing.floor);
+        let range = (Bound::Included([ROW].as_slice()), Bound::Excluded(below.as_slice()));
+        if let Err(error) = self.keyspace.tree.drop_range::<&[u8], _>(range) {
+            tracing::warn!(store = self.name, %error, "obsolete rows were not removed from the disk; the next drop removes more");
+        }
+    }
+}
+
+fn row_key(key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + key.len());
+    row.push(ROW);
+    row.extend_from_slice(key);
+    row
+}
+
+impl StoreBackend for FjallBackend {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if key < self.standing.floor.as_slice() {
+            return Ok(None);
+        }
+        self.key.clear();
+        self.key.push(ROW);
+        self.key.extend_from_slice(key);
+        let value = self.keyspace.get(&self.key).map_err(|error| self.failed(error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let range = self.above_floor(range);
+        if is_empty(&(range.0.as_ref().map(Vec::as_slice), range.1.as_ref().map(Vec::as_slice))) {
+            return Ok(());
+        }
+        let mut rows = self.keyspace.range(range);
+        let mut next = || match direction {
+            Direction::Forward => rows.next(),
+            Direction::Backward => rows.next_back(),
+        };
+        while let Some(row) = next() {
+            let (key, value) = row.into_inner().map_err(|error| self.failed(error))?;
+            if visit(&key[1..], &value) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        let mut standing = self.standing.clone();
+        standing.offset = batch.offset.or(standing.offset);
+        if let Some(note) = batch.note {
+            standing.note = Some(note.to_vec());
+        }
+        if let Some(bound) = batch.drop_before.filter(|bound| *bound > standing.floor.as_slice()) {
+            standing.floor = bound.to_vec();
+        }
+        let write = OwnedWriteBatch::with_capacity(self.database.clone(), batch.rows.len() + 1);
+        let mut write = write.durability(Some(PersistMode::Buffer));
+        for (key, value) in batch.rows.iter().filter(|(key, _)| *key >= standing.floor.as_slice()) {
+            let key = UserKey::from(row_key(key));
+            match value {
+                Some(value) => write.insert(&self.keyspace, key, UserValue::new(value)),
+                None => write.remove(&self.keyspace, key),
+            }
+        }
+        if standing != self.standing {
+            write.insert(&self.keyspace, STANDING, standing.encode());
+        }
+        write.commit().map_err(|error| self.failed(error))?;
+        let dropped = standing.floor != self.standing.floor;
+        self.standing = standing;
+        if dropped {
+            self.drop_files();
+        }
+        Ok(())
+    }
+
+    fn wipe(&mut self) -> Result<(), StoreError> {
+        self.keyspace.clear().map_err(|error| self.failed(error))?;
+        self.standing = Standing::default();
+        Ok(())
+    }
+    fn offset(&self) -> Option<i64> {
+        self.standing.offset
+    }
+    fn note(&self) -> Option<Vec<u8>> {
+        self.standing.note.clone()
+    }
+    fn approximate_rows(&self) -> usize {
+        self.keyspace.approximate_len()
+    }
+}

@@ -1,0 +1,186 @@
+//! The state of one task while somebody owns it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Error, ErrorKind, Place, StoreError};
+use crate::record::{TaskId, Timestamp};
+use crate::state::backend::TaskDatabase;
+use crate::state::backend::{MemoryBackend, StoreBackend};
+use crate::state::home::directory::Directory;
+use crate::state::home::shelf::{Damage, Leased, Shelf};
+use crate::state::lock::lock;
+
+/// Where rows lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Memory,
+    Disk,
+}
+
+/// Rows by store.
+pub(super) struct OpenTask {
+    task: TaskId,
+    lease: u64,
+    /// When the owner came.
+    since: Timestamp,
+    shelves: BTreeMap<String, (Origin, Arc<Mutex<Shelf>>)>,
+    database: Option<TaskDatabase>,
+    /// Rows on disk are marked as open.
+    marked: bool,
+    /// Why the rows that were there are gone; each store that is opened tells.
+    distrust: Option<String>,
+    rebuilt: Arc<AtomicU64>,
+}
+
+impl OpenTask {
+    pub(super) fn new(task: TaskId, rebuilt: Arc<AtomicU64>) -> Self {
+        OpenTask {
+            task,
+            lease: 0,
+            since: Timestamp::from_millis(0),
+            shelves: BTreeMap::new(),
+            database: None,
+            marked: false,
+            distrust: None,
+            rebuilt,
+        }
+    }
+
+    pub(super) fn lease(&self) -> u64 {
+        self.lease
+    }
+
+    /// Another owner: the former one is put out, and what is damaged is closed to be opened anew.
+    pub(super) fn take_over(&mut self, lease: u64, now: Timestamp) {
+        (self.lease, self.since) = (lease, now);
+        let mut unwritable = false;
+        for (_, shelf) in self.shelves.values() {
+            let mut shelf = lock(shelf);
+            shelf.lease = lease;
+            unwritable |= shelf.damage == Some(Damage::Unwritable);
+        }
+        if unwritable {
+            self.close();
+        }
+        self.marked = false; // before its first write the new owner says that it is there
+    }
+
+    /// The rows of a store, opened if they are not.
+    pub(super) fn backend(&mut self, store: &str, origin: Origin, disk: Option<&Directory>) -> Result<Box<dyn StoreBackend>, Error> {
+        if let (Origin::Disk, Some(disk)) = (origin, disk) {
+            self.open_database(disk)?;
+        }
+        let open = self.shelves.get(store).filter(|(of, shelf)| *of == origin && lock(shelf).backend.is_some()).cloned();
+        let shelf = match open {
+            Some((_, shelf)) => {
+                self.mend(store, &shelf)?;
+                shelf
+            }
+            None => {
+                let backend = match &self.database {
+                    Some(database) if origin == Origin::Disk => self.open_on_disk(store, database)?,
+                    _ => Box::<MemoryBackend>::default(),
+                };
+                let shelf = Arc::new(Mutex::new(Shelf { backend: Some(backend), lease: self.lease, damage: None }));
+                self.shelves.insert(store.to_owned(), (origin, shelf.clone()));
+                shelf
+            }
+        };
+        Ok(Box::new(Leased { shelf, store: store.to_owned(), lease: self.lease }))
+    }
+
+    /// Rows that could not be read are forgotten: that store alone is built anew.
+    fn mend(&self, store: &str, shelf: &Mutex<Shelf>) -> Result<(), Error> {
+        let mut shelf = lock(shelf);
+        if shelf.damage.take() == Some(Damage::Unreadable)
+            && let Some(backend) = &mut shelf.backend
+        {
+            self.tell_rebuilt(store, "its rows could not be read");
+            backend.wipe().map_err(corrupt)?;
+        }
+        Ok(())
+    }
+
+    fn tell_rebuilt(&self, store: &str, why: &str) {
+        tracing::warn!(task = %self.task, store, why, "the local state of the store was deleted: it is restored from the beginning of its changelog");
+        self.rebuilt.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn open_on_disk(&self, store: &str, database: &TaskDatabase) -> Result<Box<dyn StoreBackend>, Error> {
+        let opened = match database.store(store) {
+            Ok(rows) => {
+                if let Some(why) = &self.distrust {
+                    self.tell_rebuilt(store, why);
+                }
+                rows
+            }
+            Err(error) => {
+                self.tell_rebuilt(store, &error.to_string());
+                database.store_wiped(store).map_err(corrupt)?
+            }
+        };
+        Ok(Box::new(opened))
+    }
+
+    /// A database that cannot be opened is deleted: all stores of the task are built anew, since they share its journal.
+    fn open_database(&mut self, disk: &Directory) -> Result<(), Error> {
+        if !self.marked {
+            self.distrust = disk.open(self.task, self.since)?;
+            self.marked = true;
+        }
+        if self.database.is_some() {
+            return Ok(());
+        }
+        let folder = disk.folder(self.task).join("db");
+        let opened = TaskDatabase::open(&folder, &disk.budget).or_else(|error| {
+            if TaskDatabase::is_in_use(&error) {
+                return Err(corrupt(error));
+            }
+            self.distrust = Some(error.to_string());
+            std::fs::remove_dir_all(&folder).map_err(|error| crate::state::home::io("remove", &folder, &error))?;
+            TaskDatabase::open(&folder, &disk.budget).map_err(corrupt)
+        });
+        self.database = Some(opened?);
+        Ok(())
+    }
+
+    /// Writes everything to the disk and says so. What cannot be read is forgotten, lest a later owner trust it.
+    pub(super) fn settle(&mut self, now: Timestamp, disk: Option<&Directory>) {
+        for (store, (_, shelf)) in &self.shelves {
+            if let Err(error) = self.mend(store, shelf) {
+                tracing::warn!(task = %self.task, store, %error, "a damaged store could not be deleted");
+                return;
+            }
+        }
+        if let Some(disk) = disk.filter(|_| self.marked && self.sync()) {
+            disk.mark_clean(self.task, now);
+        }
+    }
+
+    fn sync(&self) -> bool {
+        let Some(database) = &self.database else { return false };
+        let synced = database.sync();
+        if let Err(error) = &synced {
+            tracing::warn!(task = %self.task, %error, "the state could not be synced: after a power loss it would be restored");
+        }
+        synced.is_ok()
+    }
+    /// Closes what is on disk, whoever still holds it; its threads end here.
+    pub(super) fn close(&mut self) {
+        self.shelves.retain(|_, (origin, shelf)| {
+            if *origin == Origin::Disk {
+                lock(shelf).backend = None;
+            }
+            *origin == Origin::Memory
+        });
+        drop(self.database.take());
+        self.marked = false;
+        self.distrust = None;
+    }
+}
+
+fn corrupt(error: StoreError) -> Error {
+    Error::new(ErrorKind::CorruptState, Place::default(), error.into())
+}
