@@ -196,4 +196,3 @@ macro_rules! conforms {
 
 conforms!(memory, 256, Box::<MemoryBackend>::default());
 conforms!(fjall, 24, Box::new(OnDisk::new()));
-

@@ -88,6 +88,7 @@ pub(crate) const POINTS: &[Point] = &[
     working("commit.commit", "positions are gathered"),
     working("commit.done", "stores have applied the commit"),
     working("commit.apply", "the commit is done, no store has applied it").restoring(),
+    working("apply.store", "the commit is done, some stores have applied it").of(WITH_STATE).restoring(),
     working("commit.purge", "stores have applied the commit"),
     working("revoke.requested", "a task is asked for").by(Way::Sharing),
     working("revoke.committed", "it is committed and not released").by(Way::Sharing),

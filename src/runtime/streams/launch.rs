@@ -10,12 +10,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Place};
 use crate::kafka::Connect;
+use crate::record::Timestamp;
 use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListener};
 use crate::runtime::plan::State;
 use crate::runtime::streams::Streams;
 use crate::runtime::thread::StreamThread;
 use crate::runtime::{internal_topics, metadata_limit};
-use crate::record::Timestamp;
 use crate::state::{HomeSettings, StateHome, drawn_id};
 use crate::topology::{Topology, is_legal};
 

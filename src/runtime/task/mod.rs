@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Fault, Place, StoreError};
+use crate::failpoint;
 use crate::processor::{Counters, Driven, Outgoing, Output, Policies, Staged, Target, TaskContext};
 use crate::record::{Headers, RawRecord, Timestamp};
 use crate::state::{CacheBudget, ChangelogSink, Dedup, RecordClock, StoreBackend, StoreEnvironment, StoreSpec};
@@ -151,6 +152,7 @@ impl Task {
     /// Commit step 7: each store's changes go to its backend with the offset that stands for them, asked for by changelog topic.
     pub(crate) fn apply(&mut self, offset_of: &dyn Fn(&str) -> Option<i64>) -> Result<(), Error> {
         for store in &self.stores {
+            failpoint::reached("apply.store");
             let offset = store.changelog.as_deref().and_then(offset_of);
             let applied = store.control.apply(offset);
             applied.map_err(|error| Error::new(ErrorKind::CorruptState, Place::default(), error.into()))?;

@@ -63,9 +63,9 @@ fn misfit(store: &dyn StoreControl, begin: i64, end: i64) -> Option<String> {
         Some(offset) if offset < begin => {
             Some(format!("its rows stand for the changelog up to offset {offset}, and what follows was deleted up to {begin}"))
         }
-        Some(offset) if offset > end => {
-            Some(format!("its rows stand for the changelog up to offset {offset}, and that ends at {end}: it is another one, or lost records"))
-        }
+        Some(offset) if offset > end => Some(format!(
+            "its rows stand for the changelog up to offset {offset}, and that ends at {end}: it is another one, or lost records"
+        )),
         None if store.approximate_rows() > 0 => Some("nothing says how much of the changelog its rows stand for".to_owned()),
         _ => None,
     }

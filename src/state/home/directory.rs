@@ -164,7 +164,9 @@ fn owned_by_another(folder: &Path, mut lock: File) -> Error {
     let owner = match owner.trim() {
         _ if read.is_err() => "another process".to_owned(),
         "" => "another process".to_owned(),
-        id if id == std::process::id().to_string() => "another instance in this process: stop it, or give each its own `state_dir`".to_owned(),
+        id if id == std::process::id().to_string() => {
+            "another instance in this process: stop it, or give each its own `state_dir`".to_owned()
+        }
         id => format!("process {id}: stop it, or give each instance its own `state_dir`"),
     };
     refused(ErrorKind::InvalidConfig, format!("the state folder {} is in use by {owner}", folder.display()))

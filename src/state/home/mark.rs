@@ -49,7 +49,9 @@ impl Mark {
         match mark {
             Some(Mark::Clean { .. }) => None,
             Some(Mark::Open { boot, .. }) if Some(boot.as_str()) == now => None,
-            Some(Mark::Open { .. }) => Some("the machine has been started anew since they were written, and they were not closed".to_owned()),
+            Some(Mark::Open { .. }) => {
+                Some("the machine has been started anew since they were written, and they were not closed".to_owned())
+            }
             None => Some("nothing says how they were closed".to_owned()),
         }
     }

@@ -32,11 +32,7 @@ pub(super) struct Leased {
 }
 
 impl Leased {
-    fn on<R>(
-        &self,
-        damage: Damage,
-        act: impl FnOnce(&mut dyn StoreBackend) -> Result<R, StoreError>,
-    ) -> Result<R, StoreError> {
+    fn on<R>(&self, damage: Damage, act: impl FnOnce(&mut dyn StoreBackend) -> Result<R, StoreError>) -> Result<R, StoreError> {
         let mut shelf = lock(&self.shelf);
         let current = shelf.lease == self.lease;
         let why = match &mut shelf.backend {
