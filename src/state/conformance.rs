@@ -195,4 +195,4 @@ macro_rules! conforms {
 }
 
 conforms!(memory, 256, Box::<MemoryBackend>::default());
-conforms!(fjall, 24, Box::new(OnDisk::new()));
+conforms!(on_disk, 24, Box::new(OnDisk::new()));

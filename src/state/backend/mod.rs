@@ -1,13 +1,13 @@
 //! The port of stores: ordered bytes that hold committed data only.
 
-mod fjall;
+mod fjall_backend;
 mod memory;
 
 use std::ops::{Bound, ControlFlow};
 
 #[cfg(test)]
-pub(crate) use fjall::FjallBackend;
-pub(crate) use fjall::{Budget, TaskDatabase};
+pub(crate) use fjall_backend::FjallBackend;
+pub(crate) use fjall_backend::{Budget, TaskDatabase};
 pub use memory::MemoryBackend;
 
 use crate::error::StoreError;

@@ -8,7 +8,7 @@
 //!   0_3/       a task
 //!     shape    what the task's part of the topology looked like
 //!     mark     whether the rows can be trusted (`mark`)
-//!     db/      the rows (`backend::fjall`)
+//!     db/      the rows (`backend::fjall_backend`)
 //! ```
 //!
 //! A task takes a [`TaskLease`] and gets its backends from it. Rows stay here while the task is assembled anew (an aborted transaction), and

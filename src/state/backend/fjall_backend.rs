@@ -11,7 +11,7 @@ mod store;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use ::fjall::{Config, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Config, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::error::StoreError;
 pub(crate) use store::FjallBackend;
@@ -79,7 +79,7 @@ impl TaskDatabase {
     /// Whether the database could not be opened because it is open elsewhere.
     pub(crate) fn is_in_use(error: &StoreError) -> bool {
         let StoreError::Backend { source, .. } = error else { return false };
-        matches!(source.downcast_ref(), Some(::fjall::Error::Locked))
+        matches!(source.downcast_ref(), Some(fjall::Error::Locked))
     }
 
     /// Everything applied so far survives a power loss from here on.
@@ -89,6 +89,6 @@ impl TaskDatabase {
 }
 
 /// An error of the library.
-fn failed(store: &str, error: ::fjall::Error) -> StoreError {
+fn failed(store: &str, error: fjall::Error) -> StoreError {
     StoreError::Backend { store: store.to_owned(), source: Box::new(error) }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use ::fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, UserKey, UserValue};
+use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, UserKey, UserValue};
 
 use super::failed;
 use super::standing::Standing;
@@ -36,7 +36,7 @@ impl FjallBackend {
         Ok(FjallBackend { name: name.to_owned(), database, keyspace, standing, key: Vec::new() })
     }
 
-    fn failed(&self, error: ::fjall::Error) -> StoreError {
+    fn failed(&self, error: fjall::Error) -> StoreError {
         failed(&self.name, error)
     }
 
