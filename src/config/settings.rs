@@ -56,6 +56,29 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// State of a task that lives in another instance now is deleted from `state_dir` after this time. Default 10 min.
     pub state_cleanup_delay: Duration,
+    /// What a crash may do to results. Default: at least once.
+    pub guarantee: Guarantee,
+    /// Exactly once: how long a transaction may be open before the log aborts it. A commit is begun long before. Default 10 s.
+    pub transaction_timeout: Duration,
+    /// Begin a commit as soon as there is something to commit and the last one is done; `commit_interval` stays the upper bound. Results are
+    /// seen sooner, at the price of more and smaller commits. Default false.
+    pub adaptive_commit: bool,
+    /// A name of this instance that stays the same when its process is restarted, and that no other instance has at the same time. A restarted
+    /// instance gets its tasks back without a rebalance, and ends what its predecessor left open at once. Default: none.
+    pub instance_id: Option<Cow<'static, str>>,
+    /// How long an instance may be silent before its tasks are given to others. Default 45 s.
+    pub session_timeout: Duration,
+}
+
+/// What a crash may do to results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Guarantee {
+    /// Nothing is lost; what was done since the last commit is done again.
+    #[default]
+    AtLeastOnce,
+    /// Results, state and positions are committed as one transaction: readers that read committed records see each result once.
+    ExactlyOnce,
 }
 
 /// Names of the provenance headers of a dead letter. All values are text.
@@ -93,6 +116,11 @@ impl Settings {
             close_when_idle: None,
             state_dir: None,
             state_cleanup_delay: Duration::from_secs(600),
+            guarantee: Guarantee::default(),
+            transaction_timeout: Duration::from_secs(10),
+            adaptive_commit: false,
+            instance_id: None,
+            session_timeout: Duration::from_secs(45),
         }
     }
 }

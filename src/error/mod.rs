@@ -142,6 +142,8 @@ pub enum ErrorKind {
     Panic,
     /// The log refused or lost a request.
     Log,
+    /// Exactly once: what a single record brings about does not fit into a transaction.
+    TransactionTooLarge,
     /// A bug in Highwater.
     Internal,
 }
@@ -194,6 +196,7 @@ impl ErrorKind {
             ErrorKind::InvalidConfig => "correct the settings",
             ErrorKind::NotAvailable => "ask again later or elsewhere",
             ErrorKind::Panic => "a user function panicked: correct it; the record is not committed",
+            ErrorKind::TransactionTooLarge => "raise `transaction_timeout`, or let one record do less",
             ErrorKind::Log => "look at the log's own error",
             ErrorKind::Internal => "a bug in Highwater: report it",
         }

@@ -21,4 +21,4 @@ pub use board::{RestoreProgress, TaskFailure};
 pub(crate) use internal_topics::prepare;
 pub use plan::State;
 pub use streams::{InputProgress, Launch, Progress, Streams, TaskProgress};
-pub(crate) use thread::{Round, StreamThread};
+pub(crate) use thread::{Crew, Round, StreamThread};

@@ -84,7 +84,6 @@ pub(crate) trait StoreControl: Send + Sync {
     /// Commit step 7: the dirty rows, the changelog offset they stand for and the segments to drop go to the backend in one batch.
     fn apply(&self, offset: Option<i64>) -> Result<(), StoreError>;
     /// Forgets everything since the last `apply`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for aborted transactions: exactly-once is the next guarantee"))]
     fn abort(&self);
     /// The changelog offset that the committed rows stand for: the next one to restore.
     fn offset(&self) -> Option<i64>;

@@ -54,6 +54,12 @@ pub(crate) enum Due {
     Close,
     /// A task has read its inputs to the declared end.
     EndOfInput,
+    /// The transaction holds as many records as it may.
+    Batch,
+    /// The transaction is open for a good part of the time that it has.
+    Age,
+    /// Something is to be committed, and commits are to be as many as possible.
+    Adaptive,
 }
 
 /// What a thread knows when it asks whether a commit is due.
@@ -64,6 +70,12 @@ pub(crate) struct Standing {
     pub(crate) asked: bool,
     pub(crate) ended: bool,
     pub(crate) closing: bool,
+    /// No more records fit into the transaction.
+    pub(crate) full: bool,
+    /// The transaction is open for so long that it should end.
+    pub(crate) aged: bool,
+    /// Something was done since the last commit, and nobody wants it to wait.
+    pub(crate) eager: bool,
 }
 
 /// Keeps the times of commits and purges.
@@ -87,6 +99,9 @@ impl CommitTimer {
             Standing { ended: true, .. } => Some(Due::EndOfInput),
             Standing { asked: true, .. } => Some(Due::Asked),
             Standing { uncommitted_bytes, budget, .. } if uncommitted_bytes > budget => Some(Due::Bytes),
+            Standing { full: true, .. } => Some(Due::Batch),
+            Standing { aged: true, .. } => Some(Due::Age),
+            Standing { eager: true, .. } => Some(Due::Adaptive),
             _ => (since(self.committed_at, now) >= self.interval).then_some(Due::Interval),
         }
     }
@@ -108,7 +123,12 @@ impl CommitTimer {
     }
 }
 
-/// The steps of a commit, at least once. `bounded`: some task has something to announce. `moved`: some position or clock has changed.
+/// Whether a transaction that began then should end now: a third of its time is over, and a commit takes time too.
+pub(crate) fn aged(opened: Option<Timestamp>, timeout: Duration, now: Timestamp) -> bool {
+    opened.is_some_and(|opened| since(opened, now) >= millis(timeout) / 3)
+}
+
+/// The steps of a commit. `bounded`: some task has something to announce. `moved`: some position or clock has changed.
 pub(crate) fn steps(bounded: bool, moved: bool, purge: bool) -> Vec<CommitStep> {
     let all = [
         (CommitStep::Cut, true),
@@ -156,6 +176,17 @@ mod tests {
         assert_eq!(timer.due(Standing { asked: true, ..quiet }, at(101)), Some(Due::Asked));
         assert_eq!(timer.due(Standing { ended: true, ..quiet }, at(101)), Some(Due::EndOfInput));
         assert_eq!(timer.due(Standing { closing: true, ended: true, ..quiet }, at(101)), Some(Due::Close));
+        assert_eq!(timer.due(Standing { full: true, aged: true, ..quiet }, at(101)), Some(Due::Batch));
+        assert_eq!(timer.due(Standing { aged: true, eager: true, ..quiet }, at(101)), Some(Due::Age));
+        assert_eq!(timer.due(Standing { eager: true, ..quiet }, at(101)), Some(Due::Adaptive));
+    }
+
+    #[test]
+    fn a_transaction_is_old_when_a_third_of_its_time_is_over() {
+        let timeout = Duration::from_secs(9);
+        assert!(!aged(None, timeout, at(i64::MAX)));
+        assert!(!aged(Some(at(1_000)), timeout, at(3_999)));
+        assert!(aged(Some(at(1_000)), timeout, at(4_000)));
     }
 
     #[test]

@@ -5,10 +5,12 @@ mod commit;
 mod failure;
 mod lifecycle;
 mod rebalance;
+mod transaction;
 
 pub(crate) use choice::{Choice, Head, choose};
-pub(crate) use commit::{CommitStep, CommitTimer, Due, Standing, steps};
+pub(crate) use commit::{CommitStep, CommitTimer, Due, Standing, aged, steps};
 pub(crate) use failure::{Verdict, judge_commit, judge_task};
 pub use lifecycle::State;
 pub(crate) use lifecycle::{TaskState, ThreadState};
 pub(crate) use rebalance::{Command, Membership, on_event};
+pub(crate) use transaction::{BatchLimit, Exposure, Shrunk, Trouble, remedies};

@@ -1,4 +1,4 @@
-//! What a thread does when its group gives or takes tasks.
+//! What a thread can be told to do, and what it does when its group gives or takes tasks.
 
 use std::collections::BTreeSet;
 
@@ -25,6 +25,14 @@ pub(crate) enum Command {
     Release(Vec<TaskId>),
     /// Become a member again.
     Join,
+    /// Take back everything that was sent since the last commit. Nothing can be taken back at least once.
+    Abort,
+    /// Do without this producer: the next one, once initialised, settles what it left.
+    Discard,
+    /// Put less into the next transaction.
+    Shrink,
+    /// Take a task back to where it is committed.
+    Reopen(TaskId),
 }
 
 /// From what the thread owns and what the group says to what is to be done.
@@ -40,7 +48,10 @@ pub(crate) fn on_event(owned: &BTreeSet<TaskId>, event: &Membership) -> Vec<Comm
             commit.into_iter().chain(close).chain([Command::Release(tasks.clone())]).collect()
         }
         // Everything is gone, named or not: others may have begun from the last commit.
-        Membership::Lost(_) => owned.iter().map(|task| Command::Close(*task)).chain([Command::Join]).collect(),
+        Membership::Lost(_) => {
+            let close = owned.iter().map(|task| Command::Close(*task));
+            [Command::Abort].into_iter().chain(close).chain([Command::Join]).collect()
+        }
     }
 }
 
@@ -72,6 +83,6 @@ mod tests {
     #[test]
     fn what_is_lost_is_not_committed() {
         let commands = on_event(&owned(&[0, 1]), &Membership::Lost(vec![task(1)]));
-        assert_eq!(commands, [Command::Close(task(0)), Command::Close(task(1)), Command::Join]);
+        assert_eq!(commands, [Command::Abort, Command::Close(task(0)), Command::Close(task(1)), Command::Join]);
     }
 }

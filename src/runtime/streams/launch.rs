@@ -7,14 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::Settings;
+use crate::config::{Guarantee, Settings};
 use crate::error::{Error, ErrorKind, Place};
 use crate::kafka::Connect;
 use crate::record::Timestamp;
 use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListener};
 use crate::runtime::plan::State;
 use crate::runtime::streams::Streams;
-use crate::runtime::thread::StreamThread;
+use crate::runtime::thread::{Crew, StreamThread};
 use crate::runtime::{internal_topics, metadata_limit};
 use crate::state::{HomeSettings, StateHome, drawn_id};
 use crate::topology::{Topology, is_legal};
@@ -88,7 +88,9 @@ impl Launch {
         let board = Board::new(Arc::new(layout), count, on_state, on_restore);
         board.keep_state_in(home(&topology, &settings, clock.now())?);
         // All join before the first one runs, so that tasks are shared out once.
-        let made = (0..count).map(|number| StreamThread::new(number, &topology, &settings, &*log, &board, clock.now()));
+        let process = process_id(&settings, board.home());
+        let crew = Crew { topology: topology.clone(), settings, log: log.clone(), board: board.clone(), process };
+        let made = (0..count).map(|number| StreamThread::new(number, &crew, clock.now()));
         let made = made.collect::<Result<Vec<_>, Error>>()?;
         let mut threads = Vec::new();
         for thread in made {
@@ -116,6 +118,20 @@ fn home(topology: &Topology, settings: &Settings, now: Timestamp) -> Result<Arc<
         memory: 64 << 20,
     };
     StateHome::on_disk(settings, drawn_id(), now)
+}
+
+/// What tells this process from others that run the application.
+fn process_id(settings: &Settings, home: &StateHome) -> Arc<str> {
+    if let Some(id) = &settings.instance_id {
+        return id.as_ref().into();
+    }
+    if settings.guarantee == Guarantee::ExactlyOnce && settings.state_dir.is_none() {
+        tracing::warn!(
+            timeout = ?settings.transaction_timeout,
+            "neither `instance_id` nor `state_dir`: after a kill, readers of committed records wait for the time-out of the last transaction"
+        );
+    }
+    home.process_id().into()
 }
 
 /// Internal topics begin with it, and so must a topic's name be able to.

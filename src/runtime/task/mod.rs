@@ -160,6 +160,11 @@ impl Task {
         Ok(())
     }
 
+    /// Forgets what its stores were told since the last commit. What nodes remember is not undone: the task is not to run again.
+    pub(crate) fn abort(&mut self) {
+        self.stores.iter().for_each(|store| store.control.abort());
+    }
+
     /// Bytes that only a commit can free.
     pub(crate) fn uncommitted_bytes(&self) -> usize {
         self.stores.iter().map(|store| store.control.uncommitted_bytes()).sum()

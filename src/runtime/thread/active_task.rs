@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Place};
-use crate::kafka::{Consumer, Position};
+use crate::kafka::{Consumer, Isolation, Position};
 use crate::processor::Staged;
 use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::{Board, Ends, TaskMeter, put};
@@ -30,6 +30,8 @@ pub(super) struct ActiveTask {
     pub(super) more_to_close: bool,
     /// The end of its input was reached and told to the task.
     pub(super) ending: bool,
+    /// Records taken since the last commit.
+    pub(super) taken: usize,
     /// It is known that nothing more will be written into its repartition topics.
     upstream_over: bool,
     pub(super) committed_at: Timestamp,
@@ -50,6 +52,7 @@ impl ActiveTask {
             waiting: None,
             more_to_close: false,
             ending: false,
+            taken: 0,
             upstream_over: false,
             committed_at: now,
             meter,
@@ -80,26 +83,27 @@ impl ActiveTask {
         }
     }
 
-    /// One round: some records, the clock, what the watermark closes. Tells how many records were taken. `upstream_finished`: nothing
-    /// more will come from repartition topics than is there already.
+    /// One round: at most `most` records, the clock, what the watermark closes. Tells how many records were taken. `upstream_finished`:
+    /// nothing more will come from repartition topics than is there already.
     pub(super) fn round(
         &mut self,
         consumer: &mut dyn Consumer,
         now: Timestamp,
         max_idle: Duration,
         upstream_finished: bool,
+        most: usize,
     ) -> Result<usize, Error> {
         if upstream_finished && !self.upstream_over {
-            self.upstream_over = true;
-            // The ends seen so far may be older than the last words of those who write.
-            self.feeds.iter_mut().filter(|feed| feed.internal).for_each(Feed::forget_end);
+            self.end_repartition_topics(consumer)?;
         }
+        let most = most.min(FETCH_RECORDS);
         // A pass that was cut goes on before anything new is taken, so that what is kept back stays bounded.
         let taken = match (self.more_to_close, self.feeds.len()) {
             (true, _) => 0,
-            (false, 1) => self.run_direct(consumer, now)?,
-            (false, _) => self.run_by_time(consumer, now, max_idle)?,
+            (false, 1) => self.run_direct(consumer, now, most)?,
+            (false, _) => self.run_by_time(consumer, now, max_idle, most)?,
         };
+        self.taken += taken;
         if self.upstream_over && !self.ending && self.inputs_are_over() {
             self.ending = true;
             self.task.finish();
@@ -113,16 +117,27 @@ impl ActiveTask {
         Ok(taken)
     }
 
+    /// What is in the repartition topics now is all that they will bring. Its last records may belong to a transaction that is committed and not
+    /// to be read yet, so the end is the high watermark.
+    fn end_repartition_topics(&mut self, consumer: &mut dyn Consumer) -> Result<(), Error> {
+        for feed in self.feeds.iter_mut().filter(|feed| feed.internal) {
+            let ends = consumer.end_offsets(std::slice::from_ref(&feed.partition), Isolation::ReadUncommitted)?;
+            feed.end_at(ends.first().copied().unwrap_or(0));
+        }
+        self.upstream_over = true;
+        Ok(())
+    }
+
     fn inputs_are_over(&self) -> bool {
-        self.feeds.iter().all(|feed| if feed.internal { feed.is_empty() && feed.at_end() } else { feed.is_over() })
+        self.feeds.iter().all(Feed::is_over)
     }
 
     /// One input: nothing to compare, so records go from the fetch straight through the task.
-    fn run_direct(&mut self, consumer: &mut dyn Consumer, now: Timestamp) -> Result<usize, Error> {
+    fn run_direct(&mut self, consumer: &mut dyn Consumer, now: Timestamp, most: usize) -> Result<usize, Error> {
         let ActiveTask { task, feeds, .. } = self;
         let feed = &mut feeds[0];
         let (mut taken, mut outcome) = (0, Ok(()));
-        if let Some(limit) = feed.limit() {
+        if let Some(limit) = feed.limit(most) {
             let internal = feed.internal;
             let fetched = feed.fetch(consumer, limit, &mut |raw| {
                 if outcome.is_ok() {
@@ -148,13 +163,13 @@ impl ActiveTask {
     }
 
     /// Several inputs: the lowest head first.
-    fn run_by_time(&mut self, consumer: &mut dyn Consumer, now: Timestamp, max_idle: Duration) -> Result<usize, Error> {
+    fn run_by_time(&mut self, consumer: &mut dyn Consumer, now: Timestamp, max_idle: Duration, most: usize) -> Result<usize, Error> {
         for input in 0..self.feeds.len() {
             self.fill(input, consumer)?;
         }
         self.task.advance(now)?;
         let mut taken = 0;
-        while taken < FETCH_RECORDS {
+        while taken < most {
             taken += self.stage_heads(consumer)?;
             match choose(self.feeds.iter().map(Feed::front), self.waiting, now, max_idle) {
                 Choice::Take(input) => {
@@ -234,7 +249,7 @@ impl ActiveTask {
         let ActiveTask { task, feeds, .. } = self;
         let feed = &mut feeds[input];
         if feed.is_empty()
-            && let Some(limit) = feed.limit()
+            && let Some(limit) = feed.limit(FETCH_RECORDS)
         {
             feed.refill(consumer, limit)?;
         }
@@ -262,13 +277,20 @@ impl ActiveTask {
     }
 
     /// Positions with what is known of time, of those inputs that have something new to say (a change of the clock alone is
-    /// something), or nothing new for so long that the broker might forget them.
-    pub(super) fn positions(&self, now: Timestamp) -> Vec<(usize, Position)> {
+    /// something), or nothing new for so long that the broker might forget them; or of all, if the group is to say whether they are still ours.
+    pub(super) fn positions(&self, now: Timestamp, all: bool) -> Vec<(usize, Position)> {
         const AGAIN: Duration = Duration::from_secs(3600);
-        let again = now >= self.committed_at + AGAIN;
+        let again = all || now >= self.committed_at + AGAIN;
         let stand = |(input, feed): (usize, &Feed)| (input, Position { offset: feed.position(), metadata: self.metadata(input) });
-        let all = self.feeds.iter().enumerate().map(stand);
-        all.filter(|(input, position)| again || self.feeds[*input].committed.as_ref() != Some(position)).collect()
+        let positions = self.feeds.iter().enumerate().map(stand);
+        positions.filter(|(input, position)| again || self.feeds[*input].committed.as_ref() != Some(position)).collect()
+    }
+
+    /// The record at which it stands, or stood when it last took one.
+    pub(super) fn next_record(&self) -> Place {
+        let Some(feed) = self.feeds.first() else { return Place::default() };
+        let offset = feed.committed.as_ref().map(|position| position.offset);
+        Place { topic: Some(feed.partition.topic.to_string()), partition: Some(feed.partition.partition), offset, ..Place::default() }
     }
 
     fn metadata(&self, input: usize) -> String {
@@ -287,6 +309,7 @@ impl ActiveTask {
         if !positions.is_empty() {
             self.committed_at = now;
         }
+        self.taken = 0;
     }
 
     /// Commit step 3: control records behind the data, if something is to be announced now.

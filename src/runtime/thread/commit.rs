@@ -4,7 +4,7 @@ use crate::error::{Error, Place};
 use crate::failpoint;
 use crate::kafka::{MemberToken, Position};
 use crate::record::{TaskId, Timestamp, TopicPartition};
-use crate::runtime::plan::{CommitStep, Due, Standing, TaskState, steps};
+use crate::runtime::plan::{CommitStep, Due, Standing, TaskState, aged, steps};
 use crate::runtime::thread::StreamThread;
 
 /// What one commit knows between its steps.
@@ -16,24 +16,30 @@ struct Round {
 impl StreamThread {
     /// Commits if it is time to, or if it must be.
     pub(super) fn commit_if_due(&mut self, now: Timestamp) -> Result<(), Error> {
-        let standing = self.standing();
+        let standing = self.standing(now);
         match self.timer.due(standing, now) {
             Some(why) => self.commit(why, now),
             None => Ok(()),
         }
     }
 
-    fn standing(&mut self) -> Standing {
-        let mut standing = Standing { budget: self.settings.uncommitted_bytes, ..Standing::default() };
+    fn standing(&mut self, now: Timestamp) -> Standing {
+        let aged = aged(self.outbox.opened(), self.settings.transaction_timeout, now);
+        let mut standing = Standing { budget: self.settings.uncommitted_bytes, aged, ..Standing::default() };
+        let mut taken = 0;
         for active in self.tasks.values_mut().filter(|active| active.commits()) {
             standing.uncommitted_bytes += active.task.uncommitted_bytes();
             standing.asked |= active.task.take_commit_request();
             standing.ended |= active.is_done();
+            taken += active.taken;
         }
+        standing.full = self.batch.left(taken) == 0;
+        standing.eager = self.settings.adaptive_commit && (taken > 0 || self.outbox.opened().is_some());
         standing
     }
 
-    /// All steps, whatever moved. A task that fails on the way drops out of the commit; the others go on.
+    /// All steps, whatever moved. A task that fails on the way drops out of the commit; at least once the others go on, exactly once the commit ends
+    /// there, without an error: what was sent cannot be told apart.
     pub(super) fn commit(&mut self, why: Due, now: Timestamp) -> Result<(), Error> {
         let announces = self.tasks.values().any(|active| active.announcing.is_some());
         let purge = self.timer.purges(why, now);
@@ -45,10 +51,16 @@ impl StreamThread {
                 return Err(Error::new(crate::error::ErrorKind::Internal, Place::default(), "killed as the test asked".into()));
             }
             failpoint::reached(step.failpoint());
-            self.take_step(step, &mut round, now)?;
+            let taken = self.take_step(step, &mut round, now);
+            if self.mend()? {
+                // Nothing is committed, and all who had a part in it go again from the last commit.
+                return if self.may_try_again() { Ok(()) } else { taken };
+            }
+            taken?;
         }
         failpoint::reached("commit.done");
         self.timer.done(purge, now);
+        self.setbacks = 0;
         self.end_tasks();
         Ok(())
     }
@@ -65,10 +77,7 @@ impl StreamThread {
                 active.drain()
             }),
             CommitStep::Acks => self.await_acks(),
-            CommitStep::Offsets => {
-                let committing = self.tasks.iter().filter(|(_, active)| active.commits());
-                round.positions = committing.map(|(id, active)| (*id, active.positions(now))).collect();
-            }
+            CommitStep::Offsets => self.gather_positions(round, now)?,
             CommitStep::Commit => self.write_positions(round, now)?,
             CommitStep::Apply => {
                 let acked = std::mem::take(&mut self.acked);
@@ -85,29 +94,48 @@ impl StreamThread {
 
     /// What every send became. A task whose records were lost must not commit: its next owner sends them again.
     fn await_acks(&mut self) {
-        let flushed = self.outbox.producer().flush(self.settings.send_timeout);
+        let flushed = self.outbox.flush(self.settings.send_timeout);
         // Kept until the stores have taken them over, should the commit have to be tried again.
         self.acked.extend(flushed.acked);
         for (partition, error) in flushed.failed {
             let text = format!("records for `{partition}` were lost: {error}");
-            let lost = |place: Place| Error::new(error.kind(), place, text.clone().into());
             let place = Place { topic: Some(partition.topic.to_string()), partition: Some(partition.partition), ..Place::default() };
-            // Which task sent them is not known to the producer; all that commit here are in doubt.
-            let all: Vec<TaskId> = self.tasks.iter().filter(|(_, active)| active.commits()).map(|(id, _)| *id).collect();
-            all.into_iter().for_each(|id| self.fail(id, lost(place.clone())));
+            self.lost(&error, &place, &text);
         }
     }
 
-    fn write_positions(&mut self, round: &Round, now: Timestamp) -> Result<(), Error> {
+    /// Exactly once the positions become part of the transaction here, and the group says whether the tasks are still ours. It is asked for no
+    /// task's positions but in this way, so whoever has sent anything shows a position, moved or not.
+    fn gather_positions(&mut self, round: &mut Round, now: Timestamp) -> Result<(), Error> {
+        let sent = self.outbox.senders();
+        let committing = self.tasks.iter().filter(|(_, active)| active.commits());
+        round.positions = committing.map(|(id, active)| (*id, active.positions(now, sent.contains(id)))).collect();
+        let all = self.all_of(round);
+        if self.outbox.is_transactional() && !all.is_empty() {
+            self.outbox.send_offsets(&self.settings.application_id, &round.token, &all)?;
+        }
+        Ok(())
+    }
+
+    fn all_of(&self, round: &Round) -> Vec<(TopicPartition, Position)> {
         let mut all: Vec<(TopicPartition, Position)> = Vec::new();
         for (id, positions) in &round.positions {
             let Some(active) = self.tasks.get(id) else { continue };
             all.extend(positions.iter().map(|(input, position)| (active.feeds[*input].partition.clone(), position.clone())));
         }
-        if all.is_empty() {
-            return Ok(());
+        all
+    }
+
+    fn write_positions(&mut self, round: &Round, now: Timestamp) -> Result<(), Error> {
+        if self.outbox.is_transactional() {
+            self.outbox.commit()?;
+        } else {
+            let all = self.all_of(round);
+            if !all.is_empty() {
+                self.member.commit(&round.token, &all)?;
+            }
         }
-        self.member.commit(&round.token, &all)?;
+        self.batch.committed(self.tasks.values().map(|active| active.taken).sum());
         for (id, positions) in &round.positions {
             if let Some(active) = self.tasks.get_mut(id) {
                 active.committed(positions, now);

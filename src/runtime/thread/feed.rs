@@ -94,13 +94,13 @@ impl Feed {
         self.fetched
     }
 
-    /// What one more fetch may bring; none once the declared end is reached.
-    pub(super) fn limit(&self) -> Option<FetchLimit> {
+    /// What one more fetch may bring, at most so many records; none once the declared end is reached.
+    pub(super) fn limit(&self, most: usize) -> Option<FetchLimit> {
         let left = self.last.map_or(i64::MAX, |last| last.saturating_sub(self.fetched));
-        let records = usize::try_from(left).unwrap_or(0).min(FETCH_RECORDS);
+        let records = usize::try_from(left).unwrap_or(0).min(most);
         (records > 0).then_some(FetchLimit { records, bytes: FETCH_BYTES })
     }
-    /// The end of input is declared for this partition.
+    /// The end of input is declared for this partition, or nobody writes into it any more.
     pub(super) fn end_at(&mut self, last: i64) {
         self.last = Some(last);
     }
@@ -150,15 +150,11 @@ impl Feed {
     pub(super) fn end(&self) -> Option<i64> {
         self.end
     }
-    /// It is at the end when the next fetch says so.
-    pub(super) fn forget_end(&mut self) {
-        self.end = None;
-    }
     /// Whether there is nothing more in the log, or nothing more that counts.
     pub(super) fn at_end(&self) -> bool {
         self.last.is_some_and(|last| self.fetched >= last) || self.end.is_some_and(|end| self.fetched >= end)
     }
-    /// Whether everything up to the declared end was processed. Repartition topics have no declared end.
+    /// Whether everything up to the declared end was processed.
     pub(super) fn is_over(&self) -> bool {
         self.is_empty() && self.last.is_some_and(|last| self.fetched >= last)
     }
@@ -227,10 +223,10 @@ mod tests {
         let mut feed = feed();
         feed.pop();
         feed.pop();
-        assert_eq!(feed.limit().map(|limit| limit.records), Some(FETCH_RECORDS));
+        assert_eq!(feed.limit(FETCH_RECORDS).map(|limit| limit.records), Some(FETCH_RECORDS));
         feed.end_at(11);
-        assert_eq!((feed.limit().map(|limit| limit.records), feed.is_over()), (Some(2), false));
+        assert_eq!((feed.limit(FETCH_RECORDS).map(|limit| limit.records), feed.is_over()), (Some(2), false));
         feed.passed(11, 40);
-        assert_eq!((feed.limit(), feed.is_over(), feed.at_end(), feed.front()), (None, true, true, Head::Ended));
+        assert_eq!((feed.limit(FETCH_RECORDS), feed.is_over(), feed.at_end(), feed.front()), (None, true, true, Head::Ended));
     }
 }

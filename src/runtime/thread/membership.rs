@@ -19,32 +19,57 @@ use crate::topology::OffsetReset;
 use crate::watermark::{CommitMetadata, entry};
 
 impl StreamThread {
-    /// Hears everything the group has to say now.
+    /// Hears everything the group has to say now, and does what follows. What cannot be done yet is done first in the next round.
     pub(super) fn follow_group(&mut self, now: Timestamp) -> Result<(), Error> {
-        while let Some(event) = self.member.next_event() {
+        loop {
+            while let Some(command) = self.commands.pop_front() {
+                if let Err(error) = self.carry_out(&command, now) {
+                    self.commands.push_front(command);
+                    return Err(error);
+                }
+            }
+            let Some(event) = self.member.next_event() else { return Ok(()) };
             let event = match event {
                 GroupEvent::Assigned(tasks) => Membership::Assigned(tasks),
                 GroupEvent::RevocationRequested(tasks) => Membership::RevocationRequested(tasks),
                 GroupEvent::Lost(tasks) => Membership::Lost(tasks),
             };
             tracing::info!(thread = %self.name, ?event, "group");
-            let owned: BTreeSet<TaskId> = self.tasks.keys().copied().collect();
-            for command in on_event(&owned, &event) {
-                self.carry_out(command, now)?;
-            }
+            self.commands.extend(on_event(&self.owned(), &event));
+        }
+    }
+
+    /// The tasks it has, or is about to have.
+    pub(super) fn owned(&self) -> BTreeSet<TaskId> {
+        self.tasks.keys().chain(self.awaiting.keys()).copied().collect()
+    }
+
+    pub(super) fn carry_out(&mut self, command: &Command, now: Timestamp) -> Result<(), Error> {
+        match command {
+            Command::Commit => self.commit(Due::Close, now)?,
+            Command::Open(id) => drop(self.awaiting.insert(*id, None)),
+            Command::Close(id) => self.close_task(*id),
+            Command::Release(tasks) => self.member.release(tasks)?,
+            Command::Join => self.member.join(&self.board.layout().tasks.clone())?,
+            Command::Abort => self.abort(),
+            Command::Discard => self.discard(),
+            Command::Shrink => self.shrink(),
+            Command::Reopen(id) => self.reopen(*id),
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, command: Command, now: Timestamp) -> Result<(), Error> {
-        match command {
-            Command::Commit => self.commit(Due::Close, now)?,
-            Command::Open(id) => self.open(id, now)?,
-            Command::Close(id) => self.close_task(id),
-            Command::Release(tasks) => self.member.release(&tasks)?,
-            Command::Join => self.member.join(&self.board.layout().tasks.clone())?,
+    /// Opens what is to be opened; true if something was. Where a transaction of an earlier owner is undecided, a later round tries again.
+    pub(super) fn open_awaiting(&mut self, now: Timestamp) -> Result<bool, Error> {
+        let mut opened = false;
+        for id in self.awaiting.keys().copied().collect::<Vec<_>>() {
+            match self.open(id, now) {
+                Ok(()) => opened |= self.awaiting.remove(&id).is_some(),
+                Err(error) if error.kind() == ErrorKind::Retriable => tracing::debug!(task = %id, %error, "opened later"),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(opened)
     }
 
     /// Makes a task and begins to restore it. What goes wrong with one task stops that task.
@@ -76,7 +101,7 @@ impl StreamThread {
     /// The task over its committed rows, and whether all of them could be opened: if not, the task must not run.
     fn assemble(&self, id: TaskId, lease: &TaskLease, now: Timestamp) -> (Task, Arc<AtomicU64>, Result<(), Error>) {
         let sent = Arc::new(AtomicU64::new(0));
-        let collector = RecordCollector::new(self.outbox.clone(), id.partition, self.internal.clone(), sent.clone());
+        let collector = RecordCollector::new(self.outbox.clone(), id, self.internal.clone(), sent.clone());
         let layout = self.board.layout();
         let number = usize::try_from(id.subtopology).unwrap_or(usize::MAX);
         let index = self.topology.plan().subtopologies.iter().position(|part| part.number == number).unwrap_or(number);
@@ -164,18 +189,25 @@ impl StreamThread {
 
     /// Gives a task up: others may own it.
     pub(super) fn close_task(&mut self, id: TaskId) {
-        if let Some(active) = self.forget_task(id) {
-            active.lease.give_up(self.now);
+        if let Some(lease) = self.forget_task(id) {
+            lease.give_up(self.now);
         }
     }
 
-    /// The task runs no more; its rows stay where they are.
-    pub(super) fn forget_task(&mut self, id: TaskId) -> Option<ActiveTask> {
-        let mut active = self.tasks.remove(&id)?;
+    /// The task is none of this thread's any more, but for its rows.
+    pub(super) fn forget_task(&mut self, id: TaskId) -> Option<TaskLease> {
+        let awaiting = self.awaiting.remove(&id).flatten();
+        let lease = self.take_down(id).map(|active| active.lease).or(awaiting);
+        self.board.set_task(id, TaskState::Closed);
+        lease
+    }
+
+    /// The task runs no more; its committed rows stay where they are, and can be had again.
+    pub(super) fn take_down(&mut self, id: TaskId) -> Option<ActiveTask> {
+        let active = self.tasks.remove(&id)?;
         self.member.unassign(&active.partitions());
         let restoring: Vec<TopicPartition> = active.restoring.iter().map(|store| store.partition().clone()).collect();
         self.restorer.unassign(&restoring);
-        active.become_state(TaskState::Closed, &self.board);
         Some(active)
     }
 }

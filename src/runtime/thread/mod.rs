@@ -10,28 +10,31 @@ mod elsewhere;
 mod feed;
 mod inspect;
 mod membership;
+mod outbox;
 mod record_collector;
+mod recovery;
 mod restore;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use active_task::ActiveTask;
 use arena::Arena;
-use record_collector::Outbox;
+use outbox::Outbox;
+use restore::Step;
 
-use crate::config::Settings;
+use crate::config::{Guarantee, Settings};
 use crate::error::Error;
-use crate::kafka::{Admin, Connect, Consumer, Group, Isolation};
+use crate::kafka::{Admin, Connect, Consumer, Group, Isolation, MemberOptions};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::Board;
 #[cfg(test)]
 use crate::runtime::plan;
-use crate::runtime::plan::{CommitTimer, Due, TaskState, ThreadState, Verdict, judge_commit, judge_task};
-use crate::state::CacheBudget;
+use crate::runtime::plan::{BatchLimit, Command, CommitTimer, Due, TaskState, ThreadState, Verdict, judge_commit, judge_task};
+use crate::state::{CacheBudget, TaskLease};
 use crate::topology::node::NodeKind;
 use crate::topology::{OffsetReset, Topology};
 
@@ -42,6 +45,17 @@ pub(crate) enum Round {
     Worked,
     /// There was nothing to do.
     Idle,
+}
+
+/// What the threads of one instance are made of.
+#[derive(Clone)]
+pub(crate) struct Crew {
+    pub(crate) topology: Topology,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) log: Arc<dyn Connect>,
+    pub(crate) board: Arc<Board>,
+    /// Tells this process from all others that run the application at the same time; part of its transactional ids.
+    pub(crate) process: Arc<str>,
 }
 
 /// One thread's share of an instance.
@@ -58,7 +72,14 @@ pub(crate) struct StreamThread {
     outbox: Arc<Outbox>,
     cache: Arc<CacheBudget>,
     tasks: BTreeMap<TaskId, ActiveTask>,
+    /// Tasks to be opened as soon as their positions are known; those that were open before still have their rows.
+    awaiting: BTreeMap<TaskId, Option<TaskLease>>,
+    /// What is still to be done about what the group said.
+    commands: VecDeque<Command>,
     timer: CommitTimer,
+    batch: BatchLimit,
+    /// Transactions given up since the last one that was committed.
+    setbacks: u32,
     board: Arc<Board>,
     state: ThreadState,
     /// Repartition topics and changelogs.
@@ -80,20 +101,26 @@ pub(crate) struct StreamThread {
 
 impl StreamThread {
     /// Opens its clients and joins the group.
-    pub(crate) fn new(
-        number: usize,
-        topology: &Topology,
-        settings: &Arc<Settings>,
-        log: &dyn Connect,
-        board: &Arc<Board>,
-        now: Timestamp,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(number: usize, crew: &Crew, now: Timestamp) -> Result<Self, Error> {
+        let Crew { topology, settings, log, board, process } = crew;
         let name = format!("{}-{}", settings.application_id, number + 1);
-        let mut member = log.member(&settings.application_id, &name, Isolation::ReadCommitted)?;
+        let options = MemberOptions {
+            instance: settings.instance_id.as_ref().map(|id| format!("{id}-{}", number + 1)),
+            session_timeout: settings.session_timeout,
+            ..MemberOptions::new(settings.application_id.clone(), name.clone())
+        };
+        let mut member = log.member_with(options)?;
         member.join(&board.layout().tasks)?;
         let parts = board.layout().parts.values();
         let internal: BTreeSet<String> = parts.flat_map(|part| part.changelogs.iter().chain(&part.repartition_topics)).cloned().collect();
         let cache = settings.record_cache_bytes / settings.threads.max(1);
+        let outbox = match settings.guarantee {
+            Guarantee::AtLeastOnce => Outbox::plain(log.producer()?),
+            Guarantee::ExactlyOnce => {
+                let id = format!("{}-{process}-{}", settings.application_id, number + 1);
+                Outbox::transactional(log.clone(), id.into(), settings.transaction_timeout)
+            }
+        };
         Ok(StreamThread {
             name,
             number,
@@ -102,10 +129,14 @@ impl StreamThread {
             member,
             restorer: log.consumer(Isolation::ReadCommitted)?,
             admin: log.admin()?,
-            outbox: Outbox::new(log.producer()?),
+            outbox,
             cache: Arc::new(CacheBudget::new(cache)),
             tasks: BTreeMap::new(),
+            awaiting: BTreeMap::new(),
+            commands: VecDeque::new(),
             timer: CommitTimer::new(settings.commit_interval, settings.repartition_purge_interval, now),
+            batch: BatchLimit::default(),
+            setbacks: 0,
             board: board.clone(),
             state: ThreadState::Created,
             internal: Arc::new(internal),
@@ -153,60 +184,78 @@ impl StreamThread {
         let patience = if self.worked { Duration::ZERO } else { patience.min(self.timer.rest(now)) };
         self.member.poll(patience)?;
         self.follow_group(now)?;
+        if !self.tasks.is_empty() || !self.awaiting.is_empty() {
+            // Before any position is looked up: what an earlier producer of the same id left undecided is settled by it.
+            self.outbox.ready()?;
+        }
+        let opened = self.open_awaiting(now)?;
         let restored = self.restore();
         let taken = self.run_tasks(now);
+        if self.mend()? {
+            return Ok(true);
+        }
         self.commit_if_due(now)?;
         self.look_elsewhere(now)?;
         self.board.home().tend(now);
-        Ok(restored || taken)
+        Ok(opened || restored || taken)
     }
 
-    /// One step for every store that is being restored; tasks that are complete begin to run.
+    /// One step for every store that is being restored; tasks that are complete begin to run. True if anything came of it.
     fn restore(&mut self) -> bool {
         let restoring: Vec<TaskId> =
             self.tasks.iter().filter(|(_, active)| active.state == TaskState::Restoring).map(|(id, _)| *id).collect();
+        let mut worked = false;
         for id in &restoring {
             match self.restore_one(*id) {
-                Ok(true) => self.task_state(*id, TaskState::Running),
-                Ok(false) => {}
+                Ok(Step::Done) => self.task_state(*id, TaskState::Running),
+                Ok(Step::Waits) => continue,
+                Ok(Step::Moved) => {}
                 Err(error) => self.judge(*id, error),
             }
+            worked = true;
         }
-        !restoring.is_empty()
+        worked
     }
 
-    fn restore_one(&mut self, id: TaskId) -> Result<bool, Error> {
-        let Some(active) = self.tasks.get_mut(&id) else { return Ok(false) };
+    fn restore_one(&mut self, id: TaskId) -> Result<Step, Error> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(Step::Waits) };
         let ActiveTask { restoring, .. } = active;
-        let mut first = 0;
+        let (mut first, mut moved) = (0, false);
         while let Some(store) = restoring.get_mut(first) {
-            if store.step(id, &mut *self.restorer, &mut self.buffer, &self.board)? {
+            let step = store.step(id, &mut *self.restorer, &mut self.buffer, &self.board)?;
+            moved |= step != Step::Waits;
+            if step == Step::Done {
                 restoring.remove(first);
             } else {
                 first += 1;
             }
         }
         if !restoring.is_empty() {
-            return Ok(false);
+            return Ok(if moved { Step::Moved } else { Step::Waits });
         }
         // Processors may look into their stores from the first moment on.
         active.task.init()?;
         let starts: Vec<_> = active.feeds.iter().map(|feed| (feed.partition.clone(), feed.position())).collect();
         self.member.assign(&starts)?;
-        Ok(true)
+        Ok(Step::Done)
     }
 
     /// A round of every running task; true if one of them has more to do at once.
     fn run_tasks(&mut self, now: Timestamp) -> bool {
         let ends = self.board.ends();
         let (mut worked, mut failed) = (false, Vec::new());
+        let mut left = self.batch.left(self.tasks.values().map(|active| active.taken).sum());
         for (id, active) in self.tasks.iter_mut().filter(|(_, active)| active.state == TaskState::Running) {
-            let mut over = false;
+            if left == 0 {
+                break; // a commit is due first
+            }
+            let (mut over, before) = (false, active.taken);
             if let Some(ends) = &ends {
                 active.end_at(ends);
                 over = self.board.upstream_finished(*id);
             }
-            let round = active.round(&mut *self.member, now, self.settings.max_task_idle, over);
+            let round = active.round(&mut *self.member, now, self.settings.max_task_idle, over, left);
+            left = left.saturating_sub(active.taken - before);
             match round.and_then(|taken| active.drain().map(|()| taken)) {
                 Ok(taken) => worked |= taken > 0 || active.more_to_close,
                 Err(error) => failed.push((*id, error)),
@@ -217,6 +266,11 @@ impl StreamThread {
     }
 
     fn judge(&mut self, id: TaskId, error: Error) {
+        if self.outbox.trouble().is_some() && self.outbox.senders().contains(&id) {
+            // The transaction is lost, and no verdict on the task possible: it goes again with the others.
+            tracing::debug!(task = %id, %error, "not judged");
+            return;
+        }
         match judge_task(error.kind()) {
             Verdict::Retry => {
                 tracing::warn!(task = %id, %error, "tried again");
@@ -247,6 +301,9 @@ impl StreamThread {
     fn fail(&mut self, id: TaskId, error: Error) {
         let Some(active) = self.tasks.get_mut(&id).filter(|active| active.state != TaskState::Failed) else { return };
         self.member.unassign(&active.partitions());
+        if self.outbox.is_transactional() {
+            active.task.abort();
+        }
         self.board.fail(Some(id), error);
         active.become_state(TaskState::Failed, &self.board);
     }
@@ -260,15 +317,17 @@ impl StreamThread {
     /// Others may own the tasks now.
     fn rejoin(&mut self) -> Result<bool, Error> {
         tracing::warn!(thread = %self.name, "fenced: joining the group again");
-        let all: Vec<TaskId> = self.tasks.keys().copied().collect();
-        all.into_iter().for_each(|id| self.close_task(id));
+        self.abort();
+        self.commands.clear();
+        self.owned().into_iter().for_each(|id| self.close_task(id));
         // What the collectors of those tasks still held is gone with them; what was sent is the next owner's to send again.
         self.member.join(&self.board.layout().tasks.clone())?;
         Ok(true)
     }
 
     fn show_state(&mut self) {
-        let waiting = self.tasks.values().any(|active| matches!(active.state, TaskState::Created | TaskState::Restoring));
+        let restoring = |active: &ActiveTask| matches!(active.state, TaskState::Created | TaskState::Restoring);
+        let waiting = !self.awaiting.is_empty() || self.tasks.values().any(restoring);
         let next = if waiting { ThreadState::Rebalancing } else { ThreadState::Running };
         self.become_state(next);
     }
@@ -288,6 +347,10 @@ impl StreamThread {
         self.become_state(ThreadState::Stopping);
         self.set_now(now);
         let committed = self.commit(Due::Close, now);
+        // Should the commit have got no answer, the next owners need not wait for one.
+        if let Err(error) = self.outbox.ready() {
+            tracing::warn!(thread = %self.name, %error, "the last transaction is not settled: the log aborts it after `transaction_timeout`");
+        }
         self.abandon();
         committed
     }
@@ -295,10 +358,10 @@ impl StreamThread {
     /// Closes every task without a commit and leaves the group. Stores can be read as long as the instance is not closed.
     pub(crate) fn abandon(&mut self) {
         self.become_state(ThreadState::Stopping);
-        let all: Vec<TaskId> = self.tasks.keys().copied().collect();
-        for id in all {
-            if let Some(active) = self.forget_task(id) {
-                active.lease.settle(self.now);
+        self.abort();
+        for id in self.owned() {
+            if let Some(lease) = self.forget_task(id) {
+                lease.settle(self.now);
             }
         }
         self.member.leave();

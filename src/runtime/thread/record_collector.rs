@@ -1,46 +1,25 @@
 //! What a task sends, on its way to the producer of its thread: copied into one arena per partition, sent as slices.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::BoxError;
-use crate::kafka::{self, Producer, RoundRobin, partition_of};
+use crate::kafka::{self, RoundRobin, partition_of};
 use crate::processor::{Outgoing, Output, Target};
-use crate::record::{Timestamp, TopicPartition};
+use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::thread::arena::{Arena, View};
+use crate::runtime::thread::outbox::Outbox;
 
 /// An arena is sent when it holds this much; what is less is sent when its thread has finished a round.
 const FULL_RECORDS: usize = 1000;
 const FULL_BYTES: usize = 256 << 10;
 
-/// What the collectors of one thread share: its producer and the time of the round.
-pub(super) struct Outbox {
-    producer: Mutex<Box<dyn Producer>>,
-    now: AtomicI64,
-}
-
-impl Outbox {
-    pub(super) fn new(producer: Box<dyn Producer>) -> Arc<Self> {
-        Arc::new(Outbox { producer: Mutex::new(producer), now: AtomicI64::new(0) })
-    }
-    /// A panic of a producer has left it as it was: the next call says what is wrong with it.
-    pub(super) fn producer(&self) -> MutexGuard<'_, Box<dyn Producer>> {
-        self.producer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-    pub(super) fn set_now(&self, now: Timestamp) {
-        self.now.store(now.as_millis(), Ordering::Relaxed);
-    }
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.now.load(Ordering::Relaxed))
-    }
-}
-
 /// The output of one task.
 pub(super) struct RecordCollector {
     outbox: Arc<Outbox>,
-    /// Partition of the task: that of its changelogs.
-    partition: i32,
+    /// Whose output it is; its changelogs have its partition.
+    task: TaskId,
     topics: Vec<Topic>,
     by_name: HashMap<Arc<str>, u32>,
     /// Repartition topics and changelogs: what goes there is not counted as output.
@@ -66,8 +45,8 @@ struct Lane {
 }
 
 impl RecordCollector {
-    pub(super) fn new(outbox: Arc<Outbox>, partition: i32, internal: Arc<BTreeSet<String>>, sent: Arc<AtomicU64>) -> Self {
-        RecordCollector { outbox, partition, topics: Vec::new(), by_name: HashMap::new(), internal, sent }
+    pub(super) fn new(outbox: Arc<Outbox>, task: TaskId, internal: Arc<BTreeSet<String>>, sent: Arc<AtomicU64>) -> Self {
+        RecordCollector { outbox, task, topics: Vec::new(), by_name: HashMap::new(), internal, sent }
     }
 
     fn count(&mut self, slot: u32) -> Result<i32, BoxError> {
@@ -75,7 +54,7 @@ impl RecordCollector {
         if let Some(count) = topic.partitions {
             return Ok(count);
         }
-        let count = self.outbox.producer().partition_count(&topic.name)?;
+        let count = self.outbox.partition_count(&topic.name)?;
         topic.lanes = (0..count)
             .map(|partition| Lane {
                 partition: TopicPartition::new(topic.name.clone(), partition),
@@ -108,7 +87,7 @@ impl Output for RecordCollector {
 
     fn send(&mut self, slot: u32, record: Outgoing<'_>) -> Result<(), BoxError> {
         let count = self.count(slot)?;
-        let (now, own) = (self.outbox.now(), self.partition);
+        let (now, own) = (self.outbox.now(), self.task.partition);
         let topic = &mut self.topics[slot as usize];
         let partition = match record.target {
             Target::ByKey(bytes) => partition_of(bytes, count),
@@ -130,14 +109,14 @@ impl Output for RecordCollector {
             self.sent.fetch_add(1, Ordering::Relaxed);
         }
         if lane.waiting.len() >= FULL_RECORDS || lane.waiting.bytes() >= FULL_BYTES {
-            lane.ship(&self.outbox)?;
+            lane.ship(self.task, &self.outbox)?;
         }
         Ok(())
     }
 
     fn drain(&mut self) -> Result<(), BoxError> {
-        let outbox = &self.outbox;
-        self.topics.iter_mut().flat_map(|topic| &mut topic.lanes).try_for_each(|lane| lane.ship(outbox))
+        let (task, outbox) = (self.task, &self.outbox);
+        self.topics.iter_mut().flat_map(|topic| &mut topic.lanes).try_for_each(|lane| lane.ship(task, outbox))
     }
 
     fn last_sent(&self, topic: u32, partition: i32) -> Option<Timestamp> {
@@ -146,12 +125,12 @@ impl Output for RecordCollector {
 }
 
 impl Lane {
-    fn ship(&mut self, outbox: &Outbox) -> Result<(), BoxError> {
+    fn ship(&mut self, task: TaskId, outbox: &Outbox) -> Result<(), BoxError> {
         if self.waiting.len() == 0 {
             return Ok(());
         }
         let records: Vec<kafka::Outgoing<'_>> = self.waiting.iter().map(View::outgoing).collect();
-        let sent = outbox.producer().send(&self.partition, &records);
+        let sent = outbox.send(task, &self.partition, &records);
         self.waiting.clear();
         Ok(sent?)
     }

@@ -24,6 +24,17 @@ pub(super) struct StoreRestore {
     records: u64,
 }
 
+/// What one step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The store is complete.
+    Done,
+    /// It came nearer to its end.
+    Moved,
+    /// Nothing can be read now: a transaction is undecided.
+    Waits,
+}
+
 /// Begins to restore every store of a task that has a changelog with something in it.
 ///
 /// The end is the high watermark and not the last stable offset: a transaction may be committed before its marker is written.
@@ -78,8 +89,8 @@ fn corrupt(partition: &TopicPartition, offset: i64, source: BoxError) -> Error {
 }
 
 impl StoreRestore {
-    /// Reads one piece; true when the store is complete.
-    pub(super) fn step(&mut self, id: TaskId, consumer: &mut dyn Consumer, buffer: &mut Arena, board: &Board) -> Result<bool, Error> {
+    /// Reads one piece.
+    pub(super) fn step(&mut self, id: TaskId, consumer: &mut dyn Consumer, buffer: &mut Arena, board: &Board) -> Result<Step, Error> {
         buffer.clear();
         let fetched = consumer.fetch(&self.partition, STEP, &mut |raw| buffer.push_raw(&raw))?;
         let records: Vec<ChangelogRecord<'_>> = buffer
@@ -93,6 +104,7 @@ impl StoreRestore {
             .collect();
         self.control.restore(&records, fetched.next_offset).map_err(|error| corrupt(&self.partition, self.next, error.into()))?;
         self.records += records.len() as u64;
+        let moved = fetched.next_offset > self.next;
         self.next = fetched.next_offset;
         let done = self.next >= self.end;
         if done {
@@ -101,7 +113,11 @@ impl StoreRestore {
         }
         let Self { store, begin, records, next, end, .. } = self;
         board.restored(&RestoreProgress { task: id, store: store.clone(), begin: *begin, records: *records, position: *next, end: *end });
-        Ok(done)
+        Ok(match () {
+            () if done => Step::Done,
+            () if moved => Step::Moved,
+            () => Step::Waits,
+        })
     }
 
     pub(super) fn partition(&self) -> &TopicPartition {

@@ -1,6 +1,7 @@
 //! Rounds of threads, called by hand, on a log and a clock of their own.
 
 mod bounded;
+mod exactly_once;
 mod rig;
 mod schedules;
 mod survival;
@@ -314,10 +315,10 @@ fn a_collector_spreads_records_without_a_key_and_refuses_partitions_that_are_not
     use super::record_collector::RecordCollector;
     use crate::processor::{Outgoing, Output, Target};
     let rig = Rig::new(copying(), 2);
-    let outbox = Outbox::new(rig.log.producer().unwrap());
+    let outbox = Outbox::plain(rig.log.producer().unwrap());
     outbox.set_now(Timestamp::from_millis(77));
     let sent = Arc::new(AtomicU64::new(0));
-    let mut collector = RecordCollector::new(outbox, 1, Arc::default(), sent.clone());
+    let mut collector = RecordCollector::new(outbox, TaskId { subtopology: 0, partition: 1 }, Arc::default(), sent.clone());
     let slot = collector.topic("out");
     let headers = Headers::default();
     let record = |target| Outgoing { key: None, value: Some(b"v"), timestamp: Timestamp::UNKNOWN, headers: &headers, target };

@@ -86,7 +86,6 @@ impl StateHome {
     }
 
     /// Names this process among those of the application: kept in the state folder over restarts.
-    #[cfg_attr(not(test), expect(dead_code, reason = "transactional ids are built from it; they come with the next guarantee"))]
     pub(crate) fn process_id(&self) -> String {
         self.process_id.clone()
     }

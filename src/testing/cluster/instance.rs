@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::kafka::Connect;
 use crate::record::{TaskId, Timestamp};
 use crate::runtime::task::Task;
-use crate::runtime::{Board, Round, StreamThread, prepare};
+use crate::runtime::{Board, Crew, Round, StreamThread, prepare};
 use crate::topology::Topology;
 
 /// How an instance is.
@@ -56,13 +56,23 @@ struct Standing {
 }
 
 impl Instance {
-    pub(super) fn start(ports: &FatefulLog, topology: &Topology, settings: &Arc<Settings>, now: Timestamp) -> Result<Self, Error> {
+    /// `process` tells this life from all others; one with a lasting name has it from there.
+    pub(super) fn start(
+        ports: FatefulLog,
+        topology: &Topology,
+        settings: &Arc<Settings>,
+        process: &str,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let layout = prepare(&*ports.admin()?, topology, &settings.application_id)?;
         let count = settings.threads.max(1);
         let board = Board::new(Arc::new(layout), count, Vec::new(), Vec::new());
-        let threads = (0..count).map(|number| StreamThread::new(number, topology, settings, ports, &board, now).map(Some));
-        let threads = threads.collect::<Result<Vec<_>, Error>>()?;
         let fate = ports.fate.clone();
+        let process = ports.lasting.as_deref().unwrap_or(process).into();
+        let (topology, settings) = (topology.clone(), settings.clone());
+        let crew = Crew { topology, settings, log: Arc::new(ports), board: board.clone(), process };
+        let threads = (0..count).map(|number| StreamThread::new(number, &crew, now).map(Some));
+        let threads = threads.collect::<Result<Vec<_>, Error>>()?;
         Ok(Instance { condition: Condition::Running, fate, board, threads, standing: None })
     }
 

@@ -151,7 +151,9 @@ impl Cluster {
         let fate = SharedFate::new(self.dice.next(), self.whims);
         let lasting = self.lasting_names.then(|| format!("i{number}"));
         let ports = FatefulLog { log: self.log.clone(), fate, lasting };
-        Instance::start(&ports, &self.topology, &self.settings, self.clock.now())
+        // No two lives have one name, unless it is to last.
+        let process = format!("life-{}", self.instances.len() + self.past.len());
+        Instance::start(ports, &self.topology, &self.settings, &process, self.clock.now())
     }
 
     /// Starts an instance again: one that runs or is paused is [stopped](Self::stop) before. The group still counts what a killed one was

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, ManualClock};
-use crate::config::Settings;
+use crate::config::{Guarantee, Settings};
 use crate::kafka::{Connect, FetchLimit, Isolation, MemoryLog, NewTopic, Outgoing};
 use crate::record::{Headers, TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::Board;
 use crate::runtime::internal_topics::prepare;
-use crate::runtime::thread::{Round, StreamThread};
+use crate::runtime::thread::{Crew, Round, StreamThread};
 use crate::state::KeyValueStore;
 use crate::topology::Topology;
 use crate::watermark::CommitMetadata;
@@ -22,6 +22,7 @@ pub(super) struct Rig {
     pub(super) settings: Settings,
     pub(super) board: Arc<Board>,
     pub(super) threads: Vec<StreamThread>,
+    lives: usize,
 }
 
 impl Rig {
@@ -33,7 +34,12 @@ impl Rig {
         let mut settings = Settings::new("app");
         settings.commit_interval = Duration::from_millis(100);
         let board = board(&log, &topology);
-        Rig { log, clock, topology, settings, board, threads: Vec::new() }
+        Rig { log, clock, topology, settings, board, threads: Vec::new(), lives: 0 }
+    }
+
+    pub(super) fn exactly_once(mut self) -> Self {
+        self.settings.guarantee = Guarantee::ExactlyOnce;
+        self
     }
 
     pub(super) fn start(mut self) -> Self {
@@ -44,8 +50,14 @@ impl Rig {
     /// One more thread, which has not run yet.
     pub(super) fn join(&mut self) {
         let (number, settings) = (self.threads.len() % 9, Arc::new(self.settings.clone()));
-        let thread = StreamThread::new(number, &self.topology, &settings, &self.log, &self.board, self.clock.now()).unwrap();
-        self.threads.push(thread);
+        self.lives += 1;
+        let process = match &settings.instance_id {
+            Some(id) => id.as_ref().into(),
+            None => format!("life-{}", self.lives).into(),
+        };
+        let (topology, log, board) = (self.topology.clone(), Arc::new(self.log.clone()), self.board.clone());
+        let crew = Crew { topology, settings, log, board, process };
+        self.threads.push(StreamThread::new(number, &crew, self.clock.now()).unwrap());
     }
 
     /// All threads die without a commit, and others take over.

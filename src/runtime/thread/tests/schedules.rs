@@ -64,20 +64,27 @@ proptest! {
     /// Threads come and go in any order: with clean ends every record counts once, behind a shuffle too.
     #[test]
     fn coming_and_going_changes_no_count(steps in steps(0)) {
-        let (counted, written) = counted_and_written(steps);
+        let (counted, written) = counted_and_written(Rig::new(shuffled(), 3), steps);
+        prop_assert_eq!(counted, written);
+    }
+
+    /// The same, killed ones among them, exactly once.
+    #[test]
+    fn exactly_once_killing_changes_no_count(steps in steps(2)) {
+        let (counted, written) = counted_and_written(Rig::new(shuffled(), 3).exactly_once(), steps);
         prop_assert_eq!(counted, written);
     }
 
     /// Threads are killed at any moment between two rounds: every record counts at least once.
     #[test]
     fn killing_loses_nothing(steps in steps(2)) {
-        let (counted, written) = counted_and_written(steps);
+        let (counted, written) = counted_and_written(Rig::new(shuffled(), 3), steps);
         prop_assert!(written.iter().all(|(word, count)| counted[word] >= *count), "{:?} of {:?}", counted, written);
     }
 }
 
-fn counted_and_written(steps: Vec<Step>) -> (BTreeMap<String, i64>, BTreeMap<String, i64>) {
-    let mut rig = Rig::new(shuffled(), 3).start();
+fn counted_and_written(rig: Rig, steps: Vec<Step>) -> (BTreeMap<String, i64>, BTreeMap<String, i64>) {
+    let mut rig = rig.start();
     let mut written = BTreeMap::new();
     for step in steps {
         if let Step::Write(n) = step {
@@ -87,6 +94,8 @@ fn counted_and_written(steps: Vec<Step>) -> (BTreeMap<String, i64>, BTreeMap<Str
     }
     // A task that moves late commits late: the clock has to go on for the last handover.
     (0..4).for_each(|_| rig.pass(200));
+    // Transactions of the killed time out.
+    (0..5).for_each(|_| rig.pass(10_000));
     assert!(rig.board.facts().failures.is_empty());
     (written.keys().map(|word| (word.clone(), rig.count(word).unwrap_or(0))).collect(), written)
 }
