@@ -126,3 +126,14 @@ fn a_changelog_of_another_version_is_refused_and_not_read_as_ours() {
     assert!(error.contains("version [9]") && error.contains("[3] is read"), "{error}");
     assert_eq!(lock(&shared).num_records(), 0);
 }
+
+#[test]
+fn all_of_it_on_disk() {
+    super::rig::on_disk(&[
+        the_changelog_is_java_s,
+        a_newer_update_keeps_the_place_and_the_prior_value,
+        sizes_are_java_s,
+        an_abort_goes_back_and_a_changelog_brings_back,
+        a_changelog_of_another_version_is_refused_and_not_read_as_ours,
+    ]);
+}

@@ -340,3 +340,28 @@ fn an_evicted_row_of_the_read_cache_is_read_again() {
     assert!(rows.clean_bytes() <= 1000, "{}", rows.clean_bytes());
     assert_eq!(rows.get(&7_u32.to_be_bytes()).expect("reads"), Some(b"value".as_slice()));
 }
+
+/// All but those that count rows: a backend on disk counts obsolete ones until their file goes.
+#[test]
+fn all_of_it_on_disk() {
+    super::rig::on_disk(&[
+        a_commit_logs_the_last_value_of_each_key_in_the_order_of_latest_writes,
+        without_deduplication_every_write_is_logged,
+        a_drain_before_the_commit_fails_over_to_the_next_one,
+        an_unlogged_store_logs_nothing_and_keeps_everything,
+        an_abort_forgets_what_was_not_committed,
+        a_store_comes_back_from_its_changelog_with_its_times,
+        a_plain_store_shows_no_time_and_logs_the_record_s,
+        the_least_recently_used_row_goes_and_its_deletion_is_logged_first,
+        scans_go_both_ways_and_bear_writes_between_rows,
+        a_window_that_comes_too_late_is_refused_counted_and_logged,
+        a_refused_write_and_an_earlier_accepted_one_of_the_same_window_log_once,
+        windows_and_sessions_come_back_from_their_changelogs,
+        memory_refuses_what_the_persistent_layout_only_hides,
+        an_abort_takes_back_the_time_that_was_seen,
+        sessions_in_memory_come_by_end_then_key_then_latest_start,
+        a_plain_backend_loses_times_but_its_changelog_does_not,
+        a_restored_row_replaces_one_that_was_read_before,
+        an_evicted_row_of_the_read_cache_is_read_again,
+    ]);
+}

@@ -3,6 +3,7 @@
 mod buffers;
 mod caches;
 mod commits;
+mod kills;
 mod model;
 mod replay;
 mod rig;

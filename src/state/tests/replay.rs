@@ -212,3 +212,8 @@ fn window_stores_answer_as_java_does() {
 fn session_stores_answer_as_java_does() {
     play_all::<SessionStore<String, String>>("stores_session.jsonl");
 }
+
+#[test]
+fn all_of_it_on_disk() {
+    super::rig::on_disk(&[key_value_stores_answer_as_java_does, window_stores_answer_as_java_does, session_stores_answer_as_java_does]);
+}

@@ -1,11 +1,17 @@
 //! A store opened for a test, and a changelog to look at.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use super::scratch::Scratch;
 use crate::error::StoreError;
-use crate::record::{Headers, Timestamp};
+use crate::record::{Headers, TaskId, Timestamp};
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore, Opened, RecordClock, StoreControl, StoreEnvironment};
-use crate::state::{CacheBudget, Dedup, Layout, MemoryBackend, RecordContext, StoreSpec, WriteContext};
+use crate::state::{
+    CacheBudget, Dedup, HomeSettings, Layout, MemoryBackend, RecordContext, Shapes, StateHome, StoreBackend, StoreSpec, TaskLease,
+    WriteContext,
+};
 
 /// One changelog record.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +34,58 @@ impl ChangelogSink for Log {
     }
 }
 
+thread_local! {
+    /// Where stores of the persistent layout are opened, if not in memory.
+    static DISK: RefCell<Option<Place>> = const { RefCell::new(None) };
+}
+
+/// Runs tests with the rows of persistent stores on disk.
+pub(super) fn on_disk(tests: &[fn()]) {
+    DISK.set(Some(Place::on_disk()));
+    tests.iter().for_each(|test| test());
+    DISK.take();
+}
+
+fn fresh_rows(spec: &StoreSpec) -> Box<dyn StoreBackend> {
+    DISK.with_borrow_mut(|disk| match disk {
+        Some(place) => {
+            place.store += 1;
+            place.rows(spec)
+        }
+        None => Box::<MemoryBackend>::default(),
+    })
+}
+
+/// Committed rows that outlive the stores opened over them.
+pub(super) struct Place {
+    lease: TaskLease,
+    store: u64,
+    _folder: Option<Scratch>,
+}
+
+impl Place {
+    pub(super) fn in_memory() -> Self {
+        Place { lease: StateHome::in_memory("p").lease(TASK, NOW), store: 0, _folder: None }
+    }
+    pub(super) fn on_disk() -> Self {
+        let (folder, shapes) = (Scratch::new(), Shapes::default());
+        let settings =
+            HomeSettings { directory: folder.path(), application_id: "app", shapes, cleanup_delay: Duration::ZERO, memory: 32 << 20 };
+        let home = StateHome::on_disk(settings, "p".to_owned(), NOW).expect("an empty folder can be taken");
+        Place { lease: home.lease(TASK, NOW), store: 0, _folder: Some(folder) }
+    }
+    fn rows(&self, spec: &StoreSpec) -> Box<dyn StoreBackend> {
+        self.lease.backend(&format!("st-{}", self.store), spec).expect("its own folder can be read")
+    }
+    /// Opens a core over the rows committed so far.
+    pub(super) fn open<C>(&self, setup: &Setup, open: impl FnOnce(OpenStore<'_>) -> C) -> C {
+        setup.over(self.rows(&setup.spec), Arc::default(), open)
+    }
+}
+
+const TASK: TaskId = TaskId { subtopology: 0, partition: 0 };
+const NOW: Timestamp = Timestamp::from_secs(1);
+
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
@@ -44,13 +102,16 @@ impl Setup {
         Setup { spec, cache_bytes: 10 << 20, bounded: false, time_index: false }
     }
     fn with<R>(&self, now: Arc<RecordClock>, open: impl FnOnce(OpenStore<'_>) -> R) -> R {
+        self.over(fresh_rows(&self.spec), now, open)
+    }
+    fn over<R>(&self, backend: Box<dyn StoreBackend>, now: Arc<RecordClock>, open: impl FnOnce(OpenStore<'_>) -> R) -> R {
         let environment = StoreEnvironment { cache: Arc::new(CacheBudget::new(self.cache_bytes)), now };
         open(OpenStore {
             name: "st".into(),
             spec: self.spec.clone(),
             changelog_topic: "app-st-changelog",
             environment: &environment,
-            backend: Box::<MemoryBackend>::default(),
+            backend,
             bounded: self.bounded,
             time_index: self.time_index,
         })
