@@ -82,6 +82,7 @@ impl Life {
 
     /// Lives it in a process of its own, to its end.
     pub(crate) fn live(&self, death: &Death) -> Result<Ended, String> {
+        fs::create_dir_all(&self.folder).map_err(|error| error.to_string())?;
         let passes = self.folder.join(format!("passes-{}.txt", self.number));
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let mut command = Command::new(program);

@@ -4,15 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater::kafka::{Connect, LogError, MemoryLog};
+use highwater::kafka::{Connect, Durability, FileLog, FileLogOptions, LogError};
 use highwater::{Settings, SystemClock};
 
 use super::life::Promise;
 use super::scene::{APPLICATION, Kind};
 
-pub(crate) fn log_of(_folder: &Path) -> Result<Arc<dyn Connect>, LogError> {
-    Ok(Arc::new(MemoryLog::new(Arc::new(SystemClock))))
+/// The log of a run. What is killed is a process, so nothing waits for the disk.
+pub(crate) fn log_of(folder: &Path) -> Result<Arc<dyn Connect>, LogError> {
+    let options = FileLogOptions { durability: Durability::ProcessKill, ..FileLogOptions::default() };
+    Ok(Arc::new(FileLog::open(folder.join("log"), Arc::new(SystemClock), options)?))
 }
+
+/// The settings of the application.
 
 pub(crate) fn settings(kind: Kind, _promise: Promise, _state: &Path) -> Settings {
     let mut settings = Settings::new(APPLICATION);
