@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, ErrorKind, Place};
+use crate::failpoint;
 use crate::kafka::{Admin, LogError, NewTopic, TopicDescription};
 use crate::runtime::assignment::Layout;
 use crate::topology::{SubtopologyInfo, Topology};
@@ -59,8 +60,10 @@ fn internal<'a>(parts: &'a [SubtopologyInfo], layout: &'a Layout) -> impl Iterat
 fn provide(admin: &dyn Admin, wanted: &Wanted<'_>, exists: bool) -> Result<(), Error> {
     if !exists {
         let topic = NewTopic { name: wanted.name.to_owned(), partitions: wanted.partitions, config: wanted.config.clone() };
+        failpoint::reached("topics.create");
         match admin.create_topics(&[topic]) {
             Ok(()) => {
+                failpoint::reached("topics.created");
                 tracing::info!(topic = wanted.name, partitions = wanted.partitions, "internal topic created");
                 return Ok(());
             }

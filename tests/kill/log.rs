@@ -18,12 +18,13 @@ pub(crate) fn log_of(folder: &Path) -> Result<Arc<dyn Connect>, LogError> {
 
 /// The settings of the application.
 
-pub(crate) fn settings(kind: Kind, _promise: Promise, _state: &Path) -> Settings {
+pub(crate) fn settings(kind: Kind, _promise: Promise, state: &Path) -> Settings {
     let mut settings = Settings::new(APPLICATION);
     settings.commit_interval = Duration::from_millis(4);
     settings.repartition_purge_interval = Duration::from_millis(12);
     settings.watermark_interval = Duration::from_millis(4);
     settings.close_batch = 4;
+    settings.state_dir = Some(state.to_owned());
     // Running counts are then all sent.
     settings.record_cache_bytes = if kind == Kind::Count { 0 } else { settings.record_cache_bytes };
     settings

@@ -132,7 +132,7 @@ impl Asked {
             }
         });
         let failed = failed.into_inner().expect("no panic while it is held");
-        failed.iter().for_each(|line| say(&format!("failed: {line}")));
+        failed.iter().take(20).for_each(|line| say(&format!("failed: {line}")));
         say(&format!("{} runs, {} failed, {:.0} s", rows.len(), failed.len(), begun.elapsed().as_secs_f64()));
         Ok(failed.is_empty())
     }

@@ -10,6 +10,10 @@ pub(crate) enum Way {
     Working,
     /// Once as it starts: n lives in a row end there.
     Starting,
+    /// Once as it starts for the first time: n lives in a row end there, each on an empty log.
+    StartingAnew,
+    /// Once as it starts after a death: n lives in a row end there.
+    StartingAgain,
     /// Once as it closes in the middle of its work: n lives in a row end there.
     Closing,
     /// Again and again as its stores are rebuilt, for its state folder was lost half-way.
@@ -38,7 +42,6 @@ const ANY: &[Kind] = &Kind::ALL;
 const WITH_STATE: &[Kind] = &[Kind::Count, Kind::Windowed];
 const WINDOWED: &[Kind] = &[Kind::Windowed];
 const BOTH: &[Promise] = &Promise::ALL;
-#[allow(dead_code)]
 const EXACTLY: &[Promise] = &[Promise::ExactlyOnce];
 
 const fn working(name: &'static str, after: &'static str) -> Point {
@@ -54,7 +57,6 @@ impl Point {
         Point { kinds, ..self }
     }
 
-    #[allow(dead_code)]
     const fn under(self, promises: &'static [Promise]) -> Point {
         Point { promises, ..self }
     }
@@ -72,7 +74,7 @@ impl Point {
 /// All of them, in the order of a life.
 pub(crate) const POINTS: &[Point] = &[
     working("topics.create", "an internal topic is missing").by(Way::Starting).of(WITH_STATE),
-    working("topics.created", "an internal topic is made").by(Way::Starting).of(WITH_STATE),
+    working("topics.created", "an internal topic is made").by(Way::StartingAnew).of(WITH_STATE),
     working("restore.begin", "a task is assigned, its stores are behind").by(Way::RebuildingOnce).of(WITH_STATE),
     working("restore.step", "a piece of a changelog is in the store").by(Way::Rebuilding).of(WITH_STATE),
     working("restore.done", "a task is complete and does not run yet").by(Way::RebuildingOnce).of(WITH_STATE),
@@ -90,6 +92,13 @@ pub(crate) const POINTS: &[Point] = &[
     working("commit.apply", "the commit is done, no store has applied it").restoring(),
     working("apply.store", "the commit is done, some stores have applied it").of(WITH_STATE).restoring(),
     working("commit.purge", "stores have applied the commit"),
+    working("log.append", "a batch is in its file and not acknowledged"),
+    working("log.offsets", "the group is part of the transaction, its positions are not").under(EXACTLY),
+    working("log.end", "everything is in the transaction, its end is asked for"),
+    working("log.prepare", "the transaction is decided, no marker is written").restoring(),
+    working("log.marker", "some markers are written, others not").restoring(),
+    working("log.answer", "all markers are written, nobody was told").restoring(),
+    working("log.open", "the log is read back, open transactions are not settled").by(Way::StartingAgain).restoring(),
     working("revoke.requested", "a task is asked for").by(Way::Sharing),
     working("revoke.committed", "it is committed and not released").by(Way::Sharing),
     working("revoke.released", "it is released").by(Way::Sharing),

@@ -63,7 +63,7 @@ impl Row {
             closes_after: None,
             shared,
             // The moments of a transaction are to be those of the application's own ones.
-            transactional_feed: !self.point.name.starts_with("log."),
+            transactional_feed: self.promise == Promise::AtLeastOnce || !self.point.name.starts_with("log."),
         }
     }
 }
@@ -82,6 +82,16 @@ impl Run<'_> {
         match point.way {
             Way::Working | Way::Sharing => self.dies(point.name, pass)?,
             Way::Starting => (0..pass).try_for_each(|_| self.dies(point.name, 1))?,
+            Way::StartingAnew => {
+                for _ in 0..pass {
+                    fs::remove_dir_all(self.life.folder.join("log")).ok();
+                    self.dies(point.name, 1)?;
+                }
+            }
+            Way::StartingAgain => {
+                self.live(&Death::At("commit.done", 25))?;
+                (0..pass).try_for_each(|_| self.dies(point.name, 1))?;
+            }
             Way::Closing => (0..pass).try_for_each(|_| self.dies_closing(point.name))?,
             Way::Rebuilding => {
                 self.loses_state()?;

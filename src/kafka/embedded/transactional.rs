@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::producer::Acked;
 use super::transactions::Ledger;
 use super::{LostCommit, MemoryLog, lock};
+use crate::failpoint::reached;
 use crate::kafka::{Flushed, LogError, MemberToken, Outgoing, Position, Producer, TransactionalProducer};
 use crate::record::TopicPartition;
 
@@ -135,6 +136,7 @@ impl TransactionalProducer for MemoryTransactions {
         let sent = self.within(|log, ledger| {
             log.check_positions(positions)?;
             ledger.enter_group(&log.0, group)?;
+            reached("log.offsets");
             let taken = log.0.put_positions(group, Some(ledger.writer()), token, positions)?;
             if taken { Ok(()) } else { Err(LogError::Fenced { group: group.to_owned(), token: token.clone() }) }
         });

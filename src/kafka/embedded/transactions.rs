@@ -242,6 +242,7 @@ impl Ledger {
         if !matches!(self.stage, Stage::Open { .. }) {
             return Ok(());
         }
+        reached("log.end");
         shared.storage.note(|| Entry::Decided { writer: self.writer, committed })?;
         reached("log.prepare");
         self.decide(shared, committed);
@@ -256,6 +257,7 @@ impl Ledger {
             // It is decided; the next transaction of the id writes them first.
             tracing::warn!(%error, id = &*self.id, "the markers of a transaction have to wait");
         }
+        reached("log.answer");
         Ok(())
     }
 

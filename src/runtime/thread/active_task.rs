@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Place};
+use crate::failpoint;
 use crate::kafka::{Consumer, Isolation, Position};
 use crate::processor::Staged;
 use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
@@ -112,7 +113,13 @@ impl ActiveTask {
             // What cannot be taken now must not end a poll.
             feed.pause(consumer, !feed.is_empty() || feed.is_over())?;
         }
+        if taken > 0 {
+            failpoint::reached("round.taken");
+        }
         self.more_to_close = self.task.close_due()? != Pass::Through;
+        if self.more_to_close {
+            failpoint::reached("close_pass.cut");
+        }
         self.publish();
         Ok(taken)
     }
@@ -142,6 +149,7 @@ impl ActiveTask {
             let fetched = feed.fetch(consumer, limit, &mut |raw| {
                 if outcome.is_ok() {
                     if taken == 0 {
+                        failpoint::reached("round.read");
                         task.supply(0, Supply::Ready);
                         outcome = task.advance(now);
                     }
@@ -252,6 +260,7 @@ impl ActiveTask {
             && let Some(limit) = feed.limit(FETCH_RECORDS)
         {
             feed.refill(consumer, limit)?;
+            failpoint::reached("round.read");
         }
         task.supply(input, feed.supply());
         Ok(!feed.is_empty())

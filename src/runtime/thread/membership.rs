@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use crate::error::{Error, ErrorKind, Place};
+use crate::failpoint;
 use crate::kafka::{GroupEvent, Isolation, Position};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::{InputMeter, TaskMeter};
@@ -46,10 +47,17 @@ impl StreamThread {
 
     pub(super) fn carry_out(&mut self, command: &Command, now: Timestamp) -> Result<(), Error> {
         match command {
-            Command::Commit => self.commit(Due::Close, now)?,
+            Command::Commit => {
+                failpoint::reached("revoke.requested");
+                self.commit(Due::Close, now)?;
+            }
             Command::Open(id) => drop(self.awaiting.insert(*id, None)),
             Command::Close(id) => self.close_task(*id),
-            Command::Release(tasks) => self.member.release(tasks)?,
+            Command::Release(tasks) => {
+                failpoint::reached("revoke.committed");
+                self.member.release(tasks)?;
+                failpoint::reached("revoke.released");
+            }
             Command::Join => self.member.join(&self.board.layout().tasks.clone())?,
             Command::Abort => self.abort(),
             Command::Discard => self.discard(),

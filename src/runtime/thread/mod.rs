@@ -28,6 +28,7 @@ use restore::Step;
 
 use crate::config::{Guarantee, Settings};
 use crate::error::Error;
+use crate::failpoint;
 use crate::kafka::{Admin, Connect, Consumer, Group, Isolation, MemberOptions};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::Board;
@@ -257,7 +258,12 @@ impl StreamThread {
             let round = active.round(&mut *self.member, now, self.settings.max_task_idle, over, left);
             left = left.saturating_sub(active.taken - before);
             match round.and_then(|taken| active.drain().map(|()| taken)) {
-                Ok(taken) => worked |= taken > 0 || active.more_to_close,
+                Ok(taken) => {
+                    if taken > 0 {
+                        failpoint::reached("round.sent");
+                    }
+                    worked |= taken > 0 || active.more_to_close;
+                }
                 Err(error) => failed.push((*id, error)),
             }
         }
@@ -346,7 +352,9 @@ impl StreamThread {
     pub(crate) fn close(mut self, now: Timestamp) -> Result<(), Error> {
         self.become_state(ThreadState::Stopping);
         self.set_now(now);
+        failpoint::reached("close.begin");
         let committed = self.commit(Due::Close, now);
+        failpoint::reached("close.committed");
         // Should the commit have got no answer, the next owners need not wait for one.
         if let Err(error) = self.outbox.ready() {
             tracing::warn!(thread = %self.name, %error, "the last transaction is not settled: the log aborts it after `transaction_timeout`");
@@ -365,6 +373,7 @@ impl StreamThread {
             }
         }
         self.member.leave();
+        failpoint::reached("close.left");
         self.become_state(ThreadState::Dead);
     }
 }
