@@ -10,10 +10,10 @@ export CARGO_TARGET_DIR
 LIGHT := --no-default-features --features cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix conformance mutations sim bench
+.PHONY: help demo test verify fix conformance mutations sim kill-table random-kills bench
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a live windowed count on the terminal, 20 seconds, nothing needed but a Rust toolchain
 	$(CARGO) run --locked $(LIGHT) -- demo $(ARGS)
@@ -45,6 +45,13 @@ SEEDS ?= 1000
 
 sim: ## the engine in simulation: make sim SEEDS=1000, and make sim SEED=17 for one of them in full
 	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(CARGO) test --locked --release --test sim
+
+kill-table: ## SIGKILL at every step: make kill-table, ONLY=commit.acks KIND=count GUARANTEE=eos PASS=17 for some rows, SAMPLE=40 for a few of all
+	@ONLY="$(ONLY)" KIND="$(KIND)" GUARANTEE="$(GUARANTEE)" PASS="$(PASS)" SAMPLE="$(SAMPLE)" JOBS="$(JOBS)" ROUNDS= \
+		$(CARGO) test --locked --features failpoints --test kill
+
+random-kills: ## one run killed again and again at random times: make random-kills ROUNDS=200 KIND=count GUARANTEE=eos SEED=1
+	@ROUNDS=$(or $(ROUNDS),200) KIND="$(KIND)" GUARANTEE="$(GUARANTEE)" SEED="$(SEED)" $(CARGO) test --locked --features failpoints --test kill
 
 bench: ## the figures of docs/benchmarks.md
 	$(CARGO) bench --locked --bench '*'

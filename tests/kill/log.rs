@@ -17,10 +17,9 @@ pub(crate) fn log_of(folder: &Path) -> Result<Arc<dyn Connect>, LogError> {
 }
 
 /// The settings of the application.
-
 pub(crate) fn settings(kind: Kind, _promise: Promise, state: &Path) -> Settings {
     let mut settings = Settings::new(APPLICATION);
-    settings.commit_interval = Duration::from_millis(4);
+    settings.commit_interval = Duration::from_millis(8);
     settings.repartition_purge_interval = Duration::from_millis(12);
     settings.watermark_interval = Duration::from_millis(4);
     settings.close_batch = 4;

@@ -57,9 +57,10 @@ impl Row {
             number: 0,
             kind: self.kind,
             promise: self.promise,
-            records: 600,
+            // Others come and go more slowly than the application commits.
+            records: if shared && self.pass > 2 { 1200 } else { 600 },
             chunk: 10,
-            pause: Duration::from_millis(if shared { 15 } else { 4 }),
+            pause: Duration::from_millis(if shared { 20 } else { 4 }),
             closes_after: None,
             shared,
             // The moments of a transaction are to be those of the application's own ones.

@@ -108,9 +108,11 @@ enum Fed {
 }
 
 fn write(life: &Life, feed: &mut Feed, streams: &Streams, notes: &Notebook) -> Outcome<Fed> {
-    let mut chunks = 0;
+    streams.wait_for(State::Running, PATIENCE);
+    let (mut chunks, mut taken) = (0, 0);
     while feed.chunk(life.chunk, life.records)? {
         chunks += 1;
+        taken = wait_until_taken(streams, taken);
         let counts: Vec<_> = feed.counts().iter().map(u64::to_string).collect();
         notes.write(&format!("acknowledged {}", counts.join(" ")));
         thread::sleep(life.pause);
@@ -124,9 +126,20 @@ fn write(life: &Life, feed: &mut Feed, streams: &Streams, notes: &Notebook) -> O
     Ok(Fed::All)
 }
 
+/// Waits a moment for the application to take something more, so that it commits about as often as something is written, however slow the
+/// machine is; gives what it has taken.
+fn wait_until_taken(streams: &Streams, before: u64) -> u64 {
+    const TRIES: u32 = 100;
+    let looks = (0..TRIES).map(|_| {
+        thread::sleep(Duration::from_millis(1));
+        streams.progress().records_in
+    });
+    looks.into_iter().find(|taken| *taken > before).unwrap_or(before)
+}
+
 /// A second instance, which gets a part of the work and gives it back.
 fn come_and_go(life: &Life, log: &Arc<dyn Connect>, notes: &Arc<Notebook>, over: &AtomicBool) -> Outcome<()> {
-    const STAY: Duration = Duration::from_millis(25);
+    const STAY: Duration = Duration::from_millis(15);
     while !over.load(Ordering::SeqCst) {
         let other = start(life, "b", log, notes)?;
         other.wait_for(State::Running, PATIENCE);
