@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater::kafka::{Connect, Durability, FileLog, FileLogOptions, LogError};
-use highwater::{Settings, SystemClock};
+use highwater::{Guarantee, Settings, SystemClock};
 
 use super::life::Promise;
 use super::scene::{APPLICATION, Kind};
@@ -17,8 +17,12 @@ pub(crate) fn log_of(folder: &Path) -> Result<Arc<dyn Connect>, LogError> {
 }
 
 /// The settings of the application.
-pub(crate) fn settings(kind: Kind, _promise: Promise, state: &Path) -> Settings {
+pub(crate) fn settings(kind: Kind, promise: Promise, state: &Path) -> Settings {
     let mut settings = Settings::new(APPLICATION);
+    settings.guarantee = match promise {
+        Promise::AtLeastOnce => Guarantee::AtLeastOnce,
+        Promise::ExactlyOnce => Guarantee::ExactlyOnce,
+    };
     settings.commit_interval = Duration::from_millis(8);
     settings.repartition_purge_interval = Duration::from_millis(12);
     settings.watermark_interval = Duration::from_millis(4);

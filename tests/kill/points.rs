@@ -92,7 +92,7 @@ pub(crate) const POINTS: &[Point] = &[
     working("commit.apply", "the commit is done, no store has applied it").restoring(),
     working("apply.store", "the commit is done, some stores have applied it").of(WITH_STATE).restoring(),
     working("commit.purge", "stores have applied the commit"),
-    working("log.append", "a batch is in its file and not acknowledged"),
+    working("log.append", "a batch, of records or a marker, is in its file and not acknowledged").restoring(),
     working("log.offsets", "the group is part of the transaction, its positions are not").under(EXACTLY),
     working("log.end", "everything is in the transaction, its end is asked for"),
     working("log.prepare", "the transaction is decided, no marker is written").restoring(),
