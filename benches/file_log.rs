@@ -76,7 +76,11 @@ fn fetch(reader: &mut dyn Consumer, partition: &TopicPartition, records: &mut i6
 
 fn each(all: Duration) -> String {
     let records = BATCH as f64 * ROUNDS as f64;
-    format!("{:.1} ns of CPU per record ({:.1} M records per CPU second)", all.as_nanos() as f64 / records, records / all.as_secs_f64() / 1e6)
+    format!(
+        "{:.1} ns of CPU per record ({:.1} M records per CPU second)",
+        all.as_nanos() as f64 / records,
+        records / all.as_secs_f64() / 1e6
+    )
 }
 
 /// Several producers, each with a partition of its own, that send one record and flush, again and again.

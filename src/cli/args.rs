@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use highwater::kafka::Isolation;
 
 use super::job::duration;
 
@@ -34,6 +35,10 @@ pub(crate) enum Command {
     Describe(DescribeArgs),
     /// List the prebuilt jobs, or print a job file to start from
     List(ListArgs),
+    /// Show the topics of a log in a folder, whether a process has it or not
+    Topics(TopicsArgs),
+    /// Show the records of a topic of a log in a folder, whether a process has it or not
+    Read(ReadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +145,104 @@ pub(crate) struct ListArgs {
     pub(crate) job: Option<String>,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  highwater topics state/log
+  highwater topics state/log --json | jq .topic
+
+A line for each partition: its first offset, its end, how many offsets wait for a transaction, its bytes, and what becomes of old records. \
+If a process has the folder, that process is asked; nothing is changed in either case.")]
+pub(crate) struct TopicsArgs {
+    /// The folder of the log
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Print an object for each topic, with all of its settings
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  highwater read state/log orders
+  highwater read state/log orders --partition 2 --from 1500 --limit 10
+  highwater read state/log orders --from -5             the last five offsets of each partition
+  highwater read state/log counts --from latest --follow
+  highwater read state/log orders --json | jq -r .value
+
+A line for each record, with tabs between its fields: partition, offset, time, key, value, headers. What is no text is shown as 0x and its digits; a \
+missing key or value is null. Partitions come one after the other; with --follow, Ctrl-C ends it.
+
+If a process has the folder, that process is asked; nothing is changed in either case.")]
+pub(crate) struct ReadArgs {
+    /// The folder of the log
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// The topic
+    #[arg(value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// Only this partition
+    #[arg(long, value_name = "N")]
+    pub(crate) partition: Option<i32>,
+    /// Where to begin: earliest, latest, an offset, or -N for the last N offsets of each partition
+    #[arg(long, value_name = "WHERE", default_value = "earliest", value_parser = read_from, allow_hyphen_values = true)]
+    pub(crate) from: ReadFrom,
+    /// Stop after so many records
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Which records of transactions to show
+    #[arg(long, value_name = "WHICH", default_value = "committed")]
+    pub(crate) isolation: ReadIsolation,
+    /// Go on with what comes
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Print an object for each record
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadFrom {
+    /// At the first record.
+    Earliest,
+    /// With what comes.
+    Latest,
+    /// There.
+    Offset(i64),
+    /// So many offsets before the end.
+    Last(i64),
+}
+
+/// Which records of transactions are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReadIsolation {
+    /// Those that were committed, up to the first that is not decided
+    Committed,
+    /// All, whatever becomes of them
+    Uncommitted,
+}
+
+impl From<ReadIsolation> for Isolation {
+    fn from(isolation: ReadIsolation) -> Self {
+        match isolation {
+            ReadIsolation::Committed => Isolation::ReadCommitted,
+            ReadIsolation::Uncommitted => Isolation::ReadUncommitted,
+        }
+    }
+}
+
+fn read_from(text: &str) -> Result<ReadFrom, String> {
+    let number = || text.parse::<i64>().map_err(|_| "say `earliest`, `latest`, an offset, or `-N` for the last N".to_owned());
+    match text {
+        "earliest" => Ok(ReadFrom::Earliest),
+        "latest" => Ok(ReadFrom::Latest),
+        _ if text.starts_with('-') => number().map(|number| ReadFrom::Last(-number)),
+        _ => number().map(ReadFrom::Offset),
+    }
+}
+
 fn wall_time(text: &str) -> Result<Duration, String> {
     duration(text)
 }
@@ -153,6 +256,18 @@ mod tests {
     #[test]
     fn the_arguments_fit_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reading_begins_at_an_end_an_offset_or_before_the_end() {
+        let from = |text: &str| match Cli::try_parse_from(["highwater", "read", "folder", "t", "--from", text])?.command {
+            Command::Read(args) => Ok(args.from),
+            other => panic!("{other:?}"),
+        };
+        let ok = |text| from(text).map_err(|error: clap::Error| error.to_string());
+        assert_eq!(ok("earliest"), Ok(ReadFrom::Earliest));
+        assert_eq!((ok("17"), ok("-3")), (Ok(ReadFrom::Offset(17)), Ok(ReadFrom::Last(3))));
+        assert!(ok("first").expect_err("neither").contains("`-N` for the last N"));
     }
 
     #[test]

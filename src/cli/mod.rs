@@ -8,12 +8,15 @@ mod failure;
 mod feed;
 mod generator;
 mod job;
+mod legible;
 mod list;
 mod output;
+mod read;
 mod run;
 mod status;
 mod tail;
 mod terminal;
+mod topics;
 mod whole_file;
 
 use std::io::{self, IsTerminal};
@@ -44,6 +47,8 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
         Command::List(args) => list::run(args),
+        Command::Topics(args) => topics::run(args),
+        Command::Read(args) => read::run(args),
         Command::Describe(args) => describe::run(args),
     }
 }

@@ -187,6 +187,19 @@ pub enum LogError {
         /// The number of that process, if it is known.
         owner: Option<u32>,
     },
+    /// There is no log in that folder.
+    #[error("there is no log in `{}`: correct the name", .0.display())]
+    NoLog(PathBuf),
+    /// The process that has the folder of the log did not say what it was asked.
+    #[error("{} has the log in `{}` and does not answer: {reason}", owner.map_or("another process".to_owned(), |id| format!("the process {id}")), folder.display())]
+    Unanswered {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of that process, if it is known.
+        owner: Option<u32>,
+        /// What went wrong.
+        reason: String,
+    },
     /// What a client library said.
     #[error("{source}")]
     Client {
@@ -209,6 +222,7 @@ impl LogError {
             LogError::NotAssigned(_) | LogError::NotAMember(_) | LogError::WrongStep { .. } => ErrorKind::Internal,
             LogError::TopicExists(_)
             | LogError::IllegalName(_)
+            | LogError::NoLog(_)
             | LogError::InUse { .. }
             | LogError::InvalidPartitions { .. }
             | LogError::InvalidConfig { .. }
@@ -224,6 +238,7 @@ impl LogError {
             | LogError::GroupNotEmpty(_)
             | LogError::MustAbort(_)
             | LogError::Storage { .. }
+            | LogError::Unanswered { .. }
             | LogError::Damaged { .. }
             | LogError::CutOff => ErrorKind::Log,
         }

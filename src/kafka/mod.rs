@@ -62,7 +62,10 @@ mod transaction;
 pub use admin::{Admin, GroupDescription, MemberDescription, NewTopic, TopicDescription};
 pub use connect::Connect;
 pub use consumer::{Consumer, FetchLimit, Fetched, Isolation};
-pub use embedded::{Durability, FileLog, FileLogOptions, LostCommit, MarkerPlace, MemoryLog, PendingMarker};
+pub use embedded::{
+    Durability, FileLog, FileLogOptions, GroupStanding, LogReader, LostCommit, MarkerPlace, MemoryLog, PartitionStanding, PendingMarker,
+    TopicStanding,
+};
 pub use error::LogError;
 pub use group::{Group, GroupEvent, MemberOptions, MemberToken, Position, TaskInputs};
 pub use partitioner::{RoundRobin, partition_of};

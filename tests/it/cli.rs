@@ -25,10 +25,10 @@ fn help_shows_the_way_to_the_first_result() {
     let help = highwater(&["--help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
-    for command in ["demo", "run", "describe", "list", "highwater run job.yaml --feed", "Exit status"] {
+    for command in ["demo", "run", "describe", "list", "topics", "read", "highwater run job.yaml --feed", "Exit status"] {
         assert!(help.contains(command), "{command} is not in:\n{help}");
     }
-    for command in ["demo", "run", "describe", "list"] {
+    for command in ["demo", "run", "describe", "list", "topics", "read"] {
         assert!(highwater(&[command, "--help"]).status.success(), "{command}");
     }
 }

@@ -18,6 +18,8 @@ mod conformance;
 #[allow(dead_code, reason = "the kill table uses what these tests do not")]
 mod kill;
 mod page_views;
+#[cfg(feature = "cli")]
+mod read_log;
 mod runtime;
 mod state_dir;
 mod surface;

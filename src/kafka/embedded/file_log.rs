@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::coordinator::Coordinator;
+use super::door::Door;
 use super::files::{FileLogOptions, GroupImage, Image, Storage};
+use super::reader::LogReader;
 use super::{LostCommit, MemoryLog, PendingMarker, Shared, lock};
 use crate::clock::Clock;
 use crate::failpoint::reached;
@@ -21,7 +23,7 @@ use crate::record::TopicPartition;
 /// as [`FileLogOptions`] ask for. A transaction that was decided is complete, one that was open waits for its id's next
 /// [`init`](TransactionalProducer::init) or its time-out; members are gone, as their processes are.
 #[derive(Clone)]
-pub struct FileLog(MemoryLog);
+pub struct FileLog(pub(super) MemoryLog);
 
 impl FileLog {
     /// Opens the log in a folder, or begins one. [`LogError::InUse`] if another process has it.
@@ -30,7 +32,16 @@ impl FileLog {
         let image = storage.image();
         let log = MemoryLog::over(clock, storage);
         log.0.restore(&image)?;
+        match Door::open(folder.as_ref(), &log.0) {
+            Ok(door) => log.0.door.set(door).expect("a new log has no door"),
+            Err(error) => tracing::warn!(%error, "other processes cannot ask what is in the log"),
+        }
         Ok(FileLog(log))
+    }
+
+    /// Reads the log in a folder without owning it: from its files if no process has it, else by asking the process that has it. Changes nothing.
+    pub fn open_or_ask(folder: impl AsRef<Path>) -> Result<LogReader, LogError> {
+        LogReader::open(folder.as_ref())
     }
 
     /// Another handle to the same log, whose clients can be [cut off](Self::cut_off) apart from all others.
@@ -81,7 +92,7 @@ impl FileLog {
 
 impl Shared {
     /// Puts back what the files have.
-    fn restore(&self, image: &Image) -> Result<(), LogError> {
+    pub(super) fn restore(&self, image: &Image) -> Result<(), LogError> {
         for (number, topic) in &image.topics {
             self.topics.restore(*number, topic, self.storage.open_topic(*number, topic)?)?;
         }

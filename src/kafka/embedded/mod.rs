@@ -6,11 +6,13 @@ mod block;
 mod consumer;
 mod coordinator;
 mod deadlines;
+mod door;
 mod file_log;
 mod files;
 mod member;
 mod partition;
 mod producer;
+mod reader;
 mod retention;
 mod signal;
 #[cfg(test)]
@@ -25,18 +27,20 @@ mod verdicts;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use self::admin::MemoryAdmin;
 use self::consumer::{MemoryConsumer, NoAlarm};
 use self::coordinator::Coordinator;
 use self::deadlines::Deadlines;
+use self::door::Door;
 pub use self::file_log::FileLog;
 pub use self::files::{Durability, FileLogOptions};
 use self::files::{Entry, Storage};
 use self::member::Membership;
 use self::producer::MemoryProducer;
+pub use self::reader::{GroupStanding, LogReader, PartitionStanding, TopicStanding};
 use self::signal::Signal;
 use self::topics::Topics;
 use self::transactional::MemoryTransactions;
@@ -67,6 +71,8 @@ struct Shared {
     deadlines: Deadlines,
     upkeep: Upkeep,
     storage: Storage,
+    /// Where others ask what is in it, if it has files.
+    door: OnceLock<Door>,
     losses: Mutex<BTreeMap<String, LostCommit>>,
     signal: Signal,
 }
@@ -89,8 +95,12 @@ impl MemoryLog {
     /// An empty log that keeps its changes there.
     fn over(clock: Arc<dyn Clock>, storage: Storage) -> Self {
         let (topics, groups, transactions) = (Topics::default(), Mutex::default(), Transactions::default());
+        let door = OnceLock::new();
         let (deadlines, upkeep, losses, signal) = (Deadlines::default(), Upkeep::default(), Mutex::default(), Signal::default());
-        MemoryLog(Arc::new(Shared { clock, topics, groups, transactions, deadlines, upkeep, storage, losses, signal }), Arc::default())
+        MemoryLog(
+            Arc::new(Shared { clock, topics, groups, transactions, deadlines, upkeep, storage, door, losses, signal }),
+            Arc::default(),
+        )
     }
 
     /// Another handle to the same log, whose clients can be [cut off](Self::cut_off) apart from all others: as it were the log seen by one process.

@@ -82,7 +82,9 @@ impl Partition {
     pub(super) fn recovered(name: TopicPartition, found: Recovered) -> Self {
         let Recovered { segments, blocks, verdicts, begin, end } = found;
         let (storage, blocks) = (segments.storage().clone(), blocks.into_iter().map(Arc::new).collect());
-        let log = Log { blocks, begin, end, verdicts, files: Some(segments), ..Log::default() };
+        // Where nothing may be changed, what is written stays in memory.
+        let files = Some(segments).filter(|_| !storage.is_frozen());
+        let log = Log { blocks, begin, end, verdicts, files, ..Log::default() };
         Partition { name, storage, log: Mutex::new(log) }
     }
 
@@ -191,6 +193,14 @@ impl Partition {
     /// Bytes it holds.
     pub(super) fn weight(&self) -> usize {
         lock(&self.log).blocks.iter().map(|block| block.weight()).sum()
+    }
+
+    /// Bytes of it that are in memory, and how many blocks there are.
+    #[cfg(test)]
+    pub(super) fn in_memory(&self) -> (usize, usize) {
+        let log = lock(&self.log);
+        let here = log.blocks.iter().filter(|block| block.elsewhere().is_none());
+        (here.map(|block| block.weight()).sum(), log.blocks.len())
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Log>, LogError> {
@@ -327,20 +337,22 @@ impl Log {
         self.rolled = false;
     }
 
-    /// Lets go of the records that files have as well, once they are many.
+    /// Lets go of the records that files have as well, once they are many; the last full block stays.
     fn leave_to_files(&mut self) {
         if self.held <= HELD {
             return;
         }
         let first = self.blocks.iter().rposition(|block| block.elsewhere().is_some()).map_or(0, |last| last + 1);
         let full: Vec<_> = self.blocks.drain(first..).collect();
-        for outline in full.iter().map(|block| block.outline().expect("everything is written to a file first")) {
-            let last = self.blocks.back_mut().and_then(Arc::get_mut);
-            if !last.is_some_and(|last| last.absorbs(&outline)) {
+        let Some((last, earlier)) = full.split_last() else { return };
+        for outline in earlier.iter().map(|block| block.outline().expect("everything is written to a file first")) {
+            let before = self.blocks.back_mut().and_then(Arc::get_mut);
+            if !before.is_some_and(|before| before.absorbs(&outline)) {
                 self.blocks.push_back(Arc::new(outline));
             }
         }
-        self.held = 0;
+        self.held = last.weight();
+        self.blocks.push_back(last.clone());
     }
 }
 

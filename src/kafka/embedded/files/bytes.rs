@@ -2,40 +2,40 @@
 
 /// Takes values from the front of a slice. `None` says that the bytes are not what was written: too short, or not a number or a text.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(in crate::kafka::embedded) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
+    pub(in crate::kafka::embedded) fn new(bytes: &'a [u8], at: usize) -> Self {
         Reader { bytes, at }
     }
     /// Where the next value begins.
-    pub(super) fn position(&self) -> usize {
+    pub(in crate::kafka::embedded) fn position(&self) -> usize {
         self.at
     }
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(in crate::kafka::embedded) fn is_at_end(&self) -> bool {
         self.at == self.bytes.len()
     }
-    pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(in crate::kafka::embedded) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let taken = self.bytes.get(self.at..self.at.checked_add(length)?)?;
         self.at += length;
         Some(taken)
     }
-    pub(super) fn u8(&mut self) -> Option<u8> {
+    pub(in crate::kafka::embedded) fn u8(&mut self) -> Option<u8> {
         Some(self.take(1)?[0])
     }
-    pub(super) fn u32(&mut self) -> Option<u32> {
+    pub(in crate::kafka::embedded) fn u32(&mut self) -> Option<u32> {
         Some(u32::from_le_bytes(*self.take(4)?.as_array()?))
     }
-    pub(super) fn u64(&mut self) -> Option<u64> {
+    pub(in crate::kafka::embedded) fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(*self.take(8)?.as_array()?))
     }
-    pub(super) fn i64(&mut self) -> Option<i64> {
+    pub(in crate::kafka::embedded) fn i64(&mut self) -> Option<i64> {
         Some(self.u64()?.cast_signed())
     }
-    pub(super) fn varint(&mut self) -> Option<u64> {
+    pub(in crate::kafka::embedded) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -46,20 +46,20 @@ impl<'a> Reader<'a> {
         }
         None
     }
-    pub(super) fn zigzag(&mut self) -> Option<i64> {
+    pub(in crate::kafka::embedded) fn zigzag(&mut self) -> Option<i64> {
         let value = self.varint()?;
         Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
-    pub(super) fn length(&mut self) -> Option<usize> {
+    pub(in crate::kafka::embedded) fn length(&mut self) -> Option<usize> {
         usize::try_from(self.varint()?).ok()
     }
-    pub(super) fn text(&mut self) -> Option<&'a str> {
+    pub(in crate::kafka::embedded) fn text(&mut self) -> Option<&'a str> {
         let length = self.length()?;
         std::str::from_utf8(self.take(length)?).ok()
     }
 }
 
-pub(super) fn put_varint(into: &mut Vec<u8>, mut value: u64) {
+pub(in crate::kafka::embedded) fn put_varint(into: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         into.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -67,11 +67,11 @@ pub(super) fn put_varint(into: &mut Vec<u8>, mut value: u64) {
     into.push(value as u8);
 }
 
-pub(super) fn put_zigzag(into: &mut Vec<u8>, value: i64) {
+pub(in crate::kafka::embedded) fn put_zigzag(into: &mut Vec<u8>, value: i64) {
     put_varint(into, ((value << 1) ^ (value >> 63)).cast_unsigned());
 }
 
-pub(super) fn put_text(into: &mut Vec<u8>, text: &str) {
+pub(in crate::kafka::embedded) fn put_text(into: &mut Vec<u8>, text: &str) {
     put_varint(into, text.len() as u64);
     into.extend_from_slice(text.as_bytes());
 }

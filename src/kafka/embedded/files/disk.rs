@@ -34,6 +34,12 @@ impl DiskFile {
         Self::opened(path, file, "open")
     }
 
+    /// The same, where nothing may be changed.
+    pub(super) fn open_to_read(path: PathBuf) -> Result<Self, LogError> {
+        let file = File::open(&path);
+        Self::opened(path, file, "open")
+    }
+
     fn opened(path: PathBuf, file: io::Result<File>, doing: &'static str) -> Result<Self, LogError> {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let file = file.map_err(failed(doing, &path))?;
@@ -154,5 +160,51 @@ impl Rounds {
             file.sync()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn touched(rounds: &Rounds, name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("highwater-disk-{}-{name}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        let file = Arc::new(DiskFile::create(path.clone()).expect("made"));
+        file.append(b"x", 0).expect("written");
+        rounds.touch(&file, false);
+        path
+    }
+
+    #[test]
+    fn all_who_come_during_a_round_share_the_next_one() {
+        let rounds = Rounds::default();
+        let path = touched(&rounds, "shared");
+        lock(&rounds.state).under_way = true;
+        lock(&rounds.state).begun = 1;
+        thread::scope(|scope| {
+            let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| rounds.wait())).collect();
+            thread::sleep(std::time::Duration::from_millis(50));
+            assert!(callers.iter().all(|caller| !caller.is_finished()), "what they wrote may have come too late for this round");
+            let mut state = lock(&rounds.state);
+            (state.under_way, state.done) = (false, 1);
+            drop(state);
+            rounds.over.notify_all();
+            callers.into_iter().for_each(|caller| caller.join().expect("returned").expect("on the disk"));
+        });
+        assert_eq!(rounds.count(), 2, "one for all of them");
+        fs::remove_file(path).expect("there");
+    }
+
+    #[test]
+    fn what_could_not_be_synced_once_is_never_called_safe_again() {
+        let rounds = Rounds::default();
+        let refused = LogError::Storage { doing: "sync", path: PathBuf::from("x"), source: Arc::new(io::Error::other("bad disk")) };
+        lock(&rounds.state).broken = Some(refused);
+        let path = touched(&rounds, "broken");
+        assert!(rounds.wait().is_err() && rounds.wait().is_err());
+        fs::remove_file(path).expect("there");
     }
 }

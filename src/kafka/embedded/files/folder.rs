@@ -8,12 +8,18 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::disk::{failed, make_folder};
 use super::entry::TopicNumber;
 use crate::kafka::LogError;
+
+/// How long an owner waits for those who only look, and how often.
+const GLANCE: Duration = Duration::from_millis(20);
+const GLANCES: u32 = 100;
+const OWN_GLANCES: u32 = 5;
 
 /// The right to use a folder; given up when it is dropped or the process ends.
 #[derive(Debug)]
@@ -22,24 +28,45 @@ pub(super) struct FolderLock {
 }
 
 impl FolderLock {
+    /// Takes the folder for this process. Waits a moment for those who only look.
     pub(super) fn take(folder: &Path) -> Result<Self, LogError> {
         make_folder(folder)?;
         let path = lock_path(folder);
         let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(failed("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LogError::InUse { folder: folder.to_owned(), owner: owner(folder) }),
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+        for n in 0..GLANCES {
+            match file.try_lock() {
+                Ok(()) => {
+                    let number = std::process::id().to_string();
+                    file.set_len(0).and_then(|()| file.write_all(number.as_bytes())).map_err(failed("write", &path))?;
+                    return Ok(FolderLock { _locked: file });
+                }
+                Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+                // An owner does not go soon, unless it is this process and somebody is still being answered at its door.
+                Err(TryLockError::WouldBlock) if n >= OWN_GLANCES && Self::share(folder)?.is_none() => break,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(GLANCE),
+            }
         }
-        let number = std::process::id().to_string();
-        file.set_len(0).and_then(|()| file.write_all(number.as_bytes())).map_err(failed("write", &path))?;
-        Ok(FolderLock { _locked: file })
+        Err(LogError::InUse { folder: folder.to_owned(), owner: owner(folder) })
+    }
+
+    /// Keeps owners out while somebody looks; none if there is an owner.
+    pub(super) fn share(folder: &Path) -> Result<Option<Self>, LogError> {
+        let path = lock_path(folder);
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => LogError::NoLog(folder.to_owned()),
+            _ => failed("open", &path)(error),
+        })?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(FolderLock { _locked: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+        }
     }
 }
 
 /// The process that wrote itself into the folder last.
-pub(super) fn owner(folder: &Path) -> Option<u32> {
+pub(in crate::kafka::embedded) fn owner(folder: &Path) -> Option<u32> {
     fs::read_to_string(lock_path(folder)).ok()?.trim().parse().ok()
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Journal {
     /// Length at which it is replaced.
     limit: u64,
     image: Image,
+    /// Changes are not written: the folder may not be changed.
+    frozen: bool,
     scratch: Vec<u8>,
 }
 
@@ -37,9 +39,20 @@ impl Journal {
         let Some(number) = numbers.pop() else { return Self::begin(folder, 1, Image::default()) };
         let file = Arc::new(DiskFile::open(folder.join(name(number)))?);
         let (image, length) = read(&file)?;
+        file.cut(length)?;
         // Journals that were replaced, by a process that died before it could remove them.
         numbers.into_iter().for_each(|earlier| remove(&folder.join(name(earlier))));
-        Ok(Journal { folder: folder.to_owned(), number, file, length, limit: limit(length), image, scratch: Vec::new() })
+        let (folder, limit) = (folder.to_owned(), limit(length));
+        Ok(Journal { folder, number, file, length, limit, image, frozen: false, scratch: Vec::new() })
+    }
+
+    /// Opens the latest journal in a folder and leaves it as it is; none if there is none.
+    pub(super) fn look(folder: &Path) -> Result<Option<Self>, LogError> {
+        let Some(number) = numbers_in(folder)?.pop() else { return Ok(None) };
+        let file = Arc::new(DiskFile::open_to_read(folder.join(name(number)))?);
+        let (image, length) = read(&file)?;
+        let folder = folder.to_owned();
+        Ok(Some(Journal { folder, number, file, length, limit: u64::MAX, image, frozen: true, scratch: Vec::new() }))
     }
 
     /// Writes a new journal that adds up to `image`, at first under another name.
@@ -54,11 +67,16 @@ impl Journal {
         fs::rename(&draft, &path).map_err(failed("rename", &draft))?;
         sync_folder(folder)?;
         let (file, length) = (Arc::new(DiskFile::open(path)?), bytes.len() as u64);
-        Ok(Journal { folder: folder.to_owned(), number, file, length, limit: limit(length), image, scratch: Vec::new() })
+        let (folder, limit) = (folder.to_owned(), limit(length));
+        Ok(Journal { folder, number, file, length, limit, image, frozen: false, scratch: Vec::new() })
     }
 
     /// Writes an entry. If it cannot be written it has not happened.
     pub(super) fn append(&mut self, entry: Entry) -> Result<(), LogError> {
+        if self.frozen {
+            self.image.fold(entry);
+            return Ok(());
+        }
         self.scratch.clear();
         frame::put(&mut self.scratch, |body| entry.put(body));
         self.file.append(&self.scratch, self.length)?;
@@ -124,7 +142,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// Adds the entries of a journal up. What was torn at its end is cut off.
+/// Adds the entries of a journal up; how long it is without what was torn at its end.
 fn read(file: &DiskFile) -> Result<(Image, u64), LogError> {
     let bytes = file.read_all()?;
     let damaged = |position: usize, reason| LogError::Damaged { path: file.path().to_owned(), position: position as u64, reason };
@@ -139,7 +157,6 @@ fn read(file: &DiskFile) -> Result<(Image, u64), LogError> {
     }
     if at < bytes.len() {
         torn(file, &bytes, at)?;
-        file.cut(at as u64)?;
     }
     Ok((image, at as u64))
 }
@@ -151,6 +168,6 @@ pub(super) fn torn(file: &DiskFile, bytes: &[u8], at: usize) -> Result<(), LogEr
         return Err(LogError::Damaged { path: file.path().to_owned(), position: at as u64, reason });
     }
     let lost = bytes.len() - at;
-    tracing::warn!(path = %file.path().display(), at, lost, "what was being written when the process died is cut off; it was not acknowledged");
+    tracing::warn!(path = %file.path().display(), at, lost, "what was being written when the process died does not count; it was not acknowledged");
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! Lock order: everything here comes last. Nobody waits for the disk under a lock but that of a transactional id.
 
 mod batch;
-mod bytes;
+pub(super) mod bytes;
 mod cache;
 mod disk;
 mod entry;
@@ -27,6 +27,7 @@ pub(super) use self::disk::DiskFile;
 use self::disk::{Rounds, make_folder, sync_folder};
 pub(super) use self::entry::{Entry, TopicNumber};
 use self::folder::FolderLock;
+pub(super) use self::folder::owner as owner_of;
 pub(super) use self::image::{GroupImage, IdImage, Image, TopicImage, TransactionImage};
 use self::journal::Journal;
 pub(super) use self::rewrite::{Draft, Rewrite};
@@ -73,6 +74,8 @@ pub(super) struct Storage(Option<Arc<Files>>);
 struct Files {
     folder: PathBuf,
     options: FileLogOptions,
+    /// Nothing may be changed in the folder.
+    frozen: bool,
     journal: Mutex<Journal>,
     rounds: Rounds,
     cache: BlockCache,
@@ -83,12 +86,27 @@ impl Storage {
     /// Takes a folder and reads its journal.
     pub(super) fn open(folder: &Path, options: FileLogOptions) -> Result<Self, LogError> {
         let taken = FolderLock::take(folder)?;
-        let journal = Mutex::new(Journal::open(folder)?);
-        let cache = BlockCache::new(options.read_cache);
-        let files = Files { folder: folder.to_owned(), options, journal, rounds: Rounds::default(), cache, _lock: taken };
-        let known = files.image(Image::clone).topics;
+        let storage = Storage::over(folder, options, taken, Journal::open(folder)?, false);
+        let known = storage.image().topics;
         folder::clear_away(folder, |number| known.contains_key(&number))?;
-        Ok(Storage(Some(Arc::new(files))))
+        Ok(storage)
+    }
+
+    /// Looks at a folder without changing anything there; none if a process has it.
+    pub(super) fn look(folder: &Path) -> Result<Option<Self>, LogError> {
+        let Some(shared) = FolderLock::share(folder)? else { return Ok(None) };
+        let journal = Journal::look(folder)?.ok_or_else(|| LogError::NoLog(folder.to_owned()))?;
+        Ok(Some(Storage::over(folder, FileLogOptions::default(), shared, journal, true)))
+    }
+
+    fn over(folder: &Path, options: FileLogOptions, lock: FolderLock, journal: Journal, frozen: bool) -> Self {
+        let (cache, journal, folder) = (BlockCache::new(options.read_cache), Mutex::new(journal), folder.to_owned());
+        Storage(Some(Arc::new(Files { folder, options, frozen, journal, rounds: Rounds::default(), cache, _lock: lock })))
+    }
+
+    /// Whether nothing may be changed in the folder.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.0.as_ref().is_some_and(|files| files.frozen)
     }
 
     /// What the journal adds up to.
@@ -181,6 +199,9 @@ impl Files {
     fn note(&self, entry: Entry) -> Result<(), LogError> {
         let mut journal = lock(&self.journal);
         journal.append(entry)?;
+        if self.frozen {
+            return Ok(());
+        }
         self.rounds.touch(journal.file(), true);
         // The shorter journal does not know of transactions that are over, so their markers must be on the disk.
         if journal.is_long() && self.rounds.wait().is_ok() {

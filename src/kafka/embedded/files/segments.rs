@@ -170,17 +170,23 @@ impl Segments {
         begin: i64,
         limit: u64,
     ) -> Result<Recovered, LogError> {
+        let frozen = storage.is_frozen();
         let mut found = Finding::default();
         let (mut all, mut length) = (VecDeque::new(), 0);
-        let listed = list(&folder)?;
+        let listed = list(&folder, frozen)?;
         let last = listed.last().map(|(base, ..)| *base);
         for (base, Reverse(edition), path) in listed {
             if found.end.is_some_and(|end| base < end) {
-                remove(&path); // a later edition of an earlier one has what is left of it
+                if !frozen {
+                    remove(&path); // a later edition of an earlier one has what is left of it
+                }
                 continue;
             }
-            let file = Arc::new(DiskFile::open(path)?);
+            let file = Arc::new(if frozen { DiskFile::open_to_read(path)? } else { DiskFile::open(path)? });
             length = found.take(base, &file, last == Some(base))?;
+            if !frozen && last == Some(base) {
+                mend(&file, length)?;
+            }
             all.push_back(Segment { base, edition, file });
         }
         let first = all.front().map_or(begin, |first: &Segment| first.base.max(begin));
@@ -188,11 +194,13 @@ impl Segments {
         let mut segments = Segments { storage, topic, partition, folder, limit, all, length, staged, ends };
         if found.end.is_some_and(|end| end < first) {
             // All of it is deleted, and the end of it has never reached the disk.
-            segments.all.drain(..).for_each(|gone| remove(gone.file.path()));
+            segments.all.drain(..).filter(|_| !frozen).for_each(|gone| remove(gone.file.path()));
             found = Finding::default();
         }
         let end = found.end.unwrap_or(first);
-        segments.remove_before(first, end);
+        if !frozen {
+            segments.remove_before(first, end);
+        }
         found.verdicts.forget_before(first);
         let gone = found.blocks.partition_point(|block| block.end() <= first);
         found.blocks.drain(..gone);
@@ -200,8 +208,16 @@ impl Segments {
     }
 }
 
-/// The segments in a folder by their first offset, and the later edition first. Drafts are removed.
-fn list(folder: &Path) -> Result<Vec<(i64, Reverse<u32>, PathBuf)>, LogError> {
+/// Makes a segment end where its last whole frame does.
+fn mend(file: &DiskFile, length: u64) -> Result<(), LogError> {
+    if length == HEAD.len() as u64 {
+        file.append(HEAD, 0)?;
+    }
+    file.cut(length)
+}
+
+/// The segments in a folder by their first offset, and the later edition first. Drafts are removed unless the folder is `frozen`.
+fn list(folder: &Path, frozen: bool) -> Result<Vec<(i64, Reverse<u32>, PathBuf)>, LogError> {
     let entries = fs::read_dir(folder).map_err(failed("list", folder))?;
     let mut listed = Vec::new();
     for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
@@ -210,7 +226,7 @@ fn list(folder: &Path) -> Result<Vec<(i64, Reverse<u32>, PathBuf)>, LogError> {
         let parsed = numbers.and_then(|(base, edition)| Some((base.parse().ok()?, Reverse(edition.parse().ok()?))));
         match parsed {
             Some((base, edition)) => listed.push((base, edition, path)),
-            None if name.ends_with(".draft") => remove(&path),
+            None if name.ends_with(".draft") && !frozen => remove(&path),
             None => {}
         }
     }
@@ -219,7 +235,7 @@ fn list(folder: &Path) -> Result<Vec<(i64, Reverse<u32>, PathBuf)>, LogError> {
 }
 
 impl Finding {
-    /// Goes through one file. What was torn at the end of the `last` one is cut off. Gives its length.
+    /// Goes through one file; its length, without what was torn at the end of the `last` one.
     pub(super) fn take(&mut self, base: i64, file: &Arc<DiskFile>, last: bool) -> Result<u64, LogError> {
         let bytes = file.read_all()?;
         let damaged = |position: usize, reason| Err(LogError::Damaged { path: file.path().to_owned(), position: position as u64, reason });
@@ -228,7 +244,6 @@ impl Finding {
         }
         self.end = Some(base);
         if last && bytes.len() < HEAD.len() {
-            file.append(HEAD, 0)?;
             return Ok(HEAD.len() as u64);
         }
         if !bytes.starts_with(HEAD) {
@@ -248,7 +263,6 @@ impl Finding {
         }
         if at < bytes.len() {
             torn(file, &bytes, at)?;
-            file.cut(at as u64)?;
         }
         Ok(at as u64)
     }

@@ -3,18 +3,21 @@
 //! A kill is played by copying the folder while the log is open: no destructor has run, and the copy is what another process would find.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::kafka::conformance::port_conformance;
 use crate::kafka::{
-    Admin, Connect, Consumer, Durability, FetchLimit, FileLog, FileLogOptions, Group, Isolation, LogError, MemberOptions, MemberToken,
-    NewTopic, Outgoing, Position, Producer, TransactionalProducer,
+    Admin, Connect, Consumer, Durability, FetchLimit, FileLog, FileLogOptions, Group, Isolation, LogError, LogReader, MemberOptions,
+    MemberToken, NewTopic, Outgoing, Position, Producer, TransactionalProducer,
 };
-use crate::record::{Headers, Timestamp, TopicPartition};
+use crate::record::{Headers, RawRecord, Timestamp, TopicPartition};
 
 port_conformance!(Arc::new(InFolder::new()));
 
@@ -125,8 +128,7 @@ fn read(log: &FileLog, partition: &TopicPartition, isolation: Isolation) -> Vec<
     reader.assign(&[(partition.clone(), begin)]).expect("there");
     let mut read = Vec::new();
     loop {
-        let visit =
-            &mut |record: crate::record::RawRecord<'_>| read.push(String::from_utf8_lossy(record.value.unwrap_or(b"null")).into_owned());
+        let visit = &mut |record: RawRecord<'_>| read.push(String::from_utf8_lossy(record.value.unwrap_or(b"null")).into_owned());
         if reader.fetch(partition, FetchLimit::default(), visit).expect("fetched").at_end() {
             return read;
         }
@@ -173,7 +175,7 @@ fn records_settings_and_positions_are_there_again() {
     let mut reader = log.consumer(Isolation::ReadCommitted).expect("a consumer");
     reader.assign(&[(partition.clone(), 0)]).expect("there");
     let mut seen = 0;
-    let visit = &mut |r: crate::record::RawRecord<'_>| {
+    let visit = &mut |r: RawRecord<'_>| {
         seen += 1;
         assert_eq!((r.offset, r.key, r.value, r.timestamp.as_millis()), (0, Some(&b"k"[..]), None, 5));
         assert_eq!(*r.headers, headers);
@@ -301,4 +303,120 @@ fn deleted_records_stay_deleted_and_their_files_go() {
         log.consumer(Isolation::ReadCommitted).expect("a consumer").begin_offsets(std::slice::from_ref(partition)).expect("there"),
         [95]
     );
+}
+
+/// Every file with its bytes.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).expect("listed").map(|entry| entry.expect("listed")) {
+        if entry.file_type().expect("known").is_dir() {
+            all.extend(contents(&entry.path()));
+        } else {
+            all.push((entry.path(), fs::read(entry.path()).unwrap_or_default()));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn seen(reader: &mut LogReader, partition: &TopicPartition) -> Vec<String> {
+    let mut seen = Vec::new();
+    let visit = &mut |record: RawRecord<'_>| seen.push(String::from_utf8_lossy(record.value.unwrap_or(b"null")).into_owned());
+    reader.read(partition, 0, Isolation::ReadCommitted, FetchLimit::default(), visit).expect("read");
+    seen
+}
+
+#[test]
+fn who_reads_a_killed_processes_folder_sees_what_the_next_owner_will_and_changes_nothing() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partitions = topic(&log, "t", 2);
+    let mut writer = writer(&log, "x");
+    writer.begin().expect("begun");
+    partitions.iter().for_each(|partition| send(&mut *writer, partition, &["a"]));
+    log.hold_markers(true);
+    writer.commit().expect("decided");
+    let killed = folder.copy();
+    // Torn in the middle of a frame, and with what a killed process leaves of its door.
+    let torn = killed.0.join("topics/1-t/0/00000000000000000000.0.segment");
+    fs::OpenOptions::new().append(true).open(&torn).and_then(|mut file| file.write_all(b"HWf\x01to")).expect("written");
+    drop(UnixListener::bind(killed.0.join("socket")).expect("bound"));
+    fs::write(killed.0.join("socket.path"), killed.0.join("socket").display().to_string()).expect("written");
+
+    let before = contents(&killed.0);
+    let mut reader = FileLog::open_or_ask(&killed.0).expect("nobody has it");
+    assert!(!reader.is_live());
+    assert_eq!(seen(&mut reader, &partitions[0]), ["a"], "it is decided");
+    let standing = &reader.topics().expect("listed")[0].partitions[0];
+    assert_eq!((standing.begin, standing.end, standing.stable_end), (0, 2, 2));
+    drop(reader);
+    assert!(before == contents(&killed.0), "nothing is changed");
+    let log = killed.open();
+    assert_eq!(ends(&log, &partitions[0]), (2, 2));
+    let mut reader = FileLog::open_or_ask(&killed.0).expect("asked");
+    assert_eq!((reader.is_live(), reader.owner()), (true, Some(std::process::id())), "the new owner has its own door");
+    assert_eq!(seen(&mut reader, &partitions[0]), ["a"]);
+}
+
+#[test]
+fn a_folder_with_a_long_name_has_its_door_elsewhere() {
+    let outer = Folder::new();
+    let folder = Folder(outer.0.join("n".repeat(150)));
+    let log = folder.open();
+    let partition = &topic(&log, "t", 1)[0];
+    send(&mut *log.producer().expect("a producer"), partition, &["a"]);
+    let mut member = log.member("g", "m", Isolation::ReadCommitted).expect("a member");
+    member.commit(&MemberToken::nobody(), &[(partition.clone(), position(1))]).expect("committed");
+    let door = PathBuf::from(fs::read_to_string(folder.0.join("socket.path")).expect("a note"));
+    assert!(door.exists() && !door.starts_with(&folder.0));
+    let mut reader = FileLog::open_or_ask(&folder.0).expect("asked");
+    assert_eq!(seen(&mut reader, partition), ["a"]);
+    let groups = reader.groups().expect("listed");
+    assert_eq!((groups[0].name.as_str(), &groups[0].positions), ("g", &vec![(partition.clone(), position(1))]));
+    drop((log, member));
+    assert!(!door.exists(), "it is shut with the log");
+    assert!(matches!(reader.topics(), Err(LogError::Unanswered { .. })));
+}
+
+#[test]
+fn memory_does_not_grow_with_the_log() {
+    let folder = Folder::new();
+    let options = FileLogOptions { durability: Durability::ProcessKill, segment_bytes: 4 << 20, ..FileLogOptions::default() };
+    let log = FileLog::open(&folder.0, Arc::new(SystemClock), options).expect("opened");
+    let partition = &topic(&log, "t", 1)[0];
+    let mut producer = log.producer().expect("a producer");
+    let mut reader = log.consumer(Isolation::ReadCommitted).expect("a consumer");
+    reader.assign(&[(partition.clone(), 0)]).expect("there");
+    let (headers, mut read) = (Headers::default(), 0);
+    let record = Outgoing { key: Some(b"key"), value: Some(&[7; 997]), timestamp: Timestamp::from_millis(1), headers: &headers };
+    for _ in 0..200 {
+        producer.send(partition, &[record; 100]).expect("taken");
+        // One that reads along, so that blocks end early.
+        reader.fetch(partition, FetchLimit { records: 30, bytes: usize::MAX }, &mut |_| read += 1).expect("fetched");
+    }
+    let (bytes, blocks) = log.0.0.topics.partition(partition).expect("there").in_memory();
+    assert!(bytes < 1 << 20, "{bytes} of 20 MB are in memory");
+    assert!(blocks < 200, "{blocks} blocks of at most 256 KiB");
+    while !reader.fetch(partition, FetchLimit::default(), &mut |_| read += 1).expect("fetched").at_end() {}
+    assert_eq!(read, 20_000);
+}
+
+#[test]
+fn producers_that_flush_together_wait_together() {
+    let folder = Folder::new();
+    let log = FileLog::open(&folder.0, Arc::new(SystemClock), FileLogOptions::default()).expect("opened");
+    let partitions = topic(&log, "t", 8);
+    let before = log.disk_waits();
+    thread::scope(|scope| {
+        for partition in &partitions {
+            let log = log.clone();
+            scope.spawn(move || {
+                let mut producer = log.producer().expect("a producer");
+                (0..25).for_each(|_| send(&mut *producer, partition, &["x"]));
+            });
+        }
+    });
+    let waits = log.disk_waits() - before;
+    assert!((25..150).contains(&waits), "200 flushes of 8 producers took {waits} waits for the disk");
+    partitions.iter().for_each(|partition| assert_eq!(ends(&log, partition), (25, 25)));
 }
