@@ -23,6 +23,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// Lets another process go on, one that this one waits for. No clock of a simulation moves it, so it belongs nowhere but there.
+pub(crate) fn let_others_go_on(pause: Duration) {
+    std::thread::sleep(pause);
+}
+
 /// A clock that moves only when told, for tests and simulations. Clones share the time.
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock(Arc<AtomicI64>);

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use super::wire::{self, Answer, Request};
 use super::{PATIENCE, note_of, unanswered};
+use crate::clock::let_others_go_on;
 use crate::kafka::embedded::reader::{GroupStanding, TopicStanding};
 use crate::kafka::{FetchLimit, Fetched, Isolation, LogError};
 use crate::record::{RawRecord, TopicPartition};
@@ -33,7 +33,7 @@ impl Caller {
                 Ok(stream) => return Ok(Caller { folder: folder.to_owned(), stream }),
                 Err(error) => failed = error.to_string(),
             }
-            thread::sleep(PAUSE);
+            let_others_go_on(PAUSE);
         }
         Err(unanswered(folder, failed))
     }

@@ -18,6 +18,7 @@ use std::time::Duration;
 pub(super) use self::caller::Caller;
 use self::wire::{Answer, Request};
 use super::{MemoryLog, Shared};
+use crate::clock::let_others_go_on;
 use crate::kafka::{FetchLimit, LogError};
 use crate::record::{Headers, Timestamp};
 
@@ -85,7 +86,7 @@ fn welcome(listener: &UnixListener, log: &Weak<Shared>, shut: &AtomicBool) {
             return;
         }
         let Ok(stream) = stream else {
-            thread::sleep(Duration::from_millis(50)); // no descriptor is free, say
+            let_others_go_on(Duration::from_millis(50)); // no descriptor is free, say
             continue;
         };
         if inside.load(Ordering::SeqCst) >= CALLERS {

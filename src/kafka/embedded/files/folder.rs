@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::disk::{failed, make_folder};
 use super::entry::TopicNumber;
+use crate::clock::let_others_go_on;
 use crate::kafka::LogError;
 
 /// How long an owner waits for those who only look, and how often.
@@ -44,7 +45,7 @@ impl FolderLock {
                 Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
                 // An owner does not go soon, unless it is this process and somebody is still being answered at its door.
                 Err(TryLockError::WouldBlock) if n >= OWN_GLANCES && Self::share(folder)?.is_none() => break,
-                Err(TryLockError::WouldBlock) => std::thread::sleep(GLANCE),
+                Err(TryLockError::WouldBlock) => let_others_go_on(GLANCE),
             }
         }
         Err(LogError::InUse { folder: folder.to_owned(), owner: owner(folder) })
