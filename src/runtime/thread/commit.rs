@@ -41,6 +41,10 @@ impl StreamThread {
     /// All steps, whatever moved. A task that fails on the way drops out of the commit; at least once the others go on, exactly once the commit ends
     /// there, without an error: what was sent cannot be told apart.
     pub(super) fn commit(&mut self, why: Due, now: Timestamp) -> Result<(), Error> {
+        if !self.tasks.is_empty() {
+            // The last transaction may have ended with its producer; what other tasks hold goes into the next one.
+            self.outbox.ready()?;
+        }
         let announces = self.tasks.values().any(|active| active.announcing.is_some());
         let purge = self.timer.purges(why, now);
         let mut round = Round { token: self.member.token(), positions: Vec::new() };
@@ -174,7 +178,11 @@ impl StreamThread {
                 failed.push((*id, error));
             }
         }
-        failed.into_iter().for_each(|(id, error)| self.fail(id, error));
+        for (id, error) in failed {
+            if !self.is_swept_away(id) {
+                self.fail(id, error);
+            }
+        }
     }
 }
 

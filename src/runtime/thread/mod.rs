@@ -272,8 +272,7 @@ impl StreamThread {
     }
 
     fn judge(&mut self, id: TaskId, error: Error) {
-        if self.outbox.trouble().is_some() && self.outbox.senders().contains(&id) {
-            // The transaction is lost, and no verdict on the task possible: it goes again with the others.
+        if self.is_swept_away(id) {
             tracing::debug!(task = %id, %error, "not judged");
             return;
         }
@@ -292,6 +291,11 @@ impl StreamThread {
             }
             _ => self.fail(id, error),
         }
+    }
+
+    /// Whether the open transaction is lost and the task with it: it goes again with the others, and what went wrong is no verdict on it.
+    fn is_swept_away(&self, id: TaskId) -> bool {
+        self.outbox.trouble().is_some() && self.outbox.senders().contains(&id)
     }
 
     /// Whether others have committed for a task since this thread did. Then the task is theirs, and what goes wrong here (its repartition
