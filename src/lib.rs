@@ -92,7 +92,7 @@ mod watermark;
 mod window;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::{BuildSettings, DeadLetterHeaders, Guarantee, Settings, StoreType};
+pub use config::{BuildSettings, DeadLetterHeaders, Guarantee, MissingPosition, Settings, StoreType};
 pub use dsl::{
     Consumed, Grouped, Joined, KGroupedStream, KStream, KTable, Produced, Repartitioned, SessionWindowedKStream, SinkHandle, Split,
     StreamsBuilder, TimeWindowedKStream, Topic, Windows,

@@ -68,6 +68,20 @@ pub struct Settings {
     pub instance_id: Option<Cow<'static, str>>,
     /// How long an instance may be silent before its tasks are given to others. Default 45 s.
     pub session_timeout: Duration,
+    /// What a task does that has state, but no committed position of one of its inputs. Default: fail.
+    pub on_missing_position: MissingPosition,
+}
+
+/// What a task does that has state, but no committed position of one of its inputs: the position was forgotten or deleted, or the input is new
+/// in the topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum MissingPosition {
+    /// It stops with an error: what the state stands for is not known, and some of the input might count twice, or never.
+    #[default]
+    Fail,
+    /// It begins where the source says that an input begins which was never read.
+    Reset,
 }
 
 /// What a crash may do to results.
@@ -121,6 +135,7 @@ impl Settings {
             adaptive_commit: false,
             instance_id: None,
             session_timeout: Duration::from_secs(45),
+            on_missing_position: MissingPosition::default(),
         }
     }
 }

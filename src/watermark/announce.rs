@@ -37,11 +37,6 @@ impl Announcer {
         let sent = Announcement { watermark: None, idle: was_idle };
         Announcer { interval: millis(interval), refresh: millis(refresh), sent, sent_at: None, forced: true }
     }
-    /// Announce at the next occasion, changed or not: readers may not have what was sent. For a reassignment and after an aborted transaction.
-    #[cfg_attr(not(test), expect(dead_code, reason = "an aborted transaction comes with exactly-once"))]
-    pub(crate) fn force(&mut self) {
-        self.forced = true;
-    }
     /// The last announcement that was due. Its idle flag is to be committed.
     pub(crate) fn sent(&self) -> Announcement {
         self.sent
@@ -109,9 +104,7 @@ mod tests {
     #[test]
     fn forced_and_final_do_not_wait_for_the_interval() {
         let mut announcer = announcer();
-        assert_eq!(announcer.due(active(1), at(0)), Some(active(1)));
-        announcer.force();
-        assert_eq!(announcer.due(active(1), at(1)), Some(active(1)));
+        assert_eq!(announcer.due(active(1), at(0)), Some(active(1)), "just assigned, or taken back: readers may not have what was sent");
         assert_eq!(announcer.due(active(2), at(1)), None, "forced once");
         let end = Announcement { watermark: Some(Timestamp::MAX), idle: false };
         assert_eq!(announcer.due(end, at(2)), Some(end));

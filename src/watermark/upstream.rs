@@ -45,12 +45,12 @@ impl Upstreams {
         Upstreams { epoch, tasks }
     }
     /// The epoch of the list.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a restart that keeps what upstream tasks said comes with exactly-once"))]
+    #[cfg(test)]
     pub(crate) fn epoch(&self) -> u32 {
         self.epoch
     }
     /// The last announcement of each upstream task, by partition: what is to be committed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a restart that keeps what upstream tasks said comes with exactly-once"))]
+    #[cfg(test)]
     pub(crate) fn kept(&self) -> impl Iterator<Item = Announcement> + '_ {
         self.tasks.iter().map(|task| Announcement { watermark: task.value, idle: task.idle.is_some() })
     }

@@ -1,5 +1,7 @@
 //! What an error stops: one task, the thread's membership, or the thread.
 
+use std::time::Duration;
+
 use crate::error::ErrorKind;
 
 /// What follows an error.
@@ -33,6 +35,18 @@ pub(crate) fn judge_commit(kind: ErrorKind) -> Verdict {
     }
 }
 
+/// How long a task waits whose stores could not take over what is committed (a full disk, say), by how often it has failed before. Its tail is restored
+/// from the changelogs then.
+pub(crate) fn patience(failed: u32) -> Duration {
+    Duration::from_secs(1 << failed.min(5)).min(Duration::from_secs(30))
+}
+
+/// Whether a task with so many inputs, of which so many have no committed position, must not begin. `state`: something is in its stores.
+/// `atomic`: state and positions are committed together; if not, a crash before the very first commit leaves state without any position.
+pub(crate) fn lacks_positions(inputs: usize, missing: usize, state: bool, atomic: bool) -> bool {
+    state && missing > 0 && (atomic || missing < inputs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +57,20 @@ mod tests {
             [ErrorKind::Serde, ErrorKind::Processing, ErrorKind::Panic, ErrorKind::CorruptState, ErrorKind::Log, ErrorKind::Internal];
         assert!(kinds.iter().all(|kind| judge_task(*kind) == Verdict::StopTask));
         assert_eq!([judge_task(ErrorKind::Retriable), judge_task(ErrorKind::Fenced)], [Verdict::Retry, Verdict::Rejoin]);
+    }
+
+    #[test]
+    fn a_full_disk_is_looked_at_again_ever_less_often() {
+        assert_eq!([0, 1, 2, 5, 99].map(|failed| patience(failed).as_secs()), [1, 2, 4, 30, 30]);
+    }
+
+    #[test]
+    fn state_without_a_position_is_no_beginning() {
+        assert!(!lacks_positions(2, 2, false, true), "new");
+        assert!(!lacks_positions(2, 0, true, true));
+        assert!(lacks_positions(2, 1, true, true) && lacks_positions(2, 1, true, false));
+        assert!(lacks_positions(2, 2, true, true));
+        assert!(!lacks_positions(2, 2, true, false), "it may have died before its first commit");
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::config::{Guarantee, MissingPosition, Settings};
 use crate::error::{Error, ErrorKind, Place};
 use crate::failpoint;
 use crate::kafka::{Consumer, Isolation, Position};
 use crate::processor::Staged;
 use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::{Board, Ends, TaskMeter, put};
-use crate::runtime::plan::{Choice, TaskState, choose};
+use crate::runtime::plan::{Choice, TaskState, choose, lacks_positions};
 use crate::runtime::task::{Announcements, Pass, Task};
 use crate::runtime::thread::feed::{FETCH_RECORDS, Feed};
 use crate::runtime::thread::restore::StoreRestore;
@@ -35,14 +36,17 @@ pub(super) struct ActiveTask {
     pub(super) taken: usize,
     /// It is known that nothing more will be written into its repartition topics.
     upstream_over: bool,
-    pub(super) committed_at: Timestamp,
+    /// Changelog records read back.
+    pub(super) restored: u64,
+    /// How often in a row its stores could not take over what is committed.
+    pub(super) failed: u32,
     pub(super) meter: Arc<TaskMeter>,
     /// Its hold on the rows of its stores.
     pub(super) lease: TaskLease,
 }
 
 impl ActiveTask {
-    pub(super) fn new(id: TaskId, task: Task, lease: TaskLease, meter: Arc<TaskMeter>, now: Timestamp) -> Self {
+    pub(super) fn new(id: TaskId, task: Task, lease: TaskLease, meter: Arc<TaskMeter>) -> Self {
         ActiveTask {
             id,
             state: TaskState::Created,
@@ -55,7 +59,8 @@ impl ActiveTask {
             ending: false,
             taken: 0,
             upstream_over: false,
-            committed_at: now,
+            restored: 0,
+            failed: 0,
             meter,
             lease,
         }
@@ -287,12 +292,35 @@ impl ActiveTask {
 
     /// Positions with what is known of time, of those inputs that have something new to say (a change of the clock alone is
     /// something), or nothing new for so long that the broker might forget them; or of all, if the group is to say whether they are still ours.
+    /// Of a task that does not run, what is committed is all that there is to say.
     pub(super) fn positions(&self, now: Timestamp, all: bool) -> Vec<(usize, Position)> {
-        const AGAIN: Duration = Duration::from_secs(3600);
-        let again = all || now >= self.committed_at + AGAIN;
-        let stand = |(input, feed): (usize, &Feed)| (input, Position { offset: feed.position(), metadata: self.metadata(input) });
-        let positions = self.feeds.iter().enumerate().map(stand);
-        positions.filter(|(input, position)| again || self.feeds[*input].committed.as_ref() != Some(position)).collect()
+        let due = |(input, feed): (usize, &Feed)| {
+            let stands = match self.commits() {
+                true => Position { offset: feed.position(), metadata: self.metadata(input) },
+                false => feed.committed.clone()?,
+            };
+            (all || feed.committed.as_ref() != Some(&stands) || feed.is_forgotten_soon(now)).then_some((input, stands))
+        };
+        self.feeds.iter().enumerate().filter_map(due).collect()
+    }
+
+    /// Whether it may begin without the positions that are not there.
+    pub(super) fn check_positions(&self, settings: &Settings) -> Result<(), Error> {
+        let missing = || self.feeds.iter().filter(|feed| feed.committed.is_none());
+        let state =
+            self.restored > 0 || self.task.stores().iter().any(|store| store.changelog.is_some() && store.control.approximate_rows() > 0);
+        let atomic = settings.guarantee == Guarantee::ExactlyOnce;
+        if settings.on_missing_position == MissingPosition::Reset || !lacks_positions(self.feeds.len(), missing().count(), state, atomic) {
+            return Ok(());
+        }
+        let first = missing().next().map(|feed| feed.partition.clone());
+        let name = first.as_ref().map(TopicPartition::to_string).unwrap_or_default();
+        let text = format!(
+            "`{name}` has no committed position, and the task has state: how much of this input it stands for is not known. Commit a position, delete \
+             the changelogs and the local state, or set `on_missing_position` to `Reset`"
+        );
+        let (topic, partition) = (first.as_ref().map(|one| one.topic.to_string()), first.as_ref().map(|one| one.partition));
+        Err(Error::new(ErrorKind::InvalidConfig, Place { topic, partition, ..Place::default() }, text.into()))
     }
 
     /// The record at which it stands, or stood when it last took one.
@@ -313,10 +341,7 @@ impl ActiveTask {
     /// These positions are written down.
     pub(super) fn committed(&mut self, positions: &[(usize, Position)], now: Timestamp) {
         for (input, position) in positions {
-            self.feeds[*input].committed = Some(position.clone());
-        }
-        if !positions.is_empty() {
-            self.committed_at = now;
+            self.feeds[*input].is_committed(position.clone(), now);
         }
         self.taken = 0;
     }

@@ -1,5 +1,7 @@
 //! Carrying out the steps of a commit for all tasks of a thread.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Place};
 use crate::failpoint;
 use crate::kafka::{MemberToken, Position};
@@ -85,11 +87,7 @@ impl StreamThread {
             CommitStep::Commit => self.write_positions(round, now)?,
             CommitStep::Apply => {
                 let acked = std::mem::take(&mut self.acked);
-                self.for_each_committing(|active| {
-                    let partition = active.id.partition;
-                    // The offset to restore from, should it come to that: past the last record of this commit.
-                    active.task.apply(&|topic| acked.get(&TopicPartition::new(topic, partition)).map(|last| last + 1))
-                });
+                self.apply(&acked);
             }
             CommitStep::Purge => self.purge()?,
         }
@@ -112,8 +110,7 @@ impl StreamThread {
     /// task's positions but in this way, so whoever has sent anything shows a position, moved or not.
     fn gather_positions(&mut self, round: &mut Round, now: Timestamp) -> Result<(), Error> {
         let sent = self.outbox.senders();
-        let committing = self.tasks.iter().filter(|(_, active)| active.commits());
-        round.positions = committing.map(|(id, active)| (*id, active.positions(now, sent.contains(id)))).collect();
+        round.positions = self.tasks.iter().map(|(id, active)| (*id, active.positions(now, sent.contains(id)))).collect();
         let all = self.all_of(round);
         if self.outbox.is_transactional() && !all.is_empty() {
             self.outbox.send_offsets(&self.settings.application_id, &round.token, &all)?;
@@ -146,6 +143,28 @@ impl StreamThread {
             }
         }
         Ok(())
+    }
+
+    /// The changes are the stores' own from here on. A store that cannot take them over stays where it was, and its task waits until it can.
+    fn apply(&mut self, acked: &BTreeMap<TopicPartition, i64>) {
+        let mut unwritten = Vec::new();
+        #[cfg(test)]
+        let unwritable = self.unwritable;
+        for (id, active) in self.tasks.iter_mut().filter(|(_, active)| active.commits()) {
+            #[cfg(test)]
+            if unwritable == Some(*id) {
+                unwritten
+                    .push((*id, Error::new(crate::error::ErrorKind::CorruptState, Place::default(), "full, as the test asked".into())));
+                continue;
+            }
+            // The offset to restore from, should it come to that: past the last record of this commit.
+            let offset = |topic: &str| acked.get(&TopicPartition::new(topic, id.partition)).map(|last| last + 1);
+            match active.task.apply(&offset) {
+                Ok(()) => active.failed = 0,
+                Err(error) => unwritten.push((*id, error)),
+            }
+        }
+        unwritten.into_iter().for_each(|(id, error)| self.suspend(id, &error));
     }
 
     /// What was read from repartition topics and committed is of no use to anybody.

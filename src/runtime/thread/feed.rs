@@ -1,5 +1,7 @@
 //! One input of a running task: where it stands in the log, and records that wait to be compared with those of other inputs.
 
+use std::time::Duration;
+
 use crate::kafka::{Consumer, FetchLimit, Fetched, LogError, Position};
 use crate::record::{RawRecord, Timestamp, TopicPartition};
 use crate::runtime::plan::Head;
@@ -31,6 +33,8 @@ pub(super) struct Feed {
     pub(super) staged: Option<Timestamp>,
     /// What was last committed.
     pub(super) committed: Option<Position>,
+    /// When; or when it was last seen to be there.
+    committed_at: Timestamp,
     /// Whether the consumer was told to bring nothing of it.
     paused: bool,
     /// Where to go on if the log no longer has the position, if the source says so.
@@ -38,7 +42,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(partition: TopicPartition, internal: bool, position: i64, committed: Option<Position>) -> Self {
+    pub(super) fn new(partition: TopicPartition, internal: bool, position: i64, committed: Option<Position>, now: Timestamp) -> Self {
         Feed {
             partition,
             internal,
@@ -50,6 +54,7 @@ impl Feed {
             next: 0,
             staged: None,
             committed,
+            committed_at: now,
             paused: false,
             reset: None,
         }
@@ -144,6 +149,16 @@ impl Feed {
         self.position = self.waiting.get(self.next).map_or(self.fetched, |head| head.offset);
     }
 
+    /// This is written down.
+    pub(super) fn is_committed(&mut self, position: Position, now: Timestamp) {
+        (self.committed, self.committed_at) = (Some(position), now);
+    }
+    /// Whether the broker might forget what is committed, unless it is committed again.
+    pub(super) fn is_forgotten_soon(&self, now: Timestamp) -> bool {
+        const AGAIN: Duration = Duration::from_secs(3600);
+        now >= self.committed_at + AGAIN
+    }
+
     pub(super) fn position(&self) -> i64 {
         self.position
     }
@@ -198,7 +213,7 @@ mod tests {
     use crate::record::Headers;
 
     fn feed() -> Feed {
-        let mut feed = Feed::new(TopicPartition::new("t", 0), false, 3, None);
+        let mut feed = Feed::new(TopicPartition::new("t", 0), false, 3, None, Timestamp::from_millis(0));
         let headers = Headers::default();
         for offset in [4, 7] {
             let record = View { key: None, value: None, offset, timestamp: Timestamp::from_millis(offset), headers: &headers };

@@ -14,7 +14,7 @@ use crate::runtime::task::{Announcements, Task, TaskParts};
 use crate::runtime::thread::active_task::ActiveTask;
 use crate::runtime::thread::feed::Feed;
 use crate::runtime::thread::record_collector::RecordCollector;
-use crate::runtime::thread::{StreamThread, restore};
+use crate::runtime::thread::{Awaiting, StreamThread, restore};
 use crate::state::{MemoryBackend, TaskLease};
 use crate::topology::OffsetReset;
 use crate::watermark::{CommitMetadata, entry};
@@ -51,7 +51,7 @@ impl StreamThread {
                 failpoint::reached("revoke.requested");
                 self.commit(Due::Close, now)?;
             }
-            Command::Open(id) => drop(self.awaiting.insert(*id, None)),
+            Command::Open(id) => drop(self.awaiting.insert(*id, Awaiting::default())),
             Command::Close(id) => self.close_task(*id),
             Command::Release(tasks) => {
                 failpoint::reached("revoke.committed");
@@ -70,9 +70,10 @@ impl StreamThread {
     /// Opens what is to be opened; true if something was. Where a transaction of an earlier owner is undecided, a later round tries again.
     pub(super) fn open_awaiting(&mut self, now: Timestamp) -> Result<bool, Error> {
         let mut opened = false;
-        for id in self.awaiting.keys().copied().collect::<Vec<_>>() {
+        let due = |awaiting: &Awaiting| awaiting.not_before.is_none_or(|at| at <= now);
+        for id in self.awaiting.iter().filter(|(_, awaiting)| due(awaiting)).map(|(id, _)| *id).collect::<Vec<_>>() {
             match self.open(id, now) {
-                Ok(()) => opened |= self.awaiting.remove(&id).is_some(),
+                Ok(()) => opened = true,
                 Err(error) if error.kind() == ErrorKind::Retriable => tracing::debug!(task = %id, %error, "opened later"),
                 Err(error) => return Err(error),
             }
@@ -91,16 +92,19 @@ impl StreamThread {
         let meter = meter(id, &task, sent);
         self.board.list(meter.clone());
         let stored = self.resume(&mut task, &partitions, &committed, now);
-        let mut active = ActiveTask::new(id, task, lease, meter, now);
+        let mut active = ActiveTask::new(id, task, lease, meter);
+        active.failed = self.awaiting.get(&id).map_or(0, |awaiting| awaiting.failed);
         let prepared = opened.and(stored).and_then(|stored| {
             self.announcing(&mut active, &stored);
             active.feeds = self.feeds(&active.task, &partitions, &committed)?;
             active.restoring = restore::begin(&active.task, &active.lease, id, &mut *self.restorer)?;
             Ok(())
         });
+        self.awaiting.remove(&id);
         self.tasks.insert(id, active);
         match prepared {
             Ok(()) => self.task_state(id, TaskState::Restoring),
+            Err(error) if self.tasks[&id].failed > 0 => self.suspend(id, &error),
             Err(error) => self.fail(id, error),
         }
         Ok(())
@@ -172,7 +176,7 @@ impl StreamThread {
                 None => self.start_of(&partition, input.internal)?,
             };
             let reset = self.resets.get(&**input.topic).copied().filter(|_| !input.internal);
-            feeds.push(Feed::new(partition, input.internal, start, known).reset_to(reset));
+            feeds.push(Feed::new(partition, input.internal, start, known, self.now).reset_to(reset));
         }
         Ok(feeds)
     }
@@ -204,7 +208,7 @@ impl StreamThread {
 
     /// The task is none of this thread's any more, but for its rows.
     pub(super) fn forget_task(&mut self, id: TaskId) -> Option<TaskLease> {
-        let awaiting = self.awaiting.remove(&id).flatten();
+        let awaiting = self.awaiting.remove(&id).and_then(|awaiting| awaiting.lease);
         let lease = self.take_down(id).map(|active| active.lease).or(awaiting);
         self.board.set_task(id, TaskState::Closed);
         lease

@@ -59,6 +59,17 @@ pub(crate) struct Crew {
     pub(crate) process: Arc<str>,
 }
 
+/// A task that is not open.
+#[derive(Default)]
+struct Awaiting {
+    /// Its hold on rows that it had before.
+    lease: Option<TaskLease>,
+    /// It is not opened earlier.
+    not_before: Option<Timestamp>,
+    /// How often in a row its stores could not take over what is committed.
+    failed: u32,
+}
+
 /// One thread's share of an instance.
 pub(crate) struct StreamThread {
     name: String,
@@ -74,7 +85,7 @@ pub(crate) struct StreamThread {
     cache: Arc<CacheBudget>,
     tasks: BTreeMap<TaskId, ActiveTask>,
     /// Tasks to be opened as soon as their positions are known; those that were open before still have their rows.
-    awaiting: BTreeMap<TaskId, Option<TaskLease>>,
+    awaiting: BTreeMap<TaskId, Awaiting>,
     /// What is still to be done about what the group said.
     commands: VecDeque<Command>,
     timer: CommitTimer,
@@ -98,6 +109,9 @@ pub(crate) struct StreamThread {
     /// The step of a commit that it does not live to see.
     #[cfg(test)]
     dies_before: Option<plan::CommitStep>,
+    /// The disk of this task is full.
+    #[cfg(test)]
+    unwritable: Option<TaskId>,
 }
 
 impl StreamThread {
@@ -149,6 +163,8 @@ impl StreamThread {
             worked: false,
             #[cfg(test)]
             dies_before: None,
+            #[cfg(test)]
+            unwritable: None,
         })
     }
 
@@ -211,6 +227,8 @@ impl StreamThread {
                 Ok(Step::Done) => self.task_state(*id, TaskState::Running),
                 Ok(Step::Waits) => continue,
                 Ok(Step::Moved) => {}
+                // The disk is still full.
+                Err(error) if self.tasks.get(id).is_some_and(|active| active.failed > 0) => self.suspend(*id, &error),
                 Err(error) => self.judge(*id, error),
             }
             worked = true;
@@ -220,13 +238,13 @@ impl StreamThread {
 
     fn restore_one(&mut self, id: TaskId) -> Result<Step, Error> {
         let Some(active) = self.tasks.get_mut(&id) else { return Ok(Step::Waits) };
-        let ActiveTask { restoring, .. } = active;
+        let ActiveTask { restoring, restored, .. } = active;
         let (mut first, mut moved) = (0, false);
         while let Some(store) = restoring.get_mut(first) {
             let step = store.step(id, &mut *self.restorer, &mut self.buffer, &self.board)?;
             moved |= step != Step::Waits;
             if step == Step::Done {
-                restoring.remove(first);
+                *restored += restoring.remove(first).records();
             } else {
                 first += 1;
             }
@@ -234,6 +252,7 @@ impl StreamThread {
         if !restoring.is_empty() {
             return Ok(if moved { Step::Moved } else { Step::Waits });
         }
+        active.check_positions(&self.settings)?;
         // Processors may look into their stores from the first moment on.
         active.task.init()?;
         let starts: Vec<_> = active.feeds.iter().map(|feed| (feed.partition.clone(), feed.position())).collect();

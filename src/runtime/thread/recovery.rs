@@ -2,8 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Place};
 use crate::record::TaskId;
-use crate::runtime::plan::{Command, Exposure, Shrunk, TaskState, Trouble, remedies};
-use crate::runtime::thread::StreamThread;
+use crate::runtime::plan::{Command, Exposure, Shrunk, TaskState, Trouble, patience, remedies};
+use crate::runtime::thread::{Awaiting, StreamThread};
 
 /// Transactions that may fail one after the other, with nothing committed in between, before their tasks are stopped.
 const SETBACKS: u32 = 3;
@@ -70,9 +70,20 @@ impl StreamThread {
         if self.tasks.get(&id).is_none_or(|active| active.state == TaskState::Failed) {
             return;
         }
-        let lease = self.take_down(id).map(|active| active.lease);
+        let awaiting = self.take_down(id).map(|active| Awaiting { lease: Some(active.lease), failed: active.failed, not_before: None });
         self.board.set_task(id, TaskState::Restoring);
-        self.awaiting.insert(id, lease);
+        self.awaiting.insert(id, awaiting.unwrap_or_default());
+    }
+
+    /// The stores of a task could not take over what is committed: they stand where they stood, and the task stands still. The tail of its changelogs is
+    /// restored when that is possible.
+    pub(super) fn suspend(&mut self, id: TaskId, error: &Error) {
+        let Some(active) = self.take_down(id) else { return };
+        let after = patience(active.failed);
+        tracing::error!(task = %id, %error, ?after, "the local state cannot be written: the task stands still and tries again");
+        self.board.set_task(id, TaskState::Restoring);
+        let awaiting = Awaiting { lease: Some(active.lease), not_before: Some(self.now + after), failed: active.failed + 1 };
+        self.awaiting.insert(id, awaiting);
     }
 
     /// The transaction took too long: the next one is to hold less. Tasks whose single record is too much are stopped.

@@ -120,6 +120,11 @@ impl StoreRestore {
         })
     }
 
+    /// How many were read so far.
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
     pub(super) fn partition(&self) -> &TopicPartition {
         &self.partition
     }

@@ -395,3 +395,145 @@ fn a_task_that_sent_nothing_yet_is_not_disturbed_by_the_failure_of_another() {
     rig.commit();
     assert_eq!((rig.committed("left", 0).unwrap().0, rig.committed("right", 0)), (1, None));
 }
+
+#[test]
+fn a_revocation_whose_commit_gets_no_answer_moves_nothing_twice() {
+    for lost in [LostCommit::Request, LostCommit::Answer] {
+        let mut rig = rig(2).start();
+        rig.settle();
+        words(&rig, 0..6);
+        rig.settle();
+        rig.join();
+        rig.log.lose_next_commit("app-life-1-1", lost);
+        outlast(&mut rig);
+        assert_eq!((rig.owned(0).len(), rig.owned(1).len()), (2, 2));
+        assert_exact(&rig, 6, &format!("{lost:?}"));
+    }
+}
+
+#[test]
+fn announcements_come_in_the_transaction_of_their_data_and_behind_it() {
+    use crate::dsl::Consumed;
+    use crate::window::{EmitStrategy, TimeWindows, Watermark};
+    let builder = StreamsBuilder::new();
+    let source = Consumed::with(LEFT).watermark(Watermark::bounded(Duration::ZERO));
+    let windows = builder.stream(source).group_by(|_, value| value.clone()).windowed_by(TimeWindows::of(Duration::from_millis(100)));
+    windows.emit(EmitStrategy::on_window_close()).count("windows");
+    let mut rig = Rig::new(builder.build().unwrap(), 1).exactly_once();
+    rig.settings.watermark_interval = Duration::ZERO;
+    rig.settings.instance_id = Some("one".into());
+    let mut rig = rig.start();
+    rig.settle();
+    rig.write("left", 0, Some("k"), "a", 10);
+    rig.settle();
+    let shuffle = "app-windows-repartition";
+    assert_eq!(rig.read(shuffle), [""; 0]);
+    rig.threads[0].dies_before = Some(plan::CommitStep::Commit);
+    let late = rig.clock.now() + Duration::from_millis(100);
+    assert!(rig.threads[0].run_once(late, Duration::ZERO).is_err());
+    assert_eq!(rig.read(shuffle), [""; 0], "sent and not committed");
+    rig.crash();
+    (0..2).for_each(|_| rig.pass(100));
+    assert_eq!(rig.read(shuffle)[..2], ["a", "null"], "one record, and behind it how far time has come");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_stops_its_task_for_as_long_and_no_other() {
+    for exactly_once in [false, true] {
+        let mut rig = Rig::new(counting(), 2);
+        rig.settings.guarantee = if exactly_once { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce };
+        let mut rig = rig.start();
+        rig.settle();
+        let both = |rig: &mut Rig, at: i64| {
+            rig.write("left", 0, Some("a"), "x", at);
+            rig.write("left", 1, Some("b"), "x", at);
+            rig.settle();
+            rig.commit();
+        };
+        both(&mut rig, 1);
+        let full = TaskId { subtopology: 0, partition: 0 };
+        rig.threads[0].unwritable = Some(full);
+        both(&mut rig, 2);
+        assert_eq!(rig.committed("left", 0).unwrap().0, 2, "what is committed is committed");
+        both(&mut rig, 3);
+        assert_eq!((rig.count("a"), rig.count("b")), (None, Some(3)), "one stands still");
+        assert_eq!(rig.board.facts().tasks[&full].state, TaskState::Restoring);
+        // It tries again, and it is still full.
+        (0..3).for_each(|_| rig.pass(1_500));
+        assert_eq!((rig.count("a"), rig.count("b")), (None, Some(3)));
+        rig.threads[0].unwritable = None;
+        (0..4).for_each(|_| rig.pass(10_000));
+        both(&mut rig, 4);
+        assert_eq!((rig.count("a"), rig.count("b")), (Some(4), Some(4)), "its tail was restored, and it went on");
+        assert!(rig.board.facts().failures.is_empty());
+        assert_eq!(rig.committed("left", 0).unwrap().0, 4);
+    }
+}
+
+#[test]
+fn positions_are_committed_again_before_the_broker_forgets_them() {
+    let hours = |rig: &mut Rig, hours: u64| (0..hours * 2).for_each(|_| rig.pass(1_800_000));
+    for exactly_once in [false, true] {
+        let mut rig = Rig::new(merging(), 1);
+        rig.settings.guarantee = if exactly_once { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce };
+        rig.settings.session_timeout = Duration::from_secs(7200);
+        let mut rig = rig.start();
+        rig.settle();
+        rig.write("left", 0, Some("k"), "l", 1);
+        rig.write("right", 0, Some("k"), "r", 1);
+        rig.settle();
+        rig.commit();
+        // One input goes on, the other is silent: each has an hour of its own.
+        let silent = |rig: &Rig| rig.threads[0].tasks.values().next().unwrap().feeds[1].is_forgotten_soon(rig.clock.now());
+        for at in 2..10 {
+            rig.write("left", 0, Some("k"), "l", at);
+            hours(&mut rig, 1);
+            rig.settle();
+            assert!(!silent(&rig), "exactly once: {exactly_once}");
+        }
+    }
+}
+
+#[test]
+fn state_without_the_position_it_stands_for_is_an_error_unless_told_otherwise() {
+    use crate::config::MissingPosition;
+    for policy in [MissingPosition::Fail, MissingPosition::Reset] {
+        let mut rig = Rig::new(counting(), 1).exactly_once();
+        rig.settings.on_missing_position = policy;
+        let mut rig = rig.start();
+        rig.settle();
+        rig.write("left", 0, Some("a"), "x", 1);
+        rig.settle();
+        rig.commit();
+        rig.threads.clear();
+        rig.log.admin().unwrap().delete_positions("app", &[TopicPartition::new("left", 0)]).unwrap();
+        rig.crash();
+        outlast(&mut rig);
+        let failures: Vec<String> = rig.board.facts().failures.iter().map(|failure| failure.error.to_string()).collect();
+        match policy {
+            MissingPosition::Fail => {
+                assert!(failures.len() == 1 && failures[0].contains("`left-0` has no committed position"), "{failures:?}")
+            }
+            MissingPosition::Reset => assert_eq!((failures, rig.count("a")), (Vec::new(), Some(2)), "read again from the beginning"),
+        }
+    }
+}
+
+#[test]
+fn a_crash_before_the_very_first_commit_is_no_missing_position() {
+    for exactly_once in [false, true] {
+        let mut rig = Rig::new(counting(), 1);
+        rig.settings.guarantee = if exactly_once { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce };
+        let mut rig = rig.start();
+        rig.settle();
+        rig.write("left", 0, Some("a"), "x", 1);
+        rig.settle();
+        rig.threads[0].dies_before = Some(plan::CommitStep::Commit);
+        let late = rig.clock.now() + Duration::from_millis(100);
+        assert!(rig.threads[0].run_once(late, Duration::ZERO).is_err());
+        rig.crash();
+        outlast(&mut rig);
+        assert!(rig.board.facts().failures.is_empty());
+        assert_eq!(rig.count("a"), Some(if exactly_once { 1 } else { 2 }));
+    }
+}

@@ -118,6 +118,55 @@ fn a_crash_before_a_commit_repeats_but_loses_nothing_and_finds_nothing_late() {
 }
 
 #[test]
+fn exactly_once_a_crash_before_a_commit_repeats_nothing_either() {
+    for every in 1..4 {
+        let mut rig = Rig::new(per_second(), 3).exactly_once();
+        rig.settings.watermark_interval = Duration::ZERO;
+        rig.settings.close_batch = 2;
+        rig.settings.instance_id = Some("one".into());
+        let mut rig = rig.start();
+        for part in 0..12 {
+            write(&rig, part * 25..(part + 1) * 25);
+            rig.settle();
+            (0..part % 4).for_each(|_| rig.commit());
+            assert_eq!(late(&rig), 0, "part {part}");
+            if part % every == 0 {
+                rig.crash();
+            }
+        }
+        assert_eq!(finish(&mut rig, 3), batch(0..300));
+        assert_eq!(late(&rig), 0);
+    }
+}
+
+#[test]
+fn exactly_once_a_crash_inside_a_close_pass_changes_no_result() {
+    for crash_after in 0..8 {
+        let mut rig = Rig::new(sliding(), 1).exactly_once();
+        rig.settings.close_batch = 2;
+        rig.settings.commit_interval = Duration::from_millis(250);
+        rig.settings.instance_id = Some("one".into());
+        let mut rig = rig.start();
+        rig.settle();
+        for (key, at) in [("a", 1_000), ("b", 1_000), ("c", 1_000), ("d", 1_000), ("a", 1_200), ("b", 1_700)] {
+            rig.write("left", 0, Some(key), "x", at);
+        }
+        rig.write("left", 0, Some("z"), "x", 100_000);
+        for _ in 0..crash_after {
+            rig.clock.advance(Duration::from_millis(100));
+            rig.round();
+        }
+        rig.crash();
+        rig.settle();
+        rig.settings.commit_interval = Duration::from_millis(100);
+        let rows = finish(&mut rig, 1);
+        let expected =
+            ["a@1001=1", "a@500=1", "a@700=2", "b@1200=1", "b@500=1", "c@500=1", "d@500=1", "z@99500=1"].map(str::to_owned).to_vec();
+        assert_eq!(rows, expected, "crash after {crash_after} rounds");
+    }
+}
+
+#[test]
 fn the_clock_alone_is_committed_and_goes_on_from_there() {
     let mut rig = Rig::new(per_second(), 2);
     rig.settings.watermark_interval = Duration::ZERO;
