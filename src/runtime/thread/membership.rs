@@ -69,6 +69,10 @@ impl StreamThread {
 
     /// Opens what is to be opened; true if something was. Where a transaction of an earlier owner is undecided, a later round tries again.
     pub(super) fn open_awaiting(&mut self, now: Timestamp) -> Result<bool, Error> {
+        if self.board.is_over() {
+            // What another thread of this instance gave up as it ended: its stores may still be looked at.
+            return Ok(false);
+        }
         let mut opened = false;
         let due = |awaiting: &Awaiting| awaiting.not_before.is_none_or(|at| at <= now);
         for id in self.awaiting.iter().filter(|(_, awaiting)| due(awaiting)).map(|(id, _)| *id).collect::<Vec<_>>() {
