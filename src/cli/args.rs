@@ -19,6 +19,7 @@ pub(crate) struct Cli {
 const AFTER_HELP: &str = "\
 Start here:
   highwater demo                          a live windowed count, for 20 seconds
+  highwater demo --crash                  a count that is killed in mid-flight and loses nothing
   highwater list windowed-counts          a job file to start from
   highwater run job.yaml --feed access.log --until end --output counts.csv
 
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     Topics(TopicsArgs),
     /// Show the records of a topic of a log in a folder, whether a process has it or not
     Read(ReadArgs),
+    /// The process that `demo --crash` kills
+    #[command(hide = true)]
+    DemoWorker(DemoWorkerArgs),
 }
 
 #[derive(Debug, Args)]
@@ -47,6 +51,7 @@ Examples:
   highwater demo
   highwater demo --for 1m --rate 20000
   highwater demo --seed 7 | less          plain lines where there is no terminal
+  highwater demo --crash                  a count on disk that is killed three times and loses nothing
 
 Ctrl-C ends it early: what was counted is committed, and it says where it stands.")]
 pub(crate) struct DemoArgs {
@@ -62,6 +67,30 @@ pub(crate) struct DemoArgs {
     /// Threads that process records
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: u16,
+    /// Another demo: count on disk, exactly once, in a process that is killed with SIGKILL in mid-flight; then prove the totals
+    #[arg(long, conflicts_with_all = ["duration", "rate", "seed", "threads"])]
+    pub(crate) crash: bool,
+    /// How often the counting process is killed
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "crash", value_parser = clap::value_parser!(u32).range(0..=50))]
+    pub(crate) kills: u32,
+    /// Records to count
+    #[arg(long, value_name = "N", default_value_t = 300_000, requires = "crash", value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
+    pub(crate) records: u64,
+    /// Where the log and the state are; a new or empty folder. Without it, in the system's temporary folder
+    #[arg(long, value_name = "DIR", requires = "crash")]
+    pub(crate) folder: Option<PathBuf>,
+    /// Leave the log and the state in the folder
+    #[arg(long, requires = "crash")]
+    pub(crate) keep: bool,
+}
+
+/// What the demo tells the process that it kills.
+#[derive(Debug, Args)]
+pub(crate) struct DemoWorkerArgs {
+    #[arg(long)]
+    pub(crate) folder: PathBuf,
+    #[arg(long)]
+    pub(crate) records: u64,
 }
 
 #[derive(Debug, Args)]

@@ -49,6 +49,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::List(args) => list::run(args),
         Command::Topics(args) => topics::run(args),
         Command::Read(args) => read::run(args),
+        Command::DemoWorker(args) => demo::crash::worker::run(args),
         Command::Describe(args) => describe::run(args),
     }
 }

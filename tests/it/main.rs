@@ -10,6 +10,8 @@ mod bounded;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod cli_crash;
+#[cfg(feature = "cli")]
 mod cli_output;
 #[cfg(feature = "cli")]
 mod cli_run;

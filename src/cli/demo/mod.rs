@@ -1,5 +1,6 @@
 //! `highwater demo`: generated page views, counted per page and window of event time, live on the terminal.
 
+pub(crate) mod crash;
 pub(crate) mod scene;
 
 use std::collections::VecDeque;
@@ -27,6 +28,9 @@ const PARTITIONS: i32 = 3;
 const PLAIN_STATUS_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
+    if args.crash {
+        return crash::run(args);
+    }
     let job = job::parse("topologies/jobs/demo.yaml", JOB)?;
     let log = log_for(&job, PARTITIONS)?;
     let interrupt = Interrupt::listen()?;

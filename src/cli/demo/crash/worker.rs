@@ -1,0 +1,118 @@
+//! The process that counts and is killed: an ordinary application over the log on disk, exactly once, with state on disk.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use highwater::kafka::{Connect, FetchLimit, FileLog, Isolation, LogError};
+use highwater::{Guarantee, KeyValueStore, Launch, Settings, State, StoreRef, Streams, StreamsBuilder, TopicPartition, Topology};
+
+use super::input::{PARTITIONS, TOTALS, VISITS};
+use super::said::Said;
+use super::{open_log, state_in};
+use crate::cli::args::DemoWorkerArgs;
+
+const APPLICATION: &str = "crash-demo";
+pub(super) const CHANGELOG: &str = "crash-demo-visits-per-user-changelog";
+const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("visits-per-user");
+
+/// How often it says where it is.
+const EVERY: Duration = Duration::from_millis(15);
+/// Without the kills it is through in about this time, however few records there are to be killed among.
+const LASTS: Duration = Duration::from_secs(3);
+const LEAST_PER_SECOND: u64 = 20_000;
+/// Far more than it ever takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Counts to the end, unless it is killed.
+pub(crate) fn run(args: &DemoWorkerArgs) -> Result<()> {
+    let log = Arc::new(open_log(&args.folder)?);
+    let committed = committed_changes(&log)?;
+    let restored = Arc::new(AtomicU64::new(0));
+    let streams = start(&log, &args.folder, args.records, &restored)?;
+    streams.declare_end()?;
+    if !matches!(streams.wait_for(State::Running, PATIENCE), State::Running | State::Finished) {
+        return Err(failure(&streams));
+    }
+    say(Said::Restored { records: restored.load(Ordering::Relaxed), committed })?;
+    let begun = Instant::now();
+    while streams.wait(EVERY) != State::Finished {
+        if streams.state().is_final() || begun.elapsed() > PATIENCE {
+            return Err(failure(&streams));
+        }
+        say(Said::Taken(streams.progress().records_in))?;
+    }
+    let taken = streams.progress().records_in;
+    streams.stop(PATIENCE).context("the process that counts did not stop cleanly")?;
+    say(Said::Finished(taken))
+}
+
+fn start(log: &Arc<FileLog>, folder: &Path, records: u64, restored: &Arc<AtomicU64>) -> Result<Streams> {
+    let mut settings = Settings::new(APPLICATION);
+    settings.guarantee = Guarantee::ExactlyOnce;
+    settings.state_dir = Some(state_in(folder));
+    settings.commit_interval = Duration::from_millis(100);
+    let (restored, parts) = (restored.clone(), std::sync::Mutex::new(std::collections::BTreeMap::new()));
+    let launch = Launch::new(&topology(records)?, settings, log.clone()).on_restore(move |progress| {
+        let mut parts = parts.lock().expect("no panic while it is held");
+        parts.insert(progress.task, progress.records);
+        restored.store(parts.values().sum(), Ordering::Relaxed);
+    });
+    launch.start().context("the process that counts does not start")
+}
+
+fn topology(records: u64) -> Result<Topology> {
+    let builder = StreamsBuilder::new();
+    let pace = Pace { per_second: (records / LASTS.as_secs()).max(LEAST_PER_SECOND), begun: Instant::now(), passed: AtomicU64::new(0) };
+    let visits = builder.stream(VISITS).peek(move |_, _| pace.keep());
+    visits.group_by_key().count(COUNTS).to_stream().map_values(Option::unwrap_or_default).to(TOTALS);
+    Ok(builder.build()?)
+}
+
+/// Slows the counting down, so that there is something to be killed.
+struct Pace {
+    per_second: u64,
+    begun: Instant,
+    passed: AtomicU64,
+}
+
+impl Pace {
+    fn keep(&self) {
+        let passed = self.passed.fetch_add(1, Ordering::Relaxed);
+        if passed.is_multiple_of(200) {
+            let due = Duration::from_micros(passed * 1_000_000 / self.per_second);
+            thread::sleep(due.saturating_sub(self.begun.elapsed()));
+        }
+    }
+}
+
+/// Records of the changelog that are committed: what a process without state of its own would have to read.
+pub(super) fn committed_changes(log: &FileLog) -> Result<u64> {
+    let mut consumer = log.consumer(Isolation::ReadCommitted)?;
+    let mut count = 0;
+    for number in 0..PARTITIONS {
+        let partition = TopicPartition::new(CHANGELOG, number);
+        match consumer.assign(&[(partition.clone(), 0)]) {
+            Err(LogError::UnknownTopic(_)) => return Ok(0),
+            other => other?,
+        }
+        while !consumer.fetch(&partition, FetchLimit::default(), &mut |_| count += 1)?.at_end() {}
+    }
+    Ok(count)
+}
+
+fn failure(streams: &Streams) -> anyhow::Error {
+    match streams.errors().first() {
+        Some(failure) => anyhow!("the count failed: {}", failure.error),
+        None => anyhow!("the count is not over after {} s", PATIENCE.as_secs()),
+    }
+}
+
+fn say(said: Said) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{said}").and_then(|()| out.flush()).context("nobody listens any more")
+}
