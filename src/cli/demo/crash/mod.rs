@@ -59,7 +59,10 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let outcome = scene.play();
     match &outcome {
         Ok(()) if !args.keep => fs::remove_dir_all(&folder).with_context(|| format!("`{}` cannot be removed", folder.display()))?,
-        _ => scene.terminal.line(&format!("The log and the state of this run are in `{}`.", folder.display()))?,
+        _ => {
+            let log = log_in(&folder);
+            scene.terminal.line(&format!("\nThe log of this run is in `{0}`: `highwater read {0} totals`.", log.display()))?;
+        }
     }
     outcome?;
     scene
@@ -106,13 +109,14 @@ impl Scene<'_> {
         let terminal = &mut self.terminal;
         let log = open_log(self.folder)?;
         input::load(&log, self.records, &mut |loaded| progress(terminal, &format!("writing the input: {} visits", grouped(loaded))))?;
+        let (visits, users) = (grouped(self.records), grouped(input::users(self.records)));
         let lines = [
-            format!("{} visits by {} users lie in a topic on disk.", grouped(self.records), grouped(input::users(self.records))),
+            format!("{visits} visits by {users} users lie in a topic on disk. Another process counts them per user, exactly once,"),
             format!(
-                "Another process counts them per user, exactly once. It will be killed {} times with SIGKILL in the middle",
+                "and is killed in the middle of its work: {} times SIGKILL, no warning, no clean-up. Each time a new process",
                 self.kills
             ),
-            "of its work: no warning, no clean-up. Each time a new process takes over from what is on disk.".to_owned(),
+            "goes on from what is on disk.".to_owned(),
             String::new(),
         ];
         lines.iter().try_for_each(|line| terminal.line(line))?;
