@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use highwater::SystemClock;
@@ -24,7 +25,8 @@ struct Run {
 
 impl Run {
     fn of(kind: Kind, promise: Promise) -> Run {
-        let name = format!("highwater-judge-{}-{}-{}", std::process::id(), kind.name(), promise.name());
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let name = format!("highwater-judge-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
         let folder: PathBuf = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
         let life = Life {
