@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use highwater::{Cluster, Settings, Timestamp, Topology};
+use highwater::{Cluster, Guarantee, Settings, Timestamp, Topology};
 
 use crate::topologies::Kind;
 
@@ -29,6 +29,7 @@ pub(crate) enum Temper {
 pub(crate) struct Choices {
     pub(crate) kind: Kind,
     pub(crate) temper: Temper,
+    pub(crate) guarantee: Guarantee,
     pub(crate) caches: bool,
     instances: usize,
     threads: usize,
@@ -48,6 +49,7 @@ impl Choices {
         Choices {
             kind: Kind::ALL[pick(Kind::ALL.len() as u64)],
             temper: [Temper::Calm, Temper::Crashing, Temper::Lost, Temper::Storm][pick(4)],
+            guarantee: [Guarantee::ExactlyOnce, Guarantee::ExactlyOnce, Guarantee::AtLeastOnce][pick(3)],
             caches: pick(2) == 1,
             instances: 1 + pick(3),
             threads: 1 + pick(2),
@@ -57,24 +59,31 @@ impl Choices {
         }
     }
 
-    /// Whether every result comes exactly once, whatever befalls.
-    pub(crate) fn exact(&self) -> bool {
-        self.temper == Temper::Calm
-    }
-
     /// Whether results and positions come together.
     pub(crate) fn atomic(&self) -> bool {
-        false
+        self.guarantee == Guarantee::ExactlyOnce
+    }
+
+    /// Whether every result comes exactly once: always with transactions, in peace without.
+    pub(crate) fn exact(&self) -> bool {
+        self.temper == Temper::Calm || self.atomic()
+    }
+
+    /// Whether a failure does not double what is said to come once.
+    pub(crate) fn exact_or_crashing(&self) -> bool {
+        self.temper != Temper::Calm || self.atomic()
     }
 
     /// Whether nobody writes who was taken for dead, or nothing of that counts.
     pub(crate) fn one_writer(&self) -> bool {
-        matches!(self.temper, Temper::Calm | Temper::Crashing)
+        matches!(self.temper, Temper::Calm | Temper::Crashing) || self.atomic()
     }
 
     fn settings(&self) -> Settings {
         let mut settings = Settings::new("app");
         settings.threads = self.threads;
+        settings.guarantee = self.guarantee;
+        settings.transaction_timeout = Duration::from_millis(450);
         settings.record_cache_bytes = if self.caches { 1 << 20 } else { 0 };
         settings.close_batch = self.close_batch;
         settings.commit_interval = Duration::from_millis(100);
@@ -102,8 +111,8 @@ fn mixed(seed: u64) -> u64 {
 
 impl fmt::Display for Choices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Choices { kind, temper, caches, instances, threads, lasting_names, .. } = self;
+        let Choices { kind, temper, guarantee, caches, instances, threads, lasting_names, .. } = self;
         let (caches, names) = (if *caches { "caches" } else { "no caches" }, if *lasting_names { ", lasting names" } else { "" });
-        write!(f, "{temper:?} {kind:?}, {instances} × {threads} threads, {caches}{names}")
+        write!(f, "{temper:?} {guarantee:?} {kind:?}, {instances} × {threads} threads, {caches}{names}")
     }
 }

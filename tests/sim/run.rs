@@ -3,7 +3,7 @@
 use highwater::{Cluster, Error, Timestamp};
 
 use crate::choices::{BEGIN, Choices, SESSION};
-use crate::topologies::{IN, Kind, ROWS};
+use crate::topologies::{IN, Kind, Poison, ROWS};
 use crate::trouble::Calendar;
 use crate::watch::Watch;
 
@@ -15,6 +15,7 @@ pub(crate) struct Run {
     pub(crate) input: Vec<Piped>,
     pub(crate) watch: Watch,
     pub(crate) calendar: Calendar,
+    pub(crate) poison: Poison,
 }
 
 pub(crate) struct Piped {
@@ -28,9 +29,10 @@ impl Run {
     /// The choices that a seed begins with.
     pub(crate) fn of(seed: u64) -> Run {
         let choices = Choices::of(seed);
-        let cluster = choices.cluster(&choices.kind.topology());
+        let poison = Poison::default();
+        let cluster = choices.cluster(&choices.kind.topology(poison.clone()));
         let watch = Watch::of(&choices);
-        Run { choices, cluster, input: Vec::new(), watch, calendar: Calendar::default() }
+        Run { choices, cluster, input: Vec::new(), watch, calendar: Calendar::default(), poison }
     }
 
     /// Everything that befalls it, to the end of its input.

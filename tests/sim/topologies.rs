@@ -1,5 +1,7 @@
 //! What is run in the simulation. Each writes text to `out`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use highwater::{Consumed, EmitStrategy, KeyValueStore, StoreRef, StreamsBuilder, TimeWindows, Topic, Topology, Watermark};
@@ -9,6 +11,9 @@ pub(crate) const ROWS: Topic<String, String> = Topic::new("rows");
 pub(crate) const OUT: Topic<String, String> = Topic::new("out");
 pub(crate) const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("counts");
 pub(crate) const TABLE: StoreRef<KeyValueStore<String, String>> = StoreRef::new("rows-by-key");
+
+/// What a failure by poison says.
+pub(crate) const POISON: &str = "the record was poisoned";
 
 /// Within which the input of the bounded topology is out of order.
 pub(crate) const DISORDER: i64 = 40;
@@ -38,30 +43,33 @@ impl Kind {
         matches!(self, Kind::Windowed | Kind::Bounded | Kind::Stacked)
     }
 
-    pub(crate) fn topology(self) -> Topology {
+    /// Its topology, whose first function fails whenever it is given poison.
+    pub(crate) fn topology(self, poison: Poison) -> Topology {
         let builder = StreamsBuilder::new();
+        let source = Consumed::with(IN);
+        let bounded = Watermark::bounded(Duration::from_millis(DISORDER as u64)).never_idle();
+        let source = if matches!(self, Kind::Bounded | Kind::Stacked) { source.watermark(bounded) } else { source };
+        let stream = builder.stream(source).try_map_values(move |value| poison.taste(value));
         match self {
-            Kind::Copy => builder.stream(IN).filter(|_, value| !value.ends_with('3')).map_values(|value| format!("<{value}>")).to(OUT),
+            Kind::Copy => stream.filter(|_, value| !value.ends_with('3')).map_values(|value| format!("<{value}>")).to(OUT),
             Kind::Count => {
-                let counts = builder.stream(IN).group_by_key().count(COUNTS);
+                let counts = stream.group_by_key().count(COUNTS);
                 counts.to_stream().map_values(|count| count.unwrap_or_default().to_string()).to(OUT);
                 return builder.build().unwrap();
             }
             Kind::Windowed => {
                 let windows = TimeWindows::of(WINDOW).grace(Duration::from_secs(86_400));
-                let counts = builder.stream(IN).group_by(|_, value| group(value)).windowed_by(windows).count("windows").to_stream();
+                let counts = stream.group_by(|_, value| group(value)).windowed_by(windows).count("windows").to_stream();
                 counts.map(|key, count| (format!("{}@{}", key.key, key.window.start), count.unwrap_or_default().to_string())).to(OUT)
             }
             Kind::Bounded => {
-                let watermark = Watermark::bounded(Duration::from_millis(DISORDER as u64)).never_idle();
-                let groups = builder.stream(Consumed::with(IN).watermark(watermark)).group_by(|_, value| group(value));
+                let groups = stream.group_by(|_, value| group(value));
                 let counts = groups.windowed_by(TimeWindows::of(WINDOW)).emit(EmitStrategy::on_window_close()).count("windows").to_stream();
                 counts.map(|key, count| (format!("{}@{}", key.key, key.window.start), count.unwrap_or_default().to_string())).to(OUT)
             }
             Kind::Stacked => {
                 let grace = Duration::from_millis(20);
-                let watermark = Watermark::bounded(Duration::from_millis(DISORDER as u64)).never_idle();
-                let groups = builder.stream(Consumed::with(IN).watermark(watermark)).group_by(|_, value| group(value));
+                let groups = stream.group_by(|_, value| group(value));
                 let counts =
                     groups.windowed_by(TimeWindows::of(WINDOW).grace(grace)).emit(EmitStrategy::on_window_close()).count("windows");
                 let halves = counts.to_stream().map(|key, count| (half(&key.key), count.unwrap_or_default().to_string())).group_by_key();
@@ -71,7 +79,7 @@ impl Kind {
             }
             Kind::Join => {
                 let table = builder.table_as(TABLE, ROWS);
-                builder.stream(IN).join_table(&table, |value, row| format!("{value}+{row}")).to(OUT)
+                stream.join_table(&table, |value, row| format!("{value}+{row}")).to(OUT)
             }
         };
         builder.build().unwrap()
@@ -90,6 +98,20 @@ fn half(group: &str) -> String {
 
 fn parsed(number: &str) -> i64 {
     number.parse().unwrap()
+}
+
+/// What makes the next record fail, on whichever instance it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Poison(Arc<AtomicBool>);
+
+impl Poison {
+    pub(crate) fn give(&self, poison: bool) {
+        self.0.store(poison, Ordering::Relaxed);
+    }
+
+    fn taste(&self, value: String) -> Result<String, &'static str> {
+        if self.0.swap(false, Ordering::Relaxed) { Err(POISON) } else { Ok(value) }
+    }
 }
 
 /// One of four groups, by the last digit.

@@ -37,7 +37,7 @@ impl Run {
     fn let_time_pass(&mut self) -> Result<(), String> {
         let pause = Duration::from_millis(self.cluster.draw(120));
         self.calendar.still += pause;
-        if self.choices.one_writer() && self.calendar.still >= SESSION {
+        if matches!(self.choices.temper, Temper::Calm | Temper::Crashing) && self.calendar.still >= SESSION {
             // Nobody stands still for so long that others take over.
             self.wake()?;
         }
@@ -54,7 +54,7 @@ impl Run {
             Temper::Lost => (false, true),
             Temper::Storm => (true, true),
         };
-        match self.cluster.draw(12) {
+        match self.cluster.draw(13) {
             0 if crashes => self.cluster.kill(instance),
             1..4 if crashes => {
                 let calls = self.cluster.draw(40);
@@ -67,6 +67,8 @@ impl Run {
                 self.cluster.pause_after(instance, calls);
             }
             8 => self.marker_or_commit(instance),
+            // A task that fails repeats what it has not committed, as a crash does.
+            12 if self.choices.exact_or_crashing() => self.poison.give(true),
             9 if count < 5 => drop(told(self.cluster.start())?),
             10 => self.stop(instance)?,
             _ => self.come_back(instance)?,
@@ -122,8 +124,16 @@ impl Run {
     /// Whoever stands still goes on; at least one runs and is not about to die.
     pub(crate) fn recover(&mut self) -> Result<(), String> {
         self.cluster.hold_markers(false);
+        self.poison.give(false);
         self.wake()?;
         (0..self.cluster.instances()).for_each(|instance| self.cluster.spare(instance));
+        for instance in 0..self.cluster.instances() {
+            // A task that has failed is run again by another life of its instance.
+            if self.cluster.is_running(instance) && self.cluster.has_failures(instance) {
+                let restarted = self.cluster.restart(instance);
+                self.forgiven(restarted)?;
+            }
+        }
         told(self.cluster.start()).map(drop)
     }
 }

@@ -6,7 +6,7 @@ use highwater::{Cluster, Timestamp};
 
 use crate::choices::{Choices, PARTITIONS};
 use crate::flow::Flow;
-use crate::topologies::{Kind, window_of};
+use crate::topologies::{Kind, POISON, window_of};
 
 /// Looks at a run after each step.
 pub(crate) struct Watch {
@@ -45,7 +45,7 @@ impl Watch {
         if let Some(trespass) = cluster.take_trespasses().first() {
             return Err(trespass.clone());
         }
-        if let Some(failure) = cluster.failures().first() {
+        if let Some(failure) = cluster.failures().iter().find(|failure| !failure.error.to_string().contains(POISON)) {
             return Err(format!("task {:?} failed: {}", failure.task, failure.error));
         }
         self.nothing_goes_back(cluster)?;

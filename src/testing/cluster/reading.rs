@@ -205,6 +205,11 @@ impl Cluster {
         self.past.iter().chain(alive).flat_map(|board| board.facts().failures.clone()).collect()
     }
 
+    /// Whether an error stopped a task or a thread in the present life of an instance.
+    pub fn has_failures(&self, instance: usize) -> bool {
+        self.instances.get(instance).is_some_and(|instance| !instance.board.facts().failures.is_empty())
+    }
+
     /// Counts of each life of each instance, those that are over first.
     pub fn progress(&self) -> Vec<Progress> {
         let boards = self.past.iter().chain(self.instances.iter().map(|instance| &instance.board));
