@@ -29,6 +29,8 @@ pub(crate) struct Flow {
     pub(crate) between: Vec<Vec<Passed>>,
     /// Records of it were deleted before they were read.
     pub(crate) has_gaps: bool,
+    /// Whether every record in the log counts or does not, and everybody can see that.
+    pub(crate) is_decided: bool,
     /// Results by key.
     pub(crate) out: BTreeMap<String, Vec<String>>,
     /// Results that came with the last look, as keys and values.
@@ -63,6 +65,9 @@ impl Flow {
         for (key, value) in &self.news {
             self.out.entry(key.clone()).or_default().push(value.clone());
         }
+        let topics = ["in", BETWEEN, "out"].into_iter().filter(|topic| through || *topic != BETWEEN);
+        let mut ends = topics.flat_map(|topic| (0..PARTITIONS).map(move |partition| cluster.ends(topic, partition)));
+        self.is_decided = cluster.waiting_markers() == 0 && ends.all(|(stable, end)| stable == end);
         let read = |topic: &str| (0..PARTITIONS).map(|partition| cluster.committed(topic, partition).map_or(0, |at| at.offset)).collect();
         let now = Positions { input: read("in"), between: if through { read(BETWEEN) } else { Vec::new() } };
         self.read_before = std::mem::replace(&mut self.read, now);
