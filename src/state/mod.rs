@@ -46,7 +46,7 @@ pub(crate) use cache::{CacheBudget, Flushed};
 pub(crate) use codec::Codecs;
 pub use codec::Stamped;
 pub(crate) use context::{RecordContext, WriteContext};
-pub(crate) use home::{HomeSettings, Shapes, StateHome, TaskLease, drawn_id, store_line};
+pub(crate) use home::{HomeSettings, MemoryRows, Shapes, StateHome, TaskLease, drawn_id, store_line};
 pub(crate) use key_schema::{split_session_key, split_window_key};
 pub use key_value::{KeyPrefix, KeyValueStore, KeyValueView, Scan};
 pub(crate) use key_value_core::KeyValueCore;

@@ -14,7 +14,8 @@ use crate::topology::Topology;
 #[doc(hidden)]
 pub struct BareTask(Task);
 
-struct Forget;
+/// Where everything goes that nobody wants to see.
+pub(super) struct Forget;
 
 impl Output for Forget {
     fn topic(&mut self, _: &str) -> u32 {

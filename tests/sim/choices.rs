@@ -34,6 +34,7 @@ pub(crate) struct Choices {
     instances: usize,
     threads: usize,
     lasting_names: bool,
+    pub(crate) keeps_state: bool,
     close_batch: usize,
     seed: u64,
 }
@@ -54,6 +55,7 @@ impl Choices {
             instances: 1 + pick(3),
             threads: 1 + pick(2),
             lasting_names: pick(3) == 0,
+            keeps_state: pick(3) > 0,
             close_batch: [2, 10_000][pick(2)],
             seed,
         }
@@ -97,6 +99,7 @@ impl Choices {
         let builder = Cluster::builder(topology).usual_partitions(PARTITIONS).settings(self.settings()).seed(self.seed);
         let builder = builder.instances(self.instances).session_timeout(SESSION).start_at(Timestamp::from_millis(BEGIN)).whims();
         let builder = if self.lasting_names { builder.lasting_names() } else { builder };
+        let builder = if self.keeps_state { builder.keep_state() } else { builder };
         builder.build().unwrap()
     }
 }
@@ -111,8 +114,9 @@ fn mixed(seed: u64) -> u64 {
 
 impl fmt::Display for Choices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Choices { kind, temper, guarantee, caches, instances, threads, lasting_names, .. } = self;
+        let Choices { kind, temper, guarantee, caches, instances, threads, lasting_names, keeps_state, .. } = self;
         let (caches, names) = (if *caches { "caches" } else { "no caches" }, if *lasting_names { ", lasting names" } else { "" });
-        write!(f, "{temper:?} {guarantee:?} {kind:?}, {instances} × {threads} threads, {caches}{names}")
+        let state = if *keeps_state { ", kept state" } else { "" };
+        write!(f, "{temper:?} {guarantee:?} {kind:?}, {instances} × {threads} threads, {caches}{names}{state}")
     }
 }

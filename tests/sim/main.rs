@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use run::Run;
 
 /// Seeds of an ordinary `cargo test`.
-const FEW: u64 = 60;
+const FEW: u64 = 40;
 
 /// Plays a seed to its end; what went wrong, with what was done.
 fn play(seed: u64) -> Result<String, String> {

@@ -49,7 +49,8 @@ impl Run {
         self.befall(steps, true)?;
         self.recover()?;
         told(self.cluster.finish())?;
-        self.watch.look(&mut self.cluster)
+        self.watch.look(&mut self.cluster)?;
+        self.watch.stores_are_folds(&mut self.cluster, true)
     }
 
     pub(crate) fn pipe(&mut self, table: bool) {

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Place};
 use crate::record::{TaskId, Timestamp, millis};
-use crate::state::backend::StoreBackend;
+use crate::state::backend::{MemoryBackend, StoreBackend};
 use crate::state::lock::lock;
 use crate::state::spec::{Layout, StoreSpec};
 use directory::Directory;
@@ -50,10 +50,14 @@ pub(crate) struct HomeSettings<'a> {
     pub(crate) memory: u64,
 }
 
+/// Where rows in memory come from: a task and a store of it.
+pub(crate) type MemoryRows = Arc<dyn Fn(TaskId, &str) -> Box<dyn StoreBackend> + Send + Sync>;
+
 /// The state of one instance.
 pub(crate) struct StateHome {
     process_id: String,
     disk: Option<Directory>,
+    memory: MemoryRows,
     tasks: Mutex<BTreeMap<TaskId, OpenTask>>,
     leases: AtomicU64,
     rebuilt: Arc<AtomicU64>,
@@ -70,19 +74,24 @@ pub(crate) struct TaskLease {
 impl StateHome {
     /// Rows in memory only. The process id is the caller's: chance has no place here.
     pub(crate) fn in_memory(process_id: impl Into<String>) -> Arc<Self> {
-        Arc::new(StateHome::new(process_id.into(), None, Timestamp::from_millis(0)))
+        StateHome::over(process_id, plain_memory())
+    }
+
+    /// Rows that are made elsewhere, and may outlive this home.
+    pub(crate) fn over(process_id: impl Into<String>, memory: MemoryRows) -> Arc<Self> {
+        Arc::new(StateHome::new(process_id.into(), None, memory, Timestamp::from_millis(0)))
     }
 
     /// Takes the folder into possession; `fresh_id` becomes the process id if the folder has none yet.
     pub(crate) fn on_disk(settings: HomeSettings<'_>, fresh_id: String, now: Timestamp) -> Result<Arc<Self>, Error> {
         let directory = Directory::take(settings, now)?;
         let process_id = directory.process_id(fresh_id)?;
-        Ok(Arc::new(StateHome::new(process_id, Some(directory), now)))
+        Ok(Arc::new(StateHome::new(process_id, Some(directory), plain_memory(), now)))
     }
 
-    fn new(process_id: String, disk: Option<Directory>, now: Timestamp) -> Self {
+    fn new(process_id: String, disk: Option<Directory>, memory: MemoryRows, now: Timestamp) -> Self {
         let (tasks, leases, tended_at) = (Mutex::default(), AtomicU64::new(0), AtomicI64::new(now.as_millis()));
-        StateHome { process_id, disk, tasks, leases, rebuilt: Arc::default(), tended_at }
+        StateHome { process_id, disk, memory, tasks, leases, rebuilt: Arc::default(), tended_at }
     }
 
     /// Names this process among those of the application: kept in the state folder over restarts.
@@ -99,7 +108,7 @@ impl StateHome {
     pub(crate) fn lease(self: &Arc<Self>, task: TaskId, now: Timestamp) -> TaskLease {
         let number = self.leases.fetch_add(1, Ordering::Relaxed) + 1;
         let mut tasks = lock(&self.tasks);
-        let open = tasks.entry(task).or_insert_with(|| OpenTask::new(task, self.rebuilt.clone()));
+        let open = tasks.entry(task).or_insert_with(|| OpenTask::new(task, self.memory.clone(), self.rebuilt.clone()));
         open.take_over(number, now);
         TaskLease { home: self.clone(), task, number }
     }
@@ -131,6 +140,10 @@ impl StateHome {
         let open = tasks.get_mut(&lease.task).filter(|open| open.lease() == lease.number)?;
         Some(act(open, self.disk.as_ref()))
     }
+}
+
+fn plain_memory() -> MemoryRows {
+    Arc::new(|_, _| Box::<MemoryBackend>::default())
 }
 
 impl Drop for StateHome {

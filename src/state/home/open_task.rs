@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, ErrorKind, Place, StoreError};
 use crate::record::{TaskId, Timestamp};
+use crate::state::backend::StoreBackend;
 use crate::state::backend::TaskDatabase;
-use crate::state::backend::{MemoryBackend, StoreBackend};
+use crate::state::home::MemoryRows;
 use crate::state::home::directory::Directory;
 use crate::state::home::shelf::{Damage, Leased, Shelf};
 use crate::state::lock::lock;
@@ -27,6 +28,7 @@ pub(super) struct OpenTask {
     since: Timestamp,
     shelves: BTreeMap<String, (Origin, Arc<Mutex<Shelf>>)>,
     database: Option<TaskDatabase>,
+    memory: MemoryRows,
     /// Rows on disk are marked as open.
     marked: bool,
     /// Why the rows that were there are gone; each store that is opened tells.
@@ -35,13 +37,14 @@ pub(super) struct OpenTask {
 }
 
 impl OpenTask {
-    pub(super) fn new(task: TaskId, rebuilt: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(task: TaskId, memory: MemoryRows, rebuilt: Arc<AtomicU64>) -> Self {
         OpenTask {
             task,
             lease: 0,
             since: Timestamp::from_millis(0),
             shelves: BTreeMap::new(),
             database: None,
+            memory,
             marked: false,
             distrust: None,
             rebuilt,
@@ -81,7 +84,7 @@ impl OpenTask {
             None => {
                 let backend = match &self.database {
                     Some(database) if origin == Origin::Disk => self.open_on_disk(store, database)?,
-                    _ => Box::<MemoryBackend>::default(),
+                    _ => (self.memory)(self.task, store),
                 };
                 let shelf = Arc::new(Mutex::new(Shelf { backend: Some(backend), lease: self.lease, damage: None }));
                 self.shelves.insert(store.to_owned(), (origin, shelf.clone()));

@@ -23,6 +23,7 @@ pub struct ClusterBuilder<'t> {
     seed: u64,
     whims: bool,
     lasting_names: bool,
+    keeps_state: bool,
     session: Duration,
     start: Timestamp,
 }
@@ -40,6 +41,7 @@ impl<'t> ClusterBuilder<'t> {
             seed: 0,
             whims: false,
             lasting_names: false,
+            keeps_state: false,
             session,
             start,
         }
@@ -88,6 +90,13 @@ impl<'t> ClusterBuilder<'t> {
         self
     }
 
+    /// Instances keep the committed rows of their stores through kills and restarts, as in a folder of their own; otherwise what is gone from
+    /// memory is restored from the beginning.
+    pub fn keep_state(mut self) -> Self {
+        self.keeps_state = true;
+        self
+    }
+
     /// How long an instance may be silent, killed or paused, before the group gives its tasks to others; 45 s unless said.
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.session = timeout;
@@ -110,6 +119,7 @@ impl<'t> ClusterBuilder<'t> {
         log.admin()?.create_topics(&self.topics())?;
         let mut cluster = Cluster::empty(self.topology.clone(), Arc::new(self.settings), log, clock, Dice::new(self.seed));
         (cluster.whims, cluster.lasting_names, cluster.session) = (self.whims, self.lasting_names, self.session);
+        cluster.keeps_state = self.keeps_state;
         for _ in 0..self.instances {
             cluster.start()?;
         }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::kafka::Connect;
 use crate::record::{TaskId, Timestamp};
 use crate::runtime::task::Task;
-use crate::runtime::{Board, Crew, Round, StreamThread, prepare};
+use crate::runtime::{Board, Crew, RestoreProgress, Round, StreamThread, prepare};
+use crate::state::{MemoryRows, StateHome};
 use crate::topology::Topology;
 
 /// How an instance is.
@@ -34,6 +35,7 @@ pub(super) struct Instance {
     pub(super) condition: Condition,
     pub(super) fate: SharedFate,
     pub(super) board: Arc<Board>,
+    restored: Arc<Mutex<Vec<RestoreProgress>>>,
     /// None where a thread stands still in the middle of a round.
     threads: Vec<Option<StreamThread>>,
     standing: Option<Standing>,
@@ -61,19 +63,23 @@ impl Instance {
         ports: FatefulLog,
         topology: &Topology,
         settings: &Arc<Settings>,
-        process: &str,
+        (process, rows): (&str, MemoryRows),
         now: Timestamp,
     ) -> Result<Self, Error> {
         let layout = prepare(&*ports.admin()?, topology, &settings.application_id)?;
         let count = settings.threads.max(1);
-        let board = Board::new(Arc::new(layout), count, Vec::new(), Vec::new());
+        let restored: Arc<Mutex<Vec<RestoreProgress>>> = Arc::default();
+        let told = restored.clone();
+        let listener = move |progress: &RestoreProgress| told.lock().unwrap_or_else(PoisonError::into_inner).push(progress.clone());
+        let board = Board::new(Arc::new(layout), count, Vec::new(), vec![Box::new(listener)]);
         let fate = ports.fate.clone();
-        let process = ports.lasting.as_deref().unwrap_or(process).into();
+        let process: Arc<str> = ports.lasting.as_deref().unwrap_or(process).into();
+        board.keep_state_in(StateHome::over(&*process, rows));
         let (topology, settings) = (topology.clone(), settings.clone());
         let crew = Crew { topology, settings, log: Arc::new(ports), board: board.clone(), process };
         let threads = (0..count).map(|number| StreamThread::new(number, &crew, now).map(Some));
         let threads = threads.collect::<Result<Vec<_>, Error>>()?;
-        Ok(Instance { condition: Condition::Running, fate, board, threads, standing: None })
+        Ok(Instance { condition: Condition::Running, fate, board, restored, threads, standing: None })
     }
 
     pub(super) fn runs(&self) -> bool {
@@ -86,6 +92,11 @@ impl Instance {
             Condition::Running => None,
             Condition::Paused(since) | Condition::Killed(since) | Condition::Stopped(since) => Some(since),
         }
+    }
+
+    /// Each step of each restore in this life.
+    pub(super) fn restored(&self) -> Vec<RestoreProgress> {
+        self.restored.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many threads it has.

@@ -3,7 +3,9 @@
 mod builder;
 mod dice;
 mod fate;
+mod fold;
 mod instance;
+mod kept;
 mod ports;
 mod reading;
 #[cfg(test)]
@@ -21,7 +23,9 @@ pub use reading::{CommittedPosition, LoggedRecord, StoreStanding};
 
 use self::dice::Dice;
 use self::fate::SharedFate;
+use self::fold::Folds;
 use self::instance::{Condition, Instance, Outcome};
+use self::kept::Keep;
 use self::ports::FatefulLog;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Settings;
@@ -30,6 +34,7 @@ use crate::error::{Error, ErrorKind, Place};
 use crate::kafka::{Connect, Isolation, MemoryLog, Outgoing, RoundRobin, partition_of};
 use crate::record::{Data, Headers, Timestamp, TopicPartition};
 use crate::runtime::Board;
+use crate::state::{MemoryBackend, MemoryRows};
 use crate::testing::typed;
 use crate::topology::Topology;
 
@@ -75,6 +80,7 @@ pub struct Cluster {
     dice: Dice,
     whims: bool,
     lasting_names: bool,
+    keeps_state: bool,
     session: Duration,
     instances: Vec<Instance>,
     turns: BTreeMap<String, RoundRobin>,
@@ -87,6 +93,9 @@ pub struct Cluster {
     /// What went against the rules of the group.
     trespasses: Vec<String>,
     reached: BTreeMap<TopicPartition, i64>,
+    /// What each instance keeps through its lives.
+    kept: BTreeMap<usize, Keep>,
+    folds: Folds,
 }
 
 impl Cluster {
@@ -104,6 +113,7 @@ impl Cluster {
             dice,
             whims: false,
             lasting_names: false,
+            keeps_state: false,
             session: Duration::ZERO,
             instances: Vec::new(),
             turns: BTreeMap::new(),
@@ -112,6 +122,8 @@ impl Cluster {
             deeds: Vec::new(),
             trespasses: Vec::new(),
             reached: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            folds: Folds::default(),
         }
     }
 
@@ -153,7 +165,13 @@ impl Cluster {
         let ports = FatefulLog { log: self.log.clone(), fate, lasting };
         // No two lives have one name, unless it is to last.
         let process = format!("life-{}", self.instances.len() + self.past.len());
-        Instance::start(ports, &self.topology, &self.settings, &process, self.clock.now())
+        let rows: MemoryRows = if self.keeps_state {
+            let (keep, fate) = (self.kept.entry(number).or_default().clone(), ports.fate.clone());
+            Arc::new(move |task, store| Box::new(keep.open(task, store, &fate)))
+        } else {
+            Arc::new(|_, _| Box::<MemoryBackend>::default())
+        };
+        Instance::start(ports, &self.topology, &self.settings, (&process, rows), self.clock.now())
     }
 
     /// Starts an instance again: one that runs or is paused is [stopped](Self::stop) before. The group still counts what a killed one was

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::Cluster;
+use super::instance::Instance;
 use crate::dsl::Topic;
 use crate::error::{Error, ErrorKind, Place};
 use crate::kafka::{Connect, FetchLimit, Isolation};
 use crate::record::{Data, Headers, Record, TaskId, Timestamp, TopicPartition};
-use crate::runtime::{Progress, TaskFailure};
+use crate::runtime::{Progress, RestoreProgress, TaskFailure};
 use crate::state::{Store, StoreRef};
 use crate::testing::{RawOutput, typed};
 use crate::watermark::{CommitMetadata, entry};
@@ -208,6 +209,11 @@ impl Cluster {
     /// Whether an error stopped a task or a thread in the present life of an instance.
     pub fn has_failures(&self, instance: usize) -> bool {
         self.instances.get(instance).is_some_and(|instance| !instance.board.facts().failures.is_empty())
+    }
+
+    /// Each step of each restore in the present life of an instance.
+    pub fn restored(&self, instance: usize) -> Vec<RestoreProgress> {
+        self.instances.get(instance).map(Instance::restored).unwrap_or_default()
     }
 
     /// Counts of each life of each instance, those that are over first.

@@ -3,7 +3,8 @@
 use super::*;
 use crate::dsl::StreamsBuilder;
 use crate::kafka::partition_of;
-use crate::state::{KeyValueStore, StoreRef};
+use crate::record::TaskId;
+use crate::state::{Batch, KeyValueStore, StoreBackend, StoreRef};
 
 const WORDS: Topic<String, String> = Topic::new("words");
 const OUT: Topic<String, String> = Topic::new("out");
@@ -186,4 +187,27 @@ fn markers_wait_until_they_are_written_and_are_written_in_the_end() {
     cluster.settle().unwrap();
     assert_eq!((cluster.waiting_markers(), cluster.records("out").len(), cluster.ends("out", 0)), (0, 3, (2, 2)));
     assert!(!cluster.write_marker());
+}
+
+#[test]
+fn kept_state_outlives_a_kill_and_torn_state_is_found() {
+    let builder = StreamsBuilder::new();
+    builder.stream(WORDS).group_by_key().count(COUNTS);
+    let mut cluster = Cluster::builder(&builder.build().unwrap()).usual_partitions(1).instances(1).keep_state().build().unwrap();
+    cluster.settle().unwrap();
+    ["a", "b", "a"].iter().for_each(|word| cluster.say(word));
+    cluster.run_for(2 * SECOND).unwrap();
+    cluster.kill(0);
+    assert_eq!(cluster.torn_stores(true), Vec::<String>::new());
+    let (_, slot) = cluster.kept[&0].slots().pop().unwrap();
+    assert_eq!((slot.offset(), slot.rows().len()), (Some(2), 2), "one record per key and commit");
+    cluster.restart(0).unwrap();
+    cluster.run_for(60 * SECOND).unwrap();
+    assert_eq!(cluster.count("a"), 2);
+    let restored: u64 = cluster.restored(0).iter().map(|progress| progress.records).sum();
+    assert_eq!(restored, 0, "nothing was committed since");
+
+    let gone = cluster.kept[&0].open(TaskId { subtopology: 0, partition: 0 }, "counts", &SharedFate::new(0, false));
+    { gone }.apply(&Batch { rows: &[(b"a", None)], ..Batch::default() }).unwrap();
+    assert!(cluster.torn_stores(false)[0].starts_with("counts of 0_0 in instance 0 has 1 rows that are not the 2"), "what nobody logged");
 }
