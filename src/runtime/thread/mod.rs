@@ -29,7 +29,7 @@ use restore::Step;
 use crate::config::{Guarantee, Settings};
 use crate::error::Error;
 use crate::failpoint;
-use crate::kafka::{Admin, Connect, Consumer, Group, Isolation, MemberOptions};
+use crate::kafka::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::Board;
 #[cfg(test)]
@@ -295,14 +295,11 @@ impl StreamThread {
             tracing::debug!(task = %id, %error, "not judged");
             return;
         }
-        match judge_task(error.kind()) {
-            Verdict::Retry => {
-                tracing::warn!(task = %id, %error, "tried again");
-                if let Some(active) = self.tasks.get(&id) {
-                    active.seek_back(&mut *self.member);
-                }
-            }
-            _ if self.is_overtaken(id) => {
+        match (judge_task(error.kind()), self.is_overtaken(id)) {
+            (Verdict::Retry, _) => self.try_again(id, &error),
+            // What comes of somebody's transaction says whose the task is.
+            (_, None) if is_out_of_range(&error) => self.try_again(id, &error),
+            (_, Some(true)) => {
                 tracing::warn!(task = %id, %error, "others have committed for the task: not its owner any more");
                 if let Err(refused) = self.rejoin() {
                     self.board.fail(None, refused);
@@ -312,18 +309,28 @@ impl StreamThread {
         }
     }
 
+    fn try_again(&mut self, id: TaskId, error: &Error) {
+        tracing::warn!(task = %id, %error, "tried again");
+        if let Some(active) = self.tasks.get(&id) {
+            active.seek_back(&mut *self.member);
+        }
+    }
+
     /// Whether the open transaction is lost and the task with it: it goes again with the others, and what went wrong is no verdict on it.
     fn is_swept_away(&self, id: TaskId) -> bool {
         self.outbox.trouble().is_some() && self.outbox.senders().contains(&id)
     }
 
     /// Whether others have committed for a task since this thread did. Then the task is theirs, and what goes wrong here (its repartition
-    /// records are purged, say) is no verdict on it, but the first news of having been taken for dead.
-    fn is_overtaken(&mut self, id: TaskId) -> bool {
-        let Some(active) = self.tasks.get(&id) else { return false };
+    /// records are purged, say) is no verdict on it, but the first news of having been taken for dead. None while a transaction holds a position of the task.
+    fn is_overtaken(&mut self, id: TaskId) -> Option<bool> {
+        let Some(active) = self.tasks.get(&id) else { return Some(false) };
         let ours: Vec<Option<i64>> = active.feeds.iter().map(|feed| Some(feed.committed.as_ref()?.offset)).collect();
-        let found = self.member.committed(&active.partitions());
-        found.is_ok_and(|found| found.iter().zip(ours).any(|(found, ours)| found.as_ref().map(|position| position.offset) > ours))
+        match self.member.committed(&active.partitions()) {
+            Ok(found) => Some(found.iter().zip(ours).any(|(found, ours)| found.as_ref().map(|position| position.offset) > ours)),
+            Err(LogError::PositionUndecided { .. }) => None,
+            Err(_) => Some(false),
+        }
     }
 
     /// Stops a task for good. Its partitions are read no more, and nothing it did since the last commit is committed.
@@ -399,6 +406,12 @@ impl StreamThread {
         failpoint::reached("close.left");
         self.become_state(ThreadState::Dead);
     }
+}
+
+/// Whether the log has no longer, or not yet, what was asked for.
+fn is_out_of_range(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<LogError>());
+    matches!(source, Some(LogError::OffsetOutOfRange { .. }))
 }
 
 /// Where sources begin that were never committed, if they say so.
