@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 LIGHT := --no-default-features --features cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix conformance mutations sim kill-table random-kills bench
+.PHONY: help demo test verify fix conformance mutations sim broken kill-table random-kills bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ SEEDS ?= 1000
 
 sim: ## the engine in simulation: make sim SEEDS=1000, and make sim SEED=17 for one of them in full
 	@SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(CARGO) test --locked --release --test sim
+
+broken: ## break the engine on purpose, nine times, and see that the simulation notices: make broken, ONLY=3 for one, WITH=kill-table for that one
+	@SEEDS=$(SEEDS) ONLY="$(ONLY)" WITH="$(WITH)" tests/broken/run.sh
 
 kill-table: ## SIGKILL at every step: make kill-table, ONLY=commit.acks KIND=count GUARANTEE=eos PASS=17 for some rows, SAMPLE=40 for a few of all
 	@ONLY="$(ONLY)" KIND="$(KIND)" GUARANTEE="$(GUARANTEE)" PASS="$(PASS)" SAMPLE="$(SAMPLE)" JOBS="$(JOBS)" ROUNDS= \
