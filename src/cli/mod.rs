@@ -12,6 +12,7 @@ mod legible;
 mod list;
 mod output;
 mod read;
+mod restoring;
 mod run;
 mod status;
 mod tail;

@@ -14,6 +14,7 @@ use super::failure::UsageError;
 use super::feed::{Fed, Feed};
 use super::job;
 use super::output::ResultSink;
+use super::restoring::restoring;
 use super::status::Status;
 use super::terminal::grouped;
 use crate::topologies::WindowedCounts;
@@ -106,8 +107,9 @@ fn watch(running: &mut Running<'_>, sink: &mut ResultSink, interrupt: &Interrupt
         running.visit(&mut |row| sink.take(row), &mut |_| Ok(()))?;
         sink.flush()?;
         status.show(|| {
-            let (read, results) = (running.progress().records_in, running.seen.results);
-            format!("{} of {} records read, {} results", grouped(read), grouped(fed.lines), grouped(results))
+            let (progress, results) = (running.progress(), running.seen.results);
+            let read = || format!("{} of {} records read, {} results", grouped(progress.records_in), grouped(fed.lines), grouped(results));
+            restoring(&progress).unwrap_or_else(read)
         });
         if over || running.has_failed() || interrupt.asked() {
             return Ok(over);

@@ -46,6 +46,31 @@ pub struct RestoreProgress {
     pub position: i64,
     /// The offset at which the store is complete.
     pub end: i64,
+    /// Since this began.
+    pub elapsed: Duration,
+}
+
+impl RestoreProgress {
+    /// Records read back per second so far; none before a millisecond has passed.
+    pub fn records_per_second(&self) -> Option<u64> {
+        let millis = u64::try_from(self.elapsed.as_millis()).unwrap_or(u64::MAX);
+        (self.records * 1_000).checked_div(millis)
+    }
+
+    /// How long the rest will take if it goes on like this; none while that cannot be told. Offsets are counted, as nobody knows how many
+    /// of them are records.
+    pub fn left(&self) -> Option<Duration> {
+        let (done, rest) = (self.position - self.begin, (self.end - self.position).max(0));
+        if done <= 0 || (self.elapsed.is_zero() && rest > 0) {
+            return None;
+        }
+        Some(self.elapsed.mul_f64(rest as f64 / done as f64))
+    }
+
+    /// Whether the store is complete.
+    pub fn is_complete(&self) -> bool {
+        self.position >= self.end
+    }
 }
 
 /// The end of input as it was declared: where each source partition ends.
@@ -92,6 +117,8 @@ pub(crate) struct Facts {
     /// Meters of tasks that were closed: their counts stay in the totals.
     pub(crate) past: Vec<Arc<TaskMeter>>,
     pub(crate) failures: Vec<Arc<TaskFailure>>,
+    /// Stores that are being restored.
+    pub(crate) restoring: BTreeMap<(TaskId, Arc<str>), RestoreProgress>,
     finished: BTreeSet<TaskId>,
     failed: BTreeSet<TaskId>,
     ends: Option<Ends>,
@@ -120,6 +147,7 @@ impl Board {
             tasks: BTreeMap::new(),
             past: Vec::new(),
             failures: Vec::new(),
+            restoring: BTreeMap::new(),
             finished: BTreeSet::new(),
             failed: BTreeSet::new(),
             ends: None,
@@ -216,6 +244,9 @@ impl Board {
     pub(crate) fn set_task(&self, task: TaskId, state: TaskState) {
         {
             let mut facts = self.facts();
+            if state != TaskState::Restoring {
+                facts.restoring.retain(|(of, _), _| *of != task);
+            }
             match state {
                 TaskState::Finished => drop(facts.finished.insert(task)),
                 TaskState::Failed => drop(facts.failed.insert(task)),
@@ -244,6 +275,12 @@ impl Board {
     }
 
     pub(crate) fn restored(&self, progress: &RestoreProgress) {
+        let key = (progress.task, progress.store.clone());
+        if progress.is_complete() {
+            self.facts().restoring.remove(&key);
+        } else {
+            self.facts().restoring.insert(key, progress.clone());
+        }
         self.on_restore.iter().for_each(|listener| listener(progress));
     }
 

@@ -22,6 +22,7 @@ mod kill;
 mod page_views;
 #[cfg(feature = "cli")]
 mod read_log;
+mod restoring;
 mod runtime;
 mod state_dir;
 mod surface;

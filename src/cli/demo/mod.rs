@@ -16,6 +16,7 @@ use super::args::DemoArgs;
 use super::engine::{Interrupt, ROUND, Running, log_for};
 use super::generator::Generator;
 use super::job;
+use super::restoring::restoring;
 use super::terminal::{Terminal, grouped};
 use crate::topologies::WindowedCounts;
 use scene::{ClosedWindows, Standing, instant, late_line};
@@ -193,7 +194,7 @@ impl Show {
         let every = if self.terminal.is_live() { ROUND } else { PLAIN_STATUS_EVERY };
         if since(self.last_status, now) >= u64::try_from(every.as_millis())? {
             self.last_status = now;
-            self.terminal.status(&self.standing.line())?;
+            self.terminal.status(&restoring(&progress).unwrap_or_else(|| self.standing.line()))?;
         }
         Ok(())
     }

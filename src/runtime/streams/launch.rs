@@ -68,7 +68,8 @@ impl Launch {
         self
     }
 
-    /// Calls `listener` as stores are restored from their changelogs, on the thread that restores them.
+    /// Calls `listener` as stores are restored from their changelogs, after each piece, on the thread that restores them: what it takes its
+    /// time for, other stores wait for.
     pub fn on_restore(mut self, listener: impl Fn(&RestoreProgress) + Send + Sync + 'static) -> Self {
         self.on_restore.push(Box::new(listener));
         self
@@ -93,13 +94,12 @@ impl Launch {
         let made = (0..count).map(|number| StreamThread::new(number, &crew, clock.now()));
         let made = made.collect::<Result<Vec<_>, Error>>()?;
         let mut threads = Vec::new();
-        for thread in made {
-            let (board_of, clock) = (board.clone(), clock.clone());
-            let spawned = thread::Builder::new().name(thread.name().to_owned()).spawn(move || drive(thread, &board_of, &*clock));
-            threads.push(spawned.map_err(|error| {
-                board.ask_to_stop();
-                Error::new(ErrorKind::Retriable, Place::default(), Box::new(error))
-            })?);
+        for mut thread in made {
+            let (board_of, clock_of, clock) = (board.clone(), clock.clone(), clock.clone());
+            if let Some(restorer) = thread.take_restorer() {
+                threads.push(spawn(&board, restorer.name().to_owned(), move || restorer.run(&*clock_of))?);
+            }
+            threads.push(spawn(&board, thread.name().to_owned(), move || drive(thread, &board_of, &*clock))?);
         }
         Ok(Streams { board, log, topology, threads })
     }
@@ -118,6 +118,13 @@ fn home(topology: &Topology, settings: &Settings, now: Timestamp) -> Result<Arc<
         memory: 64 << 20,
     };
     StateHome::on_disk(settings, drawn_id(), now)
+}
+
+fn spawn(board: &Board, name: String, run: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Error> {
+    thread::Builder::new().name(name).spawn(run).map_err(|error| {
+        board.ask_to_stop();
+        Error::new(ErrorKind::Retriable, Place::default(), Box::new(error))
+    })
 }
 
 /// What tells this process from others that run the application.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use crate::record::{TaskId, Timestamp, TopicPartition};
-use crate::runtime::board::{Facts, TaskMeter};
+use crate::runtime::board::{Facts, RestoreProgress, TaskMeter};
 use crate::runtime::plan::ThreadState;
 
 /// A snapshot. Counts are those of this instance since its start.
@@ -25,6 +25,8 @@ pub struct Progress {
     pub rebuilt_stores: u64,
     /// The tasks of this instance now.
     pub tasks: BTreeMap<TaskId, TaskProgress>,
+    /// The stores that are being read back from their changelogs now, by task and name.
+    pub restoring: Vec<RestoreProgress>,
 }
 
 /// One task.
@@ -84,6 +86,7 @@ impl Progress {
         for (id, listed) in &facts.tasks {
             progress.tasks.insert(*id, TaskProgress::of(&listed.meter, format!("{:?}", listed.state).to_lowercase()));
         }
+        progress.restoring = facts.restoring.values().cloned().collect();
         progress
     }
 

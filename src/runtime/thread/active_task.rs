@@ -12,9 +12,9 @@ use crate::processor::Staged;
 use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::{Board, Ends, TaskMeter, put};
 use crate::runtime::plan::{Choice, TaskState, choose, lacks_positions};
+use crate::runtime::restore::{Restored, Ticket};
 use crate::runtime::task::{Announcements, Pass, Task};
 use crate::runtime::thread::feed::{FETCH_RECORDS, Feed};
-use crate::runtime::thread::restore::StoreRestore;
 use crate::state::TaskLease;
 use crate::watermark::{ControlRecord, Supply, entry};
 
@@ -24,7 +24,8 @@ pub(super) struct ActiveTask {
     pub(super) state: TaskState,
     pub(super) task: Task,
     pub(super) feeds: Vec<Feed>,
-    pub(super) restoring: Vec<StoreRestore>,
+    /// Its stores, until they are complete.
+    pub(super) restoring: Option<Ticket<Restored>>,
     pub(super) announcing: Option<Announcements>,
     /// Since when it stands still for an empty input.
     waiting: Option<Timestamp>,
@@ -52,7 +53,7 @@ impl ActiveTask {
             state: TaskState::Created,
             task,
             feeds: Vec::new(),
-            restoring: Vec::new(),
+            restoring: None,
             announcing: None,
             waiting: None,
             more_to_close: false,

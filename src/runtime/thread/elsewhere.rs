@@ -33,7 +33,7 @@ impl StreamThread {
         let Some(inputs) = layout.inputs(task) else { return Ok(false) };
         let bounded = layout.parts.get(&task.subtopology).is_some_and(|part| part.bounded);
         let partitions: Vec<TopicPartition> = inputs.partitions.clone();
-        let now = self.restorer.end_offsets(&partitions, Isolation::ReadCommitted)?;
+        let now = self.member.end_offsets(&partitions, Isolation::ReadCommitted)?;
         let committed = self.member.committed(&partitions)?;
         let all = partitions.iter().zip(now).zip(committed).all(|((partition, now), committed)| {
             let end = ends.get(partition).copied().unwrap_or(now);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::kafka::{Consumer, FetchLimit, Fetched, LogError, Position};
 use crate::record::{RawRecord, Timestamp, TopicPartition};
+use crate::runtime::arena::{Arena, View};
 use crate::runtime::plan::Head;
-use crate::runtime::thread::arena::{Arena, View};
 use crate::topology::OffsetReset;
 use crate::watermark::Supply;
 

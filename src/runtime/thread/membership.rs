@@ -1,22 +1,23 @@
 //! Taking over tasks and giving them up, as the group says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use crate::error::{Error, ErrorKind, Place};
 use crate::failpoint;
-use crate::kafka::{GroupEvent, Isolation, Position};
+use crate::kafka::GroupEvent;
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::{InputMeter, TaskMeter};
 use crate::runtime::plan::{Command, Due, Membership, TaskState, on_event};
+use crate::runtime::restore::Start;
 use crate::runtime::task::{Announcements, Task, TaskParts};
+use crate::runtime::thread::StreamThread;
 use crate::runtime::thread::active_task::ActiveTask;
 use crate::runtime::thread::feed::Feed;
 use crate::runtime::thread::record_collector::RecordCollector;
-use crate::runtime::thread::{Awaiting, StreamThread, restore};
+use crate::runtime::thread::restoring::Awaiting;
 use crate::state::{MemoryBackend, TaskLease};
-use crate::topology::OffsetReset;
 use crate::watermark::{CommitMetadata, entry};
 
 impl StreamThread {
@@ -67,51 +68,35 @@ impl StreamThread {
         Ok(())
     }
 
-    /// Opens what is to be opened; true if something was. Where a transaction of an earlier owner is undecided, a later round tries again.
-    pub(super) fn open_awaiting(&mut self, now: Timestamp) -> Result<bool, Error> {
-        if self.board.is_over() {
-            // What another thread of this instance gave up as it ended: its stores may still be looked at.
-            return Ok(false);
-        }
-        let mut opened = false;
-        let due = |awaiting: &Awaiting| awaiting.not_before.is_none_or(|at| at <= now);
-        for id in self.awaiting.iter().filter(|(_, awaiting)| due(awaiting)).map(|(id, _)| *id).collect::<Vec<_>>() {
-            match self.open(id, now) {
-                Ok(()) => opened = true,
-                Err(error) if error.kind() == ErrorKind::Retriable => tracing::debug!(task = %id, %error, "opened later"),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(opened)
-    }
-
     /// Makes a task and begins to restore it. What goes wrong with one task stops that task.
-    fn open(&mut self, id: TaskId, now: Timestamp) -> Result<(), Error> {
-        let Some(inputs) = self.board.layout().inputs(id) else { return Ok(()) };
+    ///
+    /// `starts` is where its inputs go on: committed offsets first, the end of the changelog after them (DESIGN §4). `failed`: how often in a
+    /// row its stores could not take over what is committed.
+    pub(super) fn open(&mut self, id: TaskId, starts: Result<Vec<Start>, Error>, failed: u32, now: Timestamp) {
+        let Some(inputs) = self.board.layout().inputs(id) else { return };
         let partitions = inputs.partitions.clone();
-        // Committed offsets first, the end of the changelog after them (DESIGN §4).
-        let committed = self.member.committed(&partitions)?;
         let lease = self.board.home().lease(id, now);
         let (mut task, sent, opened) = self.assemble(id, &lease, now);
         let meter = meter(id, &task, sent);
         self.board.list(meter.clone());
-        let stored = self.resume(&mut task, &partitions, &committed, now);
-        let mut active = ActiveTask::new(id, task, lease, meter);
-        active.failed = self.awaiting.get(&id).map_or(0, |awaiting| awaiting.failed);
-        let prepared = opened.and(stored).and_then(|stored| {
-            self.announcing(&mut active, &stored);
-            active.feeds = self.feeds(&active.task, &partitions, &committed)?;
-            active.restoring = restore::begin(&active.task, &active.lease, id, &mut *self.restorer)?;
-            Ok(())
+        let prepared = opened.and(starts).and_then(|starts| {
+            let starts: BTreeMap<TopicPartition, Start> = partitions.into_iter().zip(starts).collect();
+            let stored = self.resume(&mut task, &starts, now)?;
+            Ok((starts, stored))
         });
-        self.awaiting.remove(&id);
+        let mut active = ActiveTask::new(id, task, lease, meter);
+        active.failed = failed;
+        let prepared = prepared.map(|(starts, stored)| {
+            self.announcing(&mut active, &stored);
+            active.feeds = self.feeds(&active.task, &starts);
+            active.restoring = Some(self.order_stores(&active));
+        });
         self.tasks.insert(id, active);
         match prepared {
             Ok(()) => self.task_state(id, TaskState::Restoring),
             Err(error) if self.tasks[&id].failed > 0 => self.suspend(id, &error),
             Err(error) => self.fail(id, error),
         }
-        Ok(())
     }
 
     /// The task over its committed rows, and whether all of them could be opened: if not, the task must not run.
@@ -144,17 +129,11 @@ impl StreamThread {
     }
 
     /// Gives the task the time it was committed with.
-    fn resume(
-        &self,
-        task: &mut Task,
-        partitions: &[TopicPartition],
-        committed: &[Option<Position>],
-        now: Timestamp,
-    ) -> Result<Vec<CommitMetadata>, Error> {
+    fn resume(&self, task: &mut Task, starts: &BTreeMap<TopicPartition, Start>, now: Timestamp) -> Result<Vec<CommitMetadata>, Error> {
         let order: Vec<TopicPartition> = task.inputs().map(|input| TopicPartition::new(input.topic.clone(), input.partition)).collect();
         let stored = order.iter().map(|partition| {
-            let position = partitions.iter().position(|one| one == partition).and_then(|nth| committed.get(nth)?.as_ref());
-            let Some(position) = position else { return Ok(CommitMetadata::default()) };
+            let committed = starts.get(partition).and_then(|start| start.committed.as_ref());
+            let Some(position) = committed else { return Ok(CommitMetadata::default()) };
             CommitMetadata::decode(&position.metadata).map_err(|error| at(partition, ErrorKind::InvalidConfig, error.to_string()))
         });
         let stored = stored.collect::<Result<Vec<_>, Error>>()?;
@@ -170,37 +149,14 @@ impl StreamThread {
     }
 
     /// Where each input goes on, in the order of the task's inputs.
-    fn feeds(&mut self, task: &Task, partitions: &[TopicPartition], committed: &[Option<Position>]) -> Result<Vec<Feed>, Error> {
-        let mut feeds = Vec::new();
-        for input in task.inputs() {
+    fn feeds(&self, task: &Task, starts: &BTreeMap<TopicPartition, Start>) -> Vec<Feed> {
+        let feeds = task.inputs().map(|input| {
             let partition = TopicPartition::new(input.topic.clone(), input.partition);
-            let known = partitions.iter().position(|one| *one == partition).and_then(|nth| committed.get(nth)?.clone());
-            let start = match &known {
-                Some(position) => position.offset,
-                None => self.start_of(&partition, input.internal)?,
-            };
+            let (offset, committed) = starts.get(&partition).map_or((0, None), |start| (start.offset, start.committed.clone()));
             let reset = self.resets.get(&**input.topic).copied().filter(|_| !input.internal);
-            feeds.push(Feed::new(partition, input.internal, start, known, self.now).reset_to(reset));
-        }
-        Ok(feeds)
-    }
-
-    /// Where a partition begins that was never committed.
-    fn start_of(&mut self, partition: &TopicPartition, internal: bool) -> Result<i64, Error> {
-        let reset =
-            if internal { OffsetReset::Earliest } else { self.resets.get(&*partition.topic).copied().unwrap_or(OffsetReset::Earliest) };
-        let of = std::slice::from_ref(partition);
-        let offsets = match reset {
-            OffsetReset::Earliest => self.restorer.begin_offsets(of)?,
-            OffsetReset::Latest => self.restorer.end_offsets(of, Isolation::ReadCommitted)?,
-            OffsetReset::None => {
-                let text = format!(
-                    "`{partition}` has no committed offset and its source says `OffsetReset::None`: commit one, or choose where to begin"
-                );
-                return Err(at(partition, ErrorKind::InvalidConfig, text));
-            }
-        };
-        Ok(offsets.first().copied().unwrap_or(0))
+            Feed::new(partition, input.internal, offset, committed, self.now).reset_to(reset)
+        });
+        feeds.collect()
     }
 
     /// Gives a task up: others may own it.
@@ -220,10 +176,10 @@ impl StreamThread {
 
     /// The task runs no more; its committed rows stay where they are, and can be had again.
     pub(super) fn take_down(&mut self, id: TaskId) -> Option<ActiveTask> {
-        let active = self.tasks.remove(&id)?;
+        let mut active = self.tasks.remove(&id)?;
+        // From here on nobody touches its stores.
+        active.restoring = None;
         self.member.unassign(&active.partitions());
-        let restoring: Vec<TopicPartition> = active.restoring.iter().map(|store| store.partition().clone()).collect();
-        self.restorer.unassign(&restoring);
         Some(active)
     }
 }

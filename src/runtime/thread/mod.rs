@@ -4,7 +4,6 @@
 //! operating-system thread calls it in a loop, a simulation calls it directly.
 
 mod active_task;
-mod arena;
 mod commit;
 mod elsewhere;
 mod feed;
@@ -13,7 +12,7 @@ mod membership;
 mod outbox;
 mod record_collector;
 mod recovery;
-mod restore;
+mod restoring;
 #[cfg(test)]
 mod tests;
 
@@ -22,22 +21,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use active_task::ActiveTask;
-use arena::Arena;
 use outbox::Outbox;
-use restore::Step;
+use restoring::Awaiting;
 
 use crate::config::{Guarantee, Settings};
 use crate::error::Error;
 use crate::failpoint;
-use crate::kafka::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions};
+use crate::kafka::{Admin, Connect, Group, LogError, MemberOptions};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::Board;
 #[cfg(test)]
 use crate::runtime::plan;
 use crate::runtime::plan::{BatchLimit, Command, CommitTimer, Due, TaskState, ThreadState, Verdict, judge_commit, judge_task};
-use crate::state::{CacheBudget, TaskLease};
+use crate::runtime::restore::{RestoreDesk, Restorer};
+use crate::state::CacheBudget;
 use crate::topology::node::NodeKind;
 use crate::topology::{OffsetReset, Topology};
+
+/// Longest wait for records while tasks wait for their stores.
+const WHILE_RESTORING: Duration = Duration::from_millis(5);
 
 /// What one round came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,17 +61,6 @@ pub(crate) struct Crew {
     pub(crate) process: Arc<str>,
 }
 
-/// A task that is not open.
-#[derive(Default)]
-struct Awaiting {
-    /// Its hold on rows that it had before.
-    lease: Option<TaskLease>,
-    /// It is not opened earlier.
-    not_before: Option<Timestamp>,
-    /// How often in a row its stores could not take over what is committed.
-    failed: u32,
-}
-
 /// One thread's share of an instance.
 pub(crate) struct StreamThread {
     name: String,
@@ -78,13 +69,13 @@ pub(crate) struct StreamThread {
     topology: Topology,
     settings: Arc<Settings>,
     member: Box<dyn Group>,
-    /// Looks up offsets and reads changelogs back.
-    restorer: Box<dyn Consumer>,
+    /// Where offsets are looked up and changelogs read back.
+    desk: RestoreDesk,
     admin: Box<dyn Admin>,
     outbox: Arc<Outbox>,
     cache: Arc<CacheBudget>,
     tasks: BTreeMap<TaskId, ActiveTask>,
-    /// Tasks to be opened as soon as their positions are known; those that were open before still have their rows.
+    /// Tasks to be opened as soon as their positions are known.
     awaiting: BTreeMap<TaskId, Awaiting>,
     /// What is still to be done about what the group said.
     commands: VecDeque<Command>,
@@ -97,7 +88,6 @@ pub(crate) struct StreamThread {
     /// Repartition topics and changelogs.
     internal: Arc<BTreeSet<String>>,
     resets: HashMap<String, OffsetReset>,
-    buffer: Arena,
     /// Acknowledged since stores last took over what they sent.
     acked: BTreeMap<TopicPartition, i64>,
     /// The time of this round.
@@ -136,13 +126,14 @@ impl StreamThread {
                 Outbox::transactional(log.clone(), id.into(), settings.transaction_timeout)
             }
         };
+        let desk = RestoreDesk::new(&**log, &settings.application_id, format!("{name}-restore"), board.clone())?;
         Ok(StreamThread {
             name,
             number,
             topology: topology.clone(),
             settings: settings.clone(),
             member,
-            restorer: log.consumer(Isolation::ReadCommitted)?,
+            desk,
             admin: log.admin()?,
             outbox,
             cache: Arc::new(CacheBudget::new(cache)),
@@ -156,7 +147,6 @@ impl StreamThread {
             state: ThreadState::Created,
             internal: Arc::new(internal),
             resets: resets(topology),
-            buffer: Arena::default(),
             acked: BTreeMap::new(),
             now,
             looked_at: now,
@@ -171,6 +161,11 @@ impl StreamThread {
     /// The name of the operating system's thread that runs it.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What restores for this thread, to run on a thread of its own. If it is not taken, each round does a piece of it.
+    pub(crate) fn take_restorer(&mut self) -> Option<Restorer> {
+        self.desk.take_restorer()
     }
 
     /// One round: what the group says, what the log has, what is due. Waits at most `patience`, and only if the last round found nothing
@@ -199,14 +194,15 @@ impl StreamThread {
 
     fn round(&mut self, now: Timestamp, patience: Duration) -> Result<bool, Error> {
         let patience = if self.worked { Duration::ZERO } else { patience.min(self.timer.rest(now)) };
+        // Nobody rings when a store is complete.
+        let patience = if self.is_restoring() && self.desk.is_elsewhere() { patience.min(WHILE_RESTORING) } else { patience };
         self.member.poll(patience)?;
         self.follow_group(now)?;
         if !self.tasks.is_empty() || !self.awaiting.is_empty() {
             // Before any position is looked up: what an earlier producer of the same id left undecided is settled by it.
             self.outbox.ready()?;
         }
-        let opened = self.open_awaiting(now)?;
-        let restored = self.restore();
+        let restored = self.restore(now)?;
         let taken = self.run_tasks(now);
         if self.mend()? {
             return Ok(true);
@@ -214,50 +210,7 @@ impl StreamThread {
         self.commit_if_due(now)?;
         self.look_elsewhere(now)?;
         self.board.home().tend(now);
-        Ok(opened || restored || taken)
-    }
-
-    /// One step for every store that is being restored; tasks that are complete begin to run. True if anything came of it.
-    fn restore(&mut self) -> bool {
-        let restoring: Vec<TaskId> =
-            self.tasks.iter().filter(|(_, active)| active.state == TaskState::Restoring).map(|(id, _)| *id).collect();
-        let mut worked = false;
-        for id in &restoring {
-            match self.restore_one(*id) {
-                Ok(Step::Done) => self.task_state(*id, TaskState::Running),
-                Ok(Step::Waits) => continue,
-                Ok(Step::Moved) => {}
-                // The disk is still full.
-                Err(error) if self.tasks.get(id).is_some_and(|active| active.failed > 0) => self.suspend(*id, &error),
-                Err(error) => self.judge(*id, error),
-            }
-            worked = true;
-        }
-        worked
-    }
-
-    fn restore_one(&mut self, id: TaskId) -> Result<Step, Error> {
-        let Some(active) = self.tasks.get_mut(&id) else { return Ok(Step::Waits) };
-        let ActiveTask { restoring, restored, .. } = active;
-        let (mut first, mut moved) = (0, false);
-        while let Some(store) = restoring.get_mut(first) {
-            let step = store.step(id, &mut *self.restorer, &mut self.buffer, &self.board)?;
-            moved |= step != Step::Waits;
-            if step == Step::Done {
-                *restored += restoring.remove(first).records();
-            } else {
-                first += 1;
-            }
-        }
-        if !restoring.is_empty() {
-            return Ok(if moved { Step::Moved } else { Step::Waits });
-        }
-        active.check_positions(&self.settings)?;
-        // Processors may look into their stores from the first moment on.
-        active.task.init()?;
-        let starts: Vec<_> = active.feeds.iter().map(|feed| (feed.partition.clone(), feed.position())).collect();
-        self.member.assign(&starts)?;
-        Ok(Step::Done)
+        Ok(restored || taken)
     }
 
     /// A round of every running task; true if one of them has more to do at once.
@@ -337,6 +290,7 @@ impl StreamThread {
     fn fail(&mut self, id: TaskId, error: Error) {
         let Some(active) = self.tasks.get_mut(&id).filter(|active| active.state != TaskState::Failed) else { return };
         self.member.unassign(&active.partitions());
+        active.restoring = None;
         if self.outbox.is_transactional() {
             active.task.abort();
         }
@@ -362,9 +316,7 @@ impl StreamThread {
     }
 
     fn show_state(&mut self) {
-        let restoring = |active: &ActiveTask| matches!(active.state, TaskState::Created | TaskState::Restoring);
-        let waiting = !self.awaiting.is_empty() || self.tasks.values().any(restoring);
-        let next = if waiting { ThreadState::Rebalancing } else { ThreadState::Running };
+        let next = if self.is_restoring() { ThreadState::Rebalancing } else { ThreadState::Running };
         self.become_state(next);
     }
 

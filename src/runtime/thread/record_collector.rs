@@ -8,7 +8,7 @@ use crate::error::BoxError;
 use crate::kafka::{self, RoundRobin, partition_of};
 use crate::processor::{Outgoing, Output, Target};
 use crate::record::{TaskId, Timestamp, TopicPartition};
-use crate::runtime::thread::arena::{Arena, View};
+use crate::runtime::arena::{Arena, View};
 use crate::runtime::thread::outbox::Outbox;
 
 /// An arena is sent when it holds this much; what is less is sent when its thread has finished a round.

@@ -3,7 +3,8 @@
 use crate::error::{Error, ErrorKind, Place};
 use crate::record::TaskId;
 use crate::runtime::plan::{Command, Exposure, Shrunk, TaskState, Trouble, patience, remedies};
-use crate::runtime::thread::{Awaiting, StreamThread};
+use crate::runtime::thread::StreamThread;
+use crate::runtime::thread::restoring::Awaiting;
 
 /// Transactions that may fail one after the other, with nothing committed in between, before their tasks are stopped.
 const SETBACKS: u32 = 3;
@@ -70,7 +71,8 @@ impl StreamThread {
         if self.tasks.get(&id).is_none_or(|active| active.state == TaskState::Failed) {
             return;
         }
-        let awaiting = self.take_down(id).map(|active| Awaiting { lease: Some(active.lease), failed: active.failed, not_before: None });
+        let awaiting =
+            self.take_down(id).map(|active| Awaiting { lease: Some(active.lease), failed: active.failed, ..Awaiting::default() });
         self.board.set_task(id, TaskState::Restoring);
         self.awaiting.insert(id, awaiting.unwrap_or_default());
     }
@@ -82,7 +84,7 @@ impl StreamThread {
         let after = patience(active.failed);
         tracing::error!(task = %id, %error, ?after, "the local state cannot be written: the task stands still and tries again");
         self.board.set_task(id, TaskState::Restoring);
-        let awaiting = Awaiting { lease: Some(active.lease), not_before: Some(self.now + after), failed: active.failed + 1 };
+        let awaiting = Awaiting { lease: Some(active.lease), not_before: Some(self.now + after), failed: active.failed + 1, asked: None };
         self.awaiting.insert(id, awaiting);
     }
 

@@ -2,6 +2,7 @@
 
 mod bounded;
 mod exactly_once;
+mod restoring;
 mod rig;
 mod schedules;
 mod survival;
@@ -15,7 +16,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::dsl::{StreamsBuilder, Topic};
 use crate::error::{BoxError, ErrorKind};
-use crate::kafka::TaskInputs;
+use crate::kafka::{Isolation, TaskInputs};
 use crate::processor::{Context, Processor, Punctuate, Timer};
 use crate::record::{Headers, Record, TopicPartition};
 use crate::state::{KeyValueStore, StoreRef};

@@ -4,7 +4,7 @@ use crate::record::{Headers, RawRecord, Timestamp};
 
 /// Copied records in order.
 #[derive(Debug, Default)]
-pub(super) struct Arena {
+pub(crate) struct Arena {
     bytes: Vec<u8>,
     records: Vec<Copied>,
 }
@@ -21,16 +21,16 @@ struct Copied {
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct View<'a> {
-    pub(super) key: Option<&'a [u8]>,
-    pub(super) value: Option<&'a [u8]>,
-    pub(super) offset: i64,
-    pub(super) timestamp: Timestamp,
-    pub(super) headers: &'a Headers,
+pub(crate) struct View<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) headers: &'a Headers,
 }
 
 impl Arena {
-    pub(super) fn push(&mut self, record: View<'_>) {
+    pub(crate) fn push(&mut self, record: View<'_>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(record.key.unwrap_or_default());
         self.bytes.extend_from_slice(record.value.unwrap_or_default());
@@ -43,23 +43,23 @@ impl Arena {
             headers: record.headers.clone(),
         });
     }
-    pub(super) fn push_raw(&mut self, raw: &RawRecord<'_>) {
+    pub(crate) fn push_raw(&mut self, raw: &RawRecord<'_>) {
         self.push(View { key: raw.key, value: raw.value, offset: raw.offset, timestamp: raw.timestamp, headers: raw.headers });
     }
-    pub(super) fn get(&self, nth: usize) -> Option<View<'_>> {
+    pub(crate) fn get(&self, nth: usize) -> Option<View<'_>> {
         self.records.get(nth).map(|record| self.view(record))
     }
-    pub(super) fn iter(&self) -> impl Iterator<Item = View<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = View<'_>> {
         self.records.iter().map(|record| self.view(record))
     }
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()
     }
     /// Forgets the records and keeps the memory, unless one burst has made it far larger than it has to be.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         const KEPT: usize = 1 << 20;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT);

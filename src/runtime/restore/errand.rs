@@ -1,0 +1,141 @@
+//! A piece of work that one thread asks for and another one does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use crate::error::{Error, ErrorKind, Place};
+use crate::kafka::Group;
+use crate::record::Timestamp;
+use crate::runtime::arena::Arena;
+use crate::runtime::board::Board;
+
+/// What a restorer works with.
+pub(super) struct Tools<'a> {
+    pub(super) client: &'a mut dyn Group,
+    pub(super) board: &'a Board,
+    pub(super) buffer: &'a mut Arena,
+    pub(super) now: Timestamp,
+}
+
+/// Something to be done piece by piece.
+pub(super) trait Errand: Send + 'static {
+    /// What comes of it.
+    type Found: Send;
+
+    /// The next piece. Errors that may pass are tried again.
+    fn step(&mut self, tools: &mut Tools<'_>) -> Result<Step<Self::Found>, Error>;
+
+    /// It is over, or taken back: the client reads nothing for it any more.
+    fn leave(&mut self, client: &mut dyn Group);
+}
+
+/// What one piece came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step<T> {
+    Done(T),
+    /// It came nearer to its end.
+    Moved,
+    /// Nothing can be done now: a transaction is undecided, or records are on their way.
+    Waits,
+}
+
+/// How it stands with an errand, for who does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    Moved,
+    Waits,
+    /// There is nothing more to do.
+    Over,
+}
+
+/// An errand and what came of it.
+struct Slot<E: Errand> {
+    errand: E,
+    outcome: Option<Result<E::Found, Error>>,
+    wanted: bool,
+    over: bool,
+}
+
+/// Claim to what comes of an errand.
+pub(crate) struct Ticket<T: Send + 'static>(Box<dyn Claim<T>>);
+
+/// An errand as the one sees it who asked for it.
+trait Claim<T>: Send {
+    fn outcome(&self) -> Option<Result<T, Error>>;
+    fn take_back(&self);
+}
+
+/// An errand as the one sees it who does it.
+pub(super) trait Pending: Send + Sync {
+    fn step(&self, tools: &mut Tools<'_>) -> Pace;
+}
+
+struct Shared<E: Errand>(Mutex<Slot<E>>);
+
+/// Both ends of an errand.
+pub(super) fn errand<E: Errand>(errand: E) -> (Ticket<E::Found>, Arc<dyn Pending>) {
+    let slot = Arc::new(Shared(Mutex::new(Slot { errand, outcome: None, wanted: true, over: false })));
+    (Ticket(Box::new(slot.clone())), slot)
+}
+
+impl<T: Send + 'static> Ticket<T> {
+    /// What came of it: once, and none before it is done. Never waits for a piece that is being worked on.
+    pub(crate) fn outcome(&self) -> Option<Result<T, Error>> {
+        self.0.outcome()
+    }
+}
+
+impl<T: Send + 'static> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        self.0.take_back();
+    }
+}
+
+impl<E: Errand> Shared<E> {
+    /// No errand panics with it, see [`attempt`].
+    fn lock(&self) -> MutexGuard<'_, Slot<E>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E: Errand> Claim<E::Found> for Arc<Shared<E>> {
+    fn outcome(&self) -> Option<Result<E::Found, Error>> {
+        match self.0.try_lock() {
+            Ok(mut slot) => slot.outcome.take(),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Poisoned(slot)) => slot.into_inner().outcome.take(),
+        }
+    }
+
+    fn take_back(&self) {
+        self.lock().wanted = false;
+    }
+}
+
+impl<E: Errand> Pending for Shared<E> {
+    fn step(&self, tools: &mut Tools<'_>) -> Pace {
+        let mut slot = self.lock();
+        let slot = &mut *slot;
+        if slot.wanted && !slot.over {
+            match attempt(&mut slot.errand, tools) {
+                Ok(Step::Moved) => return Pace::Moved,
+                Ok(Step::Waits) => return Pace::Waits,
+                Err(error) if error.kind() == ErrorKind::Retriable => {
+                    tracing::debug!(%error, "tried again");
+                    return Pace::Waits;
+                }
+                Ok(Step::Done(found)) => slot.outcome = Some(Ok(found)),
+                Err(error) => slot.outcome = Some(Err(error)),
+            }
+        }
+        slot.over = true;
+        slot.errand.leave(tools.client);
+        Pace::Over
+    }
+}
+
+/// A panic of a store is an error of its task.
+fn attempt<E: Errand>(errand: &mut E, tools: &mut Tools<'_>) -> Result<Step<E::Found>, Error> {
+    let stepped = catch_unwind(AssertUnwindSafe(|| errand.step(tools)));
+    stepped.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, Place::default(), "restoring panicked".into())))
+}

@@ -1,0 +1,74 @@
+//! Who restores.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::desk::Tray;
+use super::errand::{Pace, Pending, Tools};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::kafka::{Connect, Group, MemberOptions};
+use crate::record::Timestamp;
+use crate::runtime::arena::Arena;
+use crate::runtime::board::Board;
+
+/// Does what is handed in at one desk.
+pub(crate) struct Restorer {
+    name: String,
+    /// Looks up offsets and reads changelogs. It never joins the group: it only asks for its positions.
+    client: Box<dyn Group>,
+    board: Arc<Board>,
+    tray: Arc<Tray>,
+    open: Vec<Arc<dyn Pending>>,
+    buffer: Arena,
+}
+
+impl Restorer {
+    pub(super) fn new(log: &dyn Connect, group: &str, name: String, board: Arc<Board>, tray: Arc<Tray>) -> Result<Self, Error> {
+        let client = log.member_with(MemberOptions::new(group, name.clone()))?;
+        Ok(Restorer { name, client, board, tray, open: Vec::new(), buffer: Arena::default() })
+    }
+
+    /// The name of the operating system's thread that runs it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A piece of every errand, in the order in which they came; true if anything came of it.
+    pub(crate) fn step(&mut self, now: Timestamp) -> bool {
+        let new = self.tray.take();
+        self.open.extend(new);
+        if self.open.is_empty() {
+            return false;
+        }
+        // For the client's housekeeping: nothing is waited for.
+        if let Err(error) = self.client.poll(Duration::ZERO) {
+            tracing::debug!(%error, "the restorer's client");
+        }
+        let Restorer { client, board, open, buffer, .. } = self;
+        let mut worked = false;
+        open.retain(|errand| {
+            let pace = errand.step(&mut Tools { client: &mut **client, board, buffer, now });
+            worked |= pace != Pace::Waits;
+            pace != Pace::Over
+        });
+        worked
+    }
+
+    /// Works until the desk is closed.
+    pub(crate) fn run(mut self, clock: &dyn Clock) {
+        /// Until a transaction may be decided, or records have come.
+        const AGAIN: Duration = Duration::from_millis(5);
+        const IDLE: Duration = Duration::from_secs(10);
+        loop {
+            let patience = match self.step(clock.now()) {
+                true => Duration::ZERO,
+                false if self.open.is_empty() => IDLE,
+                false => AGAIN,
+            };
+            if !self.tray.wait(patience) {
+                return;
+            }
+        }
+    }
+}

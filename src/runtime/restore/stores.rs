@@ -1,0 +1,191 @@
+//! Reading the stores of a task back from their changelogs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::errand::{Errand, Step, Tools};
+use crate::error::{BoxError, Error, ErrorKind, Place};
+use crate::failpoint;
+use crate::kafka::{FetchLimit, Group, Isolation, LogError};
+use crate::record::{TaskId, Timestamp, TopicPartition};
+use crate::runtime::board::RestoreProgress;
+use crate::state::{ChangelogRecord, StoreControl};
+
+/// What one piece may hold: read in one fetch, and written in one batch together with the offset it reaches to.
+const PIECE: FetchLimit = FetchLimit { records: 10_000, bytes: 4 << 20 };
+
+/// A store to be restored.
+pub(crate) struct StoreOrder {
+    pub(crate) name: Arc<str>,
+    pub(crate) control: Arc<dyn StoreControl>,
+    pub(crate) changelog: TopicPartition,
+}
+
+/// What was restored.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Restored {
+    /// Stores whose rows could not be what their changelog says, and why: they were read from the beginning.
+    pub(crate) rebuilt: Vec<(Arc<str>, String)>,
+    /// Changelog records read, all stores taken together.
+    pub(crate) records: u64,
+}
+
+/// All stores of a task.
+pub(super) struct Stores {
+    task: TaskId,
+    stores: Vec<OneStore>,
+    restored: Restored,
+    /// Something had to be read.
+    behind: bool,
+}
+
+/// One of them on its way.
+struct OneStore {
+    order: StoreOrder,
+    /// None until its changelog was looked at.
+    stage: Option<Reading>,
+    complete: bool,
+}
+
+struct Reading {
+    begin: i64,
+    next: i64,
+    end: i64,
+    records: u64,
+    since: Timestamp,
+}
+
+impl Stores {
+    pub(super) fn new(task: TaskId, orders: Vec<StoreOrder>) -> Self {
+        let stores = orders.into_iter().map(|order| OneStore { order, stage: None, complete: false }).collect();
+        Stores { task, stores, restored: Restored::default(), behind: false }
+    }
+}
+
+impl Errand for Stores {
+    type Found = Restored;
+
+    fn step(&mut self, tools: &mut Tools<'_>) -> Result<Step<Restored>, Error> {
+        let mut moved = false;
+        for store in self.stores.iter_mut().filter(|store| !store.complete) {
+            moved |= store.step(self.task, tools, &mut self.restored)?;
+        }
+        if !self.behind && self.stores.iter().any(|store| !store.complete) {
+            self.behind = true;
+            failpoint::reached("restore.begin");
+        }
+        if self.stores.iter().any(|store| !store.complete) {
+            return Ok(if moved { Step::Moved } else { Step::Waits });
+        }
+        if self.behind {
+            failpoint::reached("restore.done");
+        }
+        Ok(Step::Done(std::mem::take(&mut self.restored)))
+    }
+
+    fn leave(&mut self, client: &mut dyn Group) {
+        let read: Vec<TopicPartition> =
+            self.stores.iter().filter(|store| !store.complete).map(|store| store.order.changelog.clone()).collect();
+        client.unassign(&read);
+    }
+}
+
+impl OneStore {
+    /// A piece of it; true if anything came of it.
+    fn step(&mut self, task: TaskId, tools: &mut Tools<'_>, restored: &mut Restored) -> Result<bool, Error> {
+        match self.stage {
+            None => self.begin(task, tools, restored),
+            Some(_) => self.read(task, tools, restored),
+        }
+    }
+
+    /// Looks how much there is to read.
+    ///
+    /// The end is the high watermark and not the last stable offset: a transaction may be committed before its marker is written.
+    fn begin(&mut self, task: TaskId, tools: &mut Tools<'_>, restored: &mut Restored) -> Result<bool, Error> {
+        let StoreOrder { name, control, changelog } = &self.order;
+        let of = std::slice::from_ref(changelog);
+        let first = tools.client.begin_offsets(of)?.first().copied().unwrap_or(0);
+        let end = tools.client.end_offsets(of, Isolation::ReadUncommitted)?.first().copied().unwrap_or(0);
+        if let Some(why) = misfit(&**control, first, end) {
+            control.wipe().map_err(|error| corrupt(changelog, first, error.into()))?;
+            restored.rebuilt.push((name.clone(), why));
+        }
+        let next = control.offset().unwrap_or(first);
+        self.complete = next >= end;
+        if !self.complete {
+            tools.client.assign(&[(changelog.clone(), next)])?;
+            tracing::info!(%task, store = &**name, from = next, to = end, "restoring");
+        }
+        self.stage = Some(Reading { begin: next, next, end, records: 0, since: tools.now });
+        Ok(true)
+    }
+
+    fn read(&mut self, task: TaskId, tools: &mut Tools<'_>, restored: &mut Restored) -> Result<bool, Error> {
+        let (StoreOrder { name, control, changelog }, Some(reading)) = (&self.order, &mut self.stage) else { return Ok(false) };
+        tools.buffer.clear();
+        let buffer = &mut *tools.buffer;
+        let fetched = match tools.client.fetch(changelog, PIECE, &mut |raw| buffer.push_raw(&raw)) {
+            Err(LogError::OffsetOutOfRange { .. }) => {
+                // Deleted while it was read. The rows are looked at again, and found wanting.
+                self.stage = None;
+                return Ok(true);
+            }
+            fetched => fetched?,
+        };
+        let records: Vec<ChangelogRecord<'_>> = buffer
+            .iter()
+            .map(|record| ChangelogRecord {
+                key: record.key.unwrap_or_default(),
+                value: record.value,
+                timestamp: record.timestamp,
+                headers: record.headers,
+            })
+            .collect();
+        let moved = fetched.next_offset > reading.next;
+        if moved {
+            control.restore(&records, fetched.next_offset).map_err(|error| corrupt(changelog, reading.next, error.into()))?;
+            failpoint::reached("restore.step");
+        }
+        reading.records += records.len() as u64;
+        restored.records += records.len() as u64;
+        reading.next = fetched.next_offset;
+        self.complete = reading.next >= reading.end;
+        if self.complete {
+            tools.client.unassign(std::slice::from_ref(changelog));
+            tracing::info!(%task, store = &**name, records = reading.records, "restored");
+        }
+        if moved || self.complete {
+            tools.board.restored(&reading.progress(task, name, tools.now));
+        }
+        Ok(moved || self.complete)
+    }
+}
+
+impl Reading {
+    fn progress(&self, task: TaskId, store: &Arc<str>, now: Timestamp) -> RestoreProgress {
+        let elapsed = Duration::from_millis(now.as_millis().saturating_sub(self.since.as_millis()).max(0).unsigned_abs());
+        let Reading { begin, next, end, records, .. } = *self;
+        RestoreProgress { task, store: store.clone(), begin, records, position: next, end, elapsed }
+    }
+}
+
+/// Why the rows of a store cannot be what its changelog says, if so.
+fn misfit(store: &dyn StoreControl, begin: i64, end: i64) -> Option<String> {
+    match store.offset() {
+        Some(offset) if offset < begin => {
+            Some(format!("its rows stand for the changelog up to offset {offset}, and what follows was deleted up to {begin}"))
+        }
+        Some(offset) if offset > end => Some(format!(
+            "its rows stand for the changelog up to offset {offset}, and that ends at {end}: it is another one, or lost records"
+        )),
+        None if store.approximate_rows() > 0 => Some("nothing says how much of the changelog its rows stand for".to_owned()),
+        _ => None,
+    }
+}
+
+fn corrupt(partition: &TopicPartition, offset: i64, source: BoxError) -> Error {
+    let topic = Some(partition.topic.to_string());
+    let place = Place { topic, partition: Some(partition.partition), offset: Some(offset), ..Place::default() };
+    Error::new(ErrorKind::CorruptState, place, source)
+}

@@ -1,0 +1,295 @@
+//! The restorer beside a log in memory, with stores that only write down what reaches them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::error::{ErrorKind, StoreError};
+use crate::kafka::{Connect, Isolation, MemberToken, MemoryLog, NewTopic, Outgoing, Position, TransactionalProducer};
+use crate::record::{Headers, TaskId, Timestamp, TopicPartition};
+use crate::runtime::assignment::Layout;
+use crate::runtime::board::{Board, RestoreProgress};
+use crate::state::{ChangelogRecord, ChangelogSink, StoreControl};
+use crate::topology::OffsetReset;
+
+const TASK: TaskId = TaskId { subtopology: 0, partition: 0 };
+
+/// A store that keeps the values it is given.
+#[derive(Default)]
+struct Notebook {
+    values: Mutex<Vec<String>>,
+    offset: Mutex<Option<i64>>,
+    panics: AtomicBool,
+}
+
+impl Notebook {
+    fn values(&self) -> Vec<String> {
+        self.values.lock().unwrap().clone()
+    }
+}
+
+impl StoreControl for Notebook {
+    fn drain_changelog(&self, _sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
+        unreachable!("it is only restored")
+    }
+    fn uncommitted_bytes(&self) -> usize {
+        0
+    }
+    fn apply(&self, _offset: Option<i64>) -> Result<(), StoreError> {
+        unreachable!("it is only restored")
+    }
+    fn abort(&self) {}
+    fn offset(&self) -> Option<i64> {
+        *self.offset.lock().unwrap()
+    }
+    fn restore(&self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
+        assert!(!self.panics.load(Ordering::SeqCst), "the test asked for it");
+        let text = |record: &ChangelogRecord<'_>| String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
+        self.values.lock().unwrap().extend(records.iter().map(text));
+        *self.offset.lock().unwrap() = Some(next_offset);
+        Ok(())
+    }
+    fn wipe(&self) -> Result<(), StoreError> {
+        self.values.lock().unwrap().clear();
+        *self.offset.lock().unwrap() = None;
+        Ok(())
+    }
+    fn approximate_rows(&self) -> usize {
+        self.values.lock().unwrap().len()
+    }
+    fn take_expired_writes(&self) -> u64 {
+        0
+    }
+}
+
+struct Rig {
+    log: MemoryLog,
+    clock: ManualClock,
+    told: Arc<Mutex<Vec<RestoreProgress>>>,
+    board: Arc<Board>,
+    desk: RestoreDesk,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let clock = ManualClock::at(Timestamp::from_millis(1_000));
+        let log = MemoryLog::new(Arc::new(clock.clone()));
+        log.admin().unwrap().create_topics(&[NewTopic::new("a", 1), NewTopic::new("b", 1), NewTopic::new("in", 3)]).unwrap();
+        let told: Arc<Mutex<Vec<RestoreProgress>>> = Arc::default();
+        let heard = told.clone();
+        let listener = move |progress: &RestoreProgress| heard.lock().unwrap().push(progress.clone());
+        let board = Board::new(
+            Arc::new(Layout { tasks: Vec::new(), counts: BTreeMap::new(), parts: BTreeMap::new() }),
+            1,
+            Vec::new(),
+            vec![Box::new(listener)],
+        );
+        let desk = RestoreDesk::new(&log, "g", "g-restore".to_owned(), board.clone()).unwrap();
+        Rig { log, clock, told, board, desk }
+    }
+
+    fn write(&self, topic: &str, values: std::ops::Range<usize>) {
+        let headers = Headers::default();
+        let mut producer = self.log.producer().unwrap();
+        for n in values {
+            let value = n.to_string();
+            producer.send(&TopicPartition::new(topic, 0), &[outgoing(&value, &headers)]).unwrap();
+        }
+    }
+
+    fn transaction(&self, topic: &str, value: &str) -> Box<dyn TransactionalProducer> {
+        let mut producer = self.log.transactional_producer("x", Duration::from_secs(600)).unwrap();
+        producer.init().unwrap();
+        producer.begin().unwrap();
+        producer.send(&TopicPartition::new(topic, 0), &[outgoing(value, &Headers::default())]).unwrap();
+        producer
+    }
+
+    /// A piece of everything, a second later.
+    fn step(&mut self) -> bool {
+        self.clock.advance(Duration::from_secs(1));
+        self.desk.step(self.clock.now())
+    }
+}
+
+fn outgoing<'a>(value: &'a str, headers: &'a Headers) -> Outgoing<'a> {
+    Outgoing { key: Some(b"k"), value: Some(value.as_bytes()), timestamp: Timestamp::from_millis(1), headers }
+}
+
+fn order(store: &Arc<Notebook>, topic: &str) -> StoreOrder {
+    StoreOrder { name: topic.into(), control: store.clone(), changelog: TopicPartition::new(topic, 0) }
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+#[test]
+fn several_stores_are_read_back_side_by_side() {
+    let mut rig = Rig::new();
+    rig.write("a", 0..25_000);
+    rig.write("b", 0..15_000);
+    let stores = [Arc::new(Notebook::default()), Arc::new(Notebook::default())];
+    let ticket = rig.desk.restore(TASK, vec![order(&stores[0], "a"), order(&stores[1], "b")]);
+    assert!(rig.step() && rig.step(), "looked up, and a piece read");
+    let lengths = stores.each_ref().map(|store| store.values().len());
+    assert!(lengths.iter().all(|length| (1..15_000).contains(length)), "both have begun: {lengths:?}");
+    assert!(ticket.outcome().is_none());
+    assert_eq!(rig.board.facts().restoring.len(), 2);
+    while rig.step() {}
+    assert_eq!(ticket.outcome().unwrap().unwrap(), Restored { rebuilt: Vec::new(), records: 40_000 });
+    assert!(ticket.outcome().is_none(), "told once");
+    assert_eq!(stores.each_ref().map(|store| store.values()), [numbers(0..25_000), numbers(0..15_000)]);
+    assert!(rig.board.facts().restoring.is_empty());
+    let told = rig.told.lock().unwrap();
+    let first = told.iter().find(|progress| &*progress.store == "a").unwrap();
+    assert_eq!((first.task, first.begin, first.end, first.elapsed), (TASK, 0, 25_000, Duration::from_secs(1)));
+    assert_eq!(first.records_per_second(), Some(first.records));
+    assert_eq!(first.left(), Some(first.elapsed.mul_f64((25_000 - first.position) as f64 / first.position as f64)));
+    assert!(told.iter().any(RestoreProgress::is_complete));
+}
+
+#[test]
+fn a_store_goes_on_from_the_offset_it_stands_for() {
+    let mut rig = Rig::new();
+    rig.write("a", 0..10);
+    let (half, full) = (Arc::new(Notebook::default()), Arc::new(Notebook::default()));
+    *half.offset.lock().unwrap() = Some(7);
+    *full.offset.lock().unwrap() = Some(10);
+    let ticket = rig.desk.restore(TASK, vec![order(&half, "a"), order(&full, "a")]);
+    while rig.step() {}
+    assert!(ticket.outcome().unwrap().is_ok());
+    assert_eq!((half.values(), full.values().len()), (numbers(7..10), 0));
+}
+
+#[test]
+fn rows_that_do_not_fit_the_changelog_are_read_from_its_beginning() {
+    let mut rig = Rig::new();
+    rig.write("a", 0..25_000);
+    rig.write("b", 0..10);
+    let (beyond, behind) = (Arc::new(Notebook::default()), Arc::new(Notebook::default()));
+    *beyond.offset.lock().unwrap() = Some(11);
+    let ticket = rig.desk.restore(TASK, vec![order(&beyond, "b"), order(&behind, "a")]);
+    rig.step();
+    rig.step();
+    let reached = behind.offset().unwrap();
+    rig.log.admin().unwrap().delete_records(&[(TopicPartition::new("a", 0), reached + 5)]).unwrap();
+    while rig.step() {}
+    let rebuilt = ticket.outcome().unwrap().unwrap().rebuilt;
+    assert_eq!(rebuilt.iter().map(|(store, _)| &**store).collect::<Vec<_>>(), ["b", "a"], "{rebuilt:?}");
+    assert_eq!(behind.values(), numbers(reached as usize + 5..25_000), "what was there before is gone too");
+    assert_eq!(beyond.values(), numbers(0..10));
+}
+
+#[test]
+fn it_reads_to_the_high_watermark_and_waits_for_what_is_undecided() {
+    let mut rig = Rig::new();
+    rig.write("a", 0..2);
+    rig.log.hold_markers(true);
+    rig.transaction("a", "2").commit().unwrap();
+    let store = Arc::new(Notebook::default());
+    let ticket = rig.desk.restore(TASK, vec![order(&store, "a")]);
+    while rig.step() {}
+    assert_eq!((store.values(), ticket.outcome().is_none()), (numbers(0..2), true), "the rest may be committed: it is not complete");
+    rig.log.hold_markers(false);
+    while rig.step() {}
+    assert!(ticket.outcome().unwrap().is_ok());
+    assert_eq!(store.values(), numbers(0..3));
+}
+
+#[test]
+fn what_is_taken_back_is_left_alone_and_keeps_what_it_has() {
+    let mut rig = Rig::new();
+    rig.write("a", 0..25_000);
+    let store = Arc::new(Notebook::default());
+    let ticket = rig.desk.restore(TASK, vec![order(&store, "a")]);
+    rig.step();
+    rig.step();
+    drop(ticket);
+    let there = store.values().len();
+    while rig.step() {}
+    assert_eq!((store.values().len(), store.offset()), (there, Some(there as i64)), "as far as it says");
+    let again = rig.desk.restore(TASK, vec![order(&store, "a")]);
+    while rig.step() {}
+    assert!(again.outcome().unwrap().is_ok());
+    assert_eq!(store.values(), numbers(0..25_000), "each record once");
+}
+
+#[test]
+fn a_task_that_fails_leaves_the_others_to_be_restored() {
+    let mut rig = Rig::new();
+    rig.write("a", 0..10);
+    let (panics, works) = (Arc::new(Notebook::default()), Arc::new(Notebook::default()));
+    panics.panics.store(true, Ordering::SeqCst);
+    let bad = rig.desk.restore(TASK, vec![order(&panics, "a")]);
+    let missing = rig.desk.restore(TASK, vec![order(&works, "nowhere")]);
+    let good = rig.desk.restore(TASK, vec![order(&works, "b")]);
+    while rig.step() {}
+    assert_eq!(bad.outcome().unwrap().unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(missing.outcome().unwrap().unwrap_err().kind(), ErrorKind::Log);
+    assert!(good.outcome().unwrap().is_ok());
+}
+
+#[test]
+fn positions_are_those_committed_or_where_the_source_says() {
+    let mut rig = Rig::new();
+    let inputs: Vec<_> = (0..3).map(|n| TopicPartition::new("in", n)).collect();
+    let position = Position { offset: 5, metadata: "clock".to_owned() };
+    let mut tool = rig.log.member("g", "tool", Isolation::ReadCommitted).unwrap();
+    tool.commit(&MemberToken::nobody(), &[(inputs[0].clone(), position.clone())]).unwrap();
+    let mut producer = rig.log.producer().unwrap();
+    for input in &inputs {
+        producer.send(input, &[outgoing("x", &Headers::default()); 4]).unwrap();
+    }
+    let resets = [OffsetReset::None, OffsetReset::Earliest, OffsetReset::Latest];
+    let ticket = rig.desk.look_up(inputs.iter().cloned().zip(resets).collect());
+    assert!(ticket.outcome().is_none());
+    assert!(rig.step());
+    let starts = ticket.outcome().unwrap().unwrap();
+    assert_eq!(starts.iter().map(|start| start.offset).collect::<Vec<_>>(), [5, 0, 4]);
+    assert_eq!(starts[0].committed, Some(position));
+    let nowhere = rig.desk.look_up(vec![(inputs[1].clone(), OffsetReset::None)]);
+    rig.step();
+    assert_eq!(nowhere.outcome().unwrap().unwrap_err().kind(), ErrorKind::InvalidConfig);
+}
+
+#[test]
+fn an_undecided_position_holds_up_nobody_else() {
+    let mut rig = Rig::new();
+    rig.write("a", 0..10);
+    let input = TopicPartition::new("in", 0);
+    let mut producer = rig.transaction("in", "x");
+    let position = Position { offset: 1, metadata: String::new() };
+    producer.send_offsets("g", &MemberToken::nobody(), &[(input.clone(), position.clone())]).unwrap();
+    let waits = rig.desk.look_up(vec![(input, OffsetReset::Earliest)]);
+    let store = Arc::new(Notebook::default());
+    let goes = rig.desk.restore(TASK, vec![order(&store, "a")]);
+    while rig.step() {}
+    assert!(goes.outcome().unwrap().is_ok() && waits.outcome().is_none());
+    producer.commit().unwrap();
+    rig.step();
+    assert_eq!(waits.outcome().unwrap().unwrap()[0].committed, Some(position));
+}
+
+#[test]
+fn on_a_thread_of_its_own_it_works_until_the_desk_is_closed() {
+    let mut rig = Rig::new();
+    rig.write("a", 0..25_000);
+    let restorer = rig.desk.take_restorer().unwrap();
+    assert!(rig.desk.is_elsewhere() && rig.desk.take_restorer().is_none());
+    let running = thread::spawn(move || restorer.run(&SystemClock));
+    let store = Arc::new(Notebook::default());
+    let ticket = rig.desk.restore(TASK, vec![order(&store, "a")]);
+    let found = (0..1_000).find_map(|_| {
+        thread::sleep(Duration::from_millis(10));
+        ticket.outcome()
+    });
+    assert!(found.unwrap().is_ok());
+    assert_eq!(store.values(), numbers(0..25_000));
+    drop(rig);
+    running.join().unwrap();
+}

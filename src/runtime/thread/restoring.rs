@@ -1,0 +1,136 @@
+//! Tasks on their way from the group to work: their positions are asked for, then their stores, and then they run.
+
+use crate::error::{Error, ErrorKind};
+use crate::record::{TaskId, Timestamp, TopicPartition};
+use crate::runtime::plan::TaskState;
+use crate::runtime::restore::{Restored, Start, StoreOrder, Ticket};
+use crate::runtime::thread::StreamThread;
+use crate::runtime::thread::active_task::ActiveTask;
+use crate::state::TaskLease;
+use crate::topology::OffsetReset;
+use crate::topology::assemble::AssembledStore;
+
+/// A task that is not open yet.
+#[derive(Default)]
+pub(super) struct Awaiting {
+    /// Its hold on its rows, if it was open before.
+    pub(super) lease: Option<TaskLease>,
+    /// It is not opened earlier.
+    pub(super) not_before: Option<Timestamp>,
+    /// How often in a row its stores could not take over what is committed.
+    pub(super) failed: u32,
+    /// Its positions, once they were asked for.
+    pub(super) asked: Option<Ticket<Vec<Start>>>,
+}
+
+impl StreamThread {
+    /// Whether a task waits for its positions or its stores.
+    pub(super) fn is_restoring(&self) -> bool {
+        let restoring = |active: &ActiveTask| matches!(active.state, TaskState::Created | TaskState::Restoring);
+        !self.awaiting.is_empty() || self.tasks.values().any(restoring)
+    }
+
+    /// Asks for what is missing and takes what has come of it: tasks are opened whose positions are known, and run when their stores are
+    /// complete. True if anything came of it.
+    pub(super) fn restore(&mut self, now: Timestamp) -> Result<bool, Error> {
+        self.ask_for_positions(now);
+        let mut worked = self.desk.step(now);
+        if self.open_awaiting(now)? {
+            worked = true;
+            self.desk.step(now);
+        }
+        Ok(self.start_restored() || worked)
+    }
+
+    fn ask_for_positions(&mut self, now: Timestamp) {
+        let StreamThread { awaiting, board, internal, resets, desk, .. } = self;
+        let due = |awaiting: &Awaiting| awaiting.asked.is_none() && awaiting.not_before.is_none_or(|at| at <= now);
+        for (id, awaiting) in awaiting.iter_mut().filter(|(_, awaiting)| due(awaiting)) {
+            let partitions = board.layout().inputs(*id).map(|inputs| inputs.partitions.clone()).unwrap_or_default();
+            let begin = |partition: TopicPartition| {
+                let reset = resets.get(&*partition.topic).copied().filter(|_| !internal.contains(&*partition.topic));
+                (partition, reset.unwrap_or(OffsetReset::Earliest))
+            };
+            awaiting.asked = Some(desk.look_up(partitions.into_iter().map(begin).collect()));
+        }
+    }
+
+    /// Opens the tasks whose positions are known; true if there was one.
+    fn open_awaiting(&mut self, now: Timestamp) -> Result<bool, Error> {
+        if self.board.is_over() {
+            // What another thread of this instance gave up as it ended: its stores may still be looked at.
+            return Ok(false);
+        }
+        let found = self.awaiting.iter().filter_map(|(id, awaiting)| Some((*id, awaiting.asked.as_ref()?.outcome()?)));
+        let found: Vec<_> = found.collect();
+        let opened = !found.is_empty();
+        let mut refused = Ok(());
+        for (id, starts) in found {
+            match starts {
+                // Not a matter of this task.
+                Err(error) if error.kind() != ErrorKind::InvalidConfig => {
+                    self.awaiting.entry(id).or_default().asked = None;
+                    refused = Err(error);
+                }
+                starts => {
+                    // What it had is held until it is open again.
+                    let before = self.awaiting.remove(&id).unwrap_or_default();
+                    self.open(id, starts, before.failed, now);
+                }
+            }
+        }
+        refused.map(|()| opened)
+    }
+
+    /// Asks for the stores of a task.
+    pub(super) fn order_stores(&self, active: &ActiveTask) -> Ticket<Restored> {
+        let order = |store: &AssembledStore| {
+            let changelog = TopicPartition::new(store.changelog.clone()?, active.id.partition);
+            Some(StoreOrder { name: store.name.clone(), control: store.control.clone(), changelog })
+        };
+        self.desk.restore(active.id, active.task.stores().iter().filter_map(order).collect())
+    }
+
+    /// Tasks whose stores are complete begin to run; true if there was one.
+    fn start_restored(&mut self) -> bool {
+        let outcome = |active: &ActiveTask| active.restoring.as_ref()?.outcome();
+        let found: Vec<_> = self.tasks.iter().filter_map(|(id, active)| Some((*id, outcome(active)?))).collect();
+        let any = !found.is_empty();
+        for (id, restored) in found {
+            match restored.and_then(|restored| self.start(id, &restored)) {
+                Ok(()) => {}
+                // The disk is still full.
+                Err(error) if self.tasks.get(&id).is_some_and(|active| active.failed > 0) => self.suspend(id, &error),
+                Err(error) => {
+                    self.judge(id, error);
+                    self.order_again(id);
+                }
+            }
+        }
+        any
+    }
+
+    /// A task begins to run.
+    fn start(&mut self, id: TaskId, restored: &Restored) -> Result<(), Error> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        active.restoring = None;
+        restored.rebuilt.iter().for_each(|(store, why)| active.lease.rebuilt(store, why));
+        active.restored = restored.records;
+        active.check_positions(&self.settings)?;
+        // Processors may look into their stores from the first moment on.
+        active.task.init()?;
+        let starts: Vec<_> = active.feeds.iter().map(|feed| (feed.partition.clone(), feed.position())).collect();
+        self.member.assign(&starts)?;
+        self.task_state(id, TaskState::Running);
+        Ok(())
+    }
+
+    /// What went wrong was no verdict on the task: it is tried again.
+    fn order_again(&mut self, id: TaskId) {
+        let Some(active) = self.tasks.get(&id).filter(|active| active.state == TaskState::Restoring) else { return };
+        let ticket = self.order_stores(active);
+        if let Some(active) = self.tasks.get_mut(&id) {
+            active.restoring = Some(ticket);
+        }
+    }
+}
