@@ -79,6 +79,18 @@ fn keeps_its_note(make: Make<'_>) {
     assert_eq!((backend.note(), backend.offset()), (Some(b"n".to_vec()), None));
 }
 
+/// Offset, note and what was deleted are no rows.
+fn knows_that_it_is_empty(make: Make<'_>) {
+    let mut backend = make();
+    assert_eq!(backend.approximate_rows(), 0);
+    backend.apply(&Batch { offset: Some(7), note: Some(b"n"), ..Batch::default() }).expect("applies");
+    assert_eq!(backend.approximate_rows(), 0, "what it stands for is no row");
+    put(&mut *backend, &[(b"a", Some(b"1"))]);
+    assert!(backend.approximate_rows() > 0);
+    put(&mut *backend, &[(b"a", None)]);
+    assert_eq!(backend.approximate_rows(), 0, "a deleted row is no row");
+}
+
 /// After a wipe it is as new.
 fn forgets_everything(make: Make<'_>) {
     let mut backend = make();
@@ -179,6 +191,7 @@ macro_rules! conforms {
                 keeps_its_offset(&make);
                 keeps_its_note(&make);
                 forgets_everything(&make);
+                knows_that_it_is_empty(&make);
                 tells_empty_from_absent(&make);
                 bears_ranges_inside_out(&make);
                 drops_what_is_obsolete(&make);

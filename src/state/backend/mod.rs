@@ -57,7 +57,7 @@ pub trait StoreBackend: Send {
     fn offset(&self) -> Option<i64>;
     /// The note of the last batch that had one.
     fn note(&self) -> Option<Vec<u8>>;
-    /// How many rows there are, approximately.
+    /// How many rows there are, approximately; zero if there are none and only then.
     fn approximate_rows(&self) -> usize;
 }
 
