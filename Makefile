@@ -18,8 +18,9 @@ help: ## this list
 demo: ## a live windowed count on the terminal, 20 seconds, nothing needed but a Rust toolchain
 	$(CARGO) run --locked $(LIGHT) -- demo $(ARGS)
 
-test: ## every test that a fresh clone can run: unit, integration, house rules, conformance, doc examples
+test: ## every test that a fresh clone can run: unit, integration, house rules, conformance, doc examples, a sample of the kill table
 	$(CARGO) test --locked
+	SAMPLE=30 $(CARGO) test --locked --features failpoints --test kill
 
 verify: ## what a change must pass; changes nothing: format, lints as errors, tests, each feature set, documentation
 	$(CARGO) fmt --check
