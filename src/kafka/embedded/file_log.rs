@@ -84,6 +84,11 @@ impl FileLog {
         self.0.keep_positions(stay);
     }
 
+    /// As [`MemoryLog::compact`].
+    pub fn compact(&self, topic: &str) -> Result<(), LogError> {
+        self.0.compact(topic)
+    }
+
     /// How often it has waited for the disk. Callers that flush or commit at the same time wait together, and count as one.
     pub fn disk_waits(&self) -> u64 {
         self.0.0.storage.rounds()
@@ -101,7 +106,7 @@ impl Shared {
         }
         reached("log.open");
         self.transactions.restore(self, image)?;
-        for (name, group) in lock(&self.groups).iter_mut() {
+        for (name, group) in lock(&self.groups).iter_mut().filter(|_| self.storage.outlives_power()) {
             group.move_back(|partition, offset| self.within_the_end(name, partition, offset));
         }
         if !image.topics.is_empty() {

@@ -6,10 +6,9 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use self::cleaning::Cleaned;
 pub(super) use self::cleaning::Reach;
 use super::block::{Block, Span as FileSpan, size};
-use super::files::{Recovered, Segments, Storage};
+use super::files::{Cleaned, Recovered, Segments, Storage};
 use super::lock;
 use super::retention::Retention;
 use super::verdicts::{Span, Verdicts, WriterNumber};
@@ -80,11 +79,11 @@ impl Partition {
 
     /// A partition as its files have it.
     pub(super) fn recovered(name: TopicPartition, found: Recovered) -> Self {
-        let Recovered { segments, blocks, verdicts, begin, end } = found;
+        let Recovered { segments, blocks, verdicts, begin, end, cleaned } = found;
         let (storage, blocks) = (segments.storage().clone(), blocks.into_iter().map(Arc::new).collect());
         // Where nothing may be changed, what is written stays in memory.
         let files = Some(segments).filter(|_| !storage.is_frozen());
-        let log = Log { blocks, begin, end, verdicts, files, ..Log::default() };
+        let log = Log { blocks, begin, end, verdicts, files, cleaned, ..Log::default() };
         Partition { name, storage, log: Mutex::new(log) }
     }
 

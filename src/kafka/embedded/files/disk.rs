@@ -56,6 +56,8 @@ impl DiskFile {
 
     /// Writes all of it at the end, which is at `at`, or nothing.
     pub(super) fn append(&self, bytes: &[u8], at: u64) -> Result<(), LogError> {
+        #[cfg(test)]
+        trace::note(&self.path, bytes, at);
         self.file.write_all_at(bytes, at).map_err(|error| {
             // What was written in part is overwritten by the next append, or cut off when the log is opened, should this fail as well.
             let _ = self.file.set_len(at);
@@ -101,7 +103,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), LogError> {
 /// Waits for the disk in rounds. Whoever asks while a round is under way takes part in the next one together with all who ask
 /// until that begins; one of them does it for all.
 #[derive(Debug, Default)]
-pub(super) struct Rounds {
+pub(in crate::kafka::embedded) struct Rounds {
     /// Files with records, then those of the journal: what the journal says of records is never on the disk before them.
     touched: Mutex<[Vec<Arc<DiskFile>>; 2]>,
     state: Mutex<Standing>,
@@ -152,6 +154,20 @@ impl Rounds {
         lock(&self.state).begun
     }
 
+    /// As if a round had begun, until `release`.
+    #[cfg(test)]
+    pub(in crate::kafka::embedded) fn hold(&self) {
+        let mut state = lock(&self.state);
+        (state.under_way, state.begun) = (true, state.begun + 1);
+    }
+
+    #[cfg(test)]
+    pub(in crate::kafka::embedded) fn release(&self) {
+        let mut state = lock(&self.state);
+        (state.under_way, state.done) = (false, state.begun);
+        self.over.notify_all();
+    }
+
     fn sync(&self) -> Result<(), LogError> {
         let touched = std::mem::take(&mut *lock(&self.touched));
         for file in touched.iter().flatten() {
@@ -160,6 +176,35 @@ impl Rounds {
             file.sync()?;
         }
         Ok(())
+    }
+}
+
+/// What this thread has written, in order, for tests that play a kill in the middle of it.
+#[cfg(test)]
+pub(in crate::kafka::embedded) mod trace {
+    use std::cell::RefCell;
+    use std::path::{Path, PathBuf};
+
+    /// File, bytes, and where in it.
+    pub(in crate::kafka::embedded) type Write = (PathBuf, Vec<u8>, u64);
+
+    thread_local!(static WRITES: RefCell<Option<Vec<Write>>> = const { RefCell::new(None) });
+
+    pub(in crate::kafka::embedded) fn begin() {
+        WRITES.with(|writes| *writes.borrow_mut() = Some(Vec::new()));
+    }
+
+    /// All writes since `begin`.
+    pub(in crate::kafka::embedded) fn so_far() -> Vec<Write> {
+        WRITES.with(|writes| writes.borrow().clone().unwrap_or_default())
+    }
+
+    pub(super) fn note(path: &Path, bytes: &[u8], at: u64) {
+        WRITES.with(|writes| {
+            if let Some(writes) = &mut *writes.borrow_mut() {
+                writes.push((path.to_owned(), bytes.to_vec(), at));
+            }
+        });
     }
 }
 
@@ -182,16 +227,12 @@ mod tests {
     fn all_who_come_during_a_round_share_the_next_one() {
         let rounds = Rounds::default();
         let path = touched(&rounds, "shared");
-        lock(&rounds.state).under_way = true;
-        lock(&rounds.state).begun = 1;
+        rounds.hold();
         thread::scope(|scope| {
             let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| rounds.wait())).collect();
             thread::sleep(std::time::Duration::from_millis(50));
             assert!(callers.iter().all(|caller| !caller.is_finished()), "what they wrote may have come too late for this round");
-            let mut state = lock(&rounds.state);
-            (state.under_way, state.done) = (false, 1);
-            drop(state);
-            rounds.over.notify_all();
+            rounds.release();
             callers.into_iter().for_each(|caller| caller.join().expect("returned").expect("on the disk"));
         });
         assert_eq!(rounds.count(), 2, "one for all of them");

@@ -1,6 +1,6 @@
 //! What the journal says, one entry per change of anything that is not a record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::bytes::{Reader, put_text, put_varint, put_zigzag};
@@ -14,6 +14,15 @@ pub(in crate::kafka::embedded) type TopicNumber = u64;
 /// Positions of one group.
 pub(in crate::kafka::embedded) type Positions = Vec<(TopicPartition, Position)>;
 
+/// What compaction has done to a partition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::kafka::embedded) struct Cleaned {
+    /// Below this offset each key is there once.
+    pub(in crate::kafka::embedded) below: i64,
+    /// Until when the tombstones below an offset are kept: oldest first, from the end of the one before.
+    pub(in crate::kafka::embedded) tombstones: VecDeque<(i64, Timestamp)>,
+}
+
 /// One change.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::kafka::embedded) enum Entry {
@@ -23,6 +32,8 @@ pub(in crate::kafka::embedded) enum Entry {
     TopicGone { number: TopicNumber },
     /// Records below this offset are deleted.
     Begin { topic: TopicNumber, partition: i32, offset: i64 },
+    /// A partition is compacted up to here.
+    Cleaned { topic: TopicNumber, partition: i32, cleaned: Cleaned },
     /// A transactional id has this epoch now.
     Id { id: String, epoch: u32, timed_out: Option<u32>, timeout: Duration },
     /// A transaction of an id is open, until its end or this time.
@@ -58,6 +69,16 @@ impl Entry {
                 put_varint(into, *topic);
                 put_zigzag(into, i64::from(*partition));
                 put_zigzag(into, *offset);
+            }
+            Entry::Cleaned { topic, partition, cleaned } => {
+                put_varint(into, *topic);
+                put_zigzag(into, i64::from(*partition));
+                put_zigzag(into, cleaned.below);
+                put_varint(into, cleaned.tombstones.len() as u64);
+                cleaned.tombstones.iter().for_each(|(below, until)| {
+                    put_zigzag(into, *below);
+                    put_zigzag(into, until.as_millis());
+                });
             }
             Entry::Id { id, epoch, timed_out, timeout } => {
                 put_text(into, id);
@@ -115,6 +136,7 @@ impl Entry {
             Entry::Settled { .. } => 8,
             Entry::Forgotten { .. } => 9,
             Entry::Numbers { .. } => 10,
+            Entry::Cleaned { .. } => 11,
         }
     }
 
@@ -149,6 +171,7 @@ impl Entry {
                 let (group, count) = (text(&mut from)?, from.varint()?);
                 Entry::Forgotten { group, partitions: (0..count).map(|_| partition(&mut from)).collect::<Option<_>>()? }
             }
+            11 => Entry::Cleaned { topic: from.varint()?, partition: number(&mut from)?, cleaned: cleaned(&mut from)? },
             10 => Entry::Numbers { topics: from.varint()?, writers: from.varint()? },
             _ => return None,
         };
@@ -185,16 +208,22 @@ fn config(from: &mut Reader<'_>) -> Option<BTreeMap<String, String>> {
     (0..from.varint()?).map(|_| Some((text(from)?, text(from)?))).collect()
 }
 
+fn cleaned(from: &mut Reader<'_>) -> Option<Cleaned> {
+    let below = from.zigzag()?;
+    let tombstones = (0..from.varint()?).map(|_| Some((from.zigzag()?, time(from)?))).collect::<Option<_>>()?;
+    Some(Cleaned { below, tombstones })
+}
+
 fn positions(from: &mut Reader<'_>) -> Option<Positions> {
     let position = |from: &mut Reader<'_>| Some(Position { offset: from.zigzag()?, metadata: text(from)? });
     (0..from.varint()?).map(|_| Some((partition(from)?, position(from)?))).collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    pub(crate) fn one_of_each() -> Vec<Entry> {
+    pub(in crate::kafka::embedded::files) fn one_of_each() -> Vec<Entry> {
         let partition = TopicPartition::new("orders", 3);
         let positions = vec![(partition.clone(), Position { offset: 77, metadata: "ü".to_owned() })];
         let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
@@ -204,6 +233,7 @@ mod tests {
             Entry::Numbers { topics: 5, writers: 900 },
             Entry::Topic { number: 5, name: "orders".to_owned(), partitions: 4, config },
             Entry::Begin { topic: 5, partition: 3, offset: 12 },
+            Entry::Cleaned { topic: 5, partition: 3, cleaned: Cleaned { below: 15, tombstones: VecDeque::from([(13, at), (15, at)]) } },
             Entry::Id { id: id.clone(), epoch: 7, timed_out: Some(0), timeout: Duration::from_secs(10) },
             Entry::Opened { writer: 901, id, deadline: at },
             Entry::Positions { group: group.clone(), writer: Some(901), at, positions: positions.clone() },

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::entry::{Entry, TopicNumber};
+use super::entry::{Cleaned, Entry, TopicNumber};
 use crate::kafka::Position;
 use crate::kafka::embedded::topic_config::TopicConfig;
 use crate::kafka::embedded::verdicts::WriterNumber;
@@ -29,6 +29,7 @@ pub(in crate::kafka::embedded) struct TopicImage {
     pub(in crate::kafka::embedded) config: BTreeMap<String, String>,
     /// First offsets, where records were deleted.
     pub(in crate::kafka::embedded) begins: BTreeMap<i32, i64>,
+    pub(in crate::kafka::embedded) cleaned: BTreeMap<i32, Cleaned>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -57,14 +58,24 @@ pub(in crate::kafka::embedded) struct GroupImage {
 impl Image {
     /// Takes in one change.
     pub(super) fn fold(&mut self, entry: Entry) {
+        let takes_away = matches!(entry, Entry::TopicGone { .. } | Entry::Settled { .. } | Entry::Forgotten { .. });
+        self.change(entry);
+        if takes_away {
+            self.groups.values_mut().for_each(|group| group.pending.retain(|_, positions| !positions.is_empty()));
+            self.groups.retain(|_, group| !(group.positions.is_empty() && group.pending.is_empty()));
+        }
+    }
+
+    fn change(&mut self, entry: Entry) {
         match entry {
             Entry::Numbers { topics, writers } => {
                 self.last_topic = self.last_topic.max(topics);
                 self.last_writer = self.last_writer.max(writers);
             }
             Entry::Topic { number, name, partitions, config } => {
-                let begins = self.topics.remove(&number).map(|earlier| earlier.begins).unwrap_or_default();
-                self.topics.insert(number, TopicImage { name, partitions, config, begins });
+                let earlier = self.topics.remove(&number);
+                let (begins, cleaned) = earlier.map(|earlier| (earlier.begins, earlier.cleaned)).unwrap_or_default();
+                self.topics.insert(number, TopicImage { name, partitions, config, begins, cleaned });
                 self.last_topic = self.last_topic.max(number);
             }
             Entry::TopicGone { number } => {
@@ -75,6 +86,11 @@ impl Image {
             Entry::Begin { topic, partition, offset } => {
                 if let Some(topic) = self.topics.get_mut(&topic) {
                     topic.begins.insert(partition, offset);
+                }
+            }
+            Entry::Cleaned { topic, partition, cleaned } => {
+                if let Some(topic) = self.topics.get_mut(&topic) {
+                    topic.cleaned.insert(partition, cleaned);
                 }
             }
             Entry::Id { id, epoch, timed_out, timeout } => {
@@ -126,13 +142,16 @@ impl Image {
 
 impl TopicImage {
     pub(in crate::kafka::embedded) fn of(name: &str, partitions: i32, config: &TopicConfig) -> Self {
-        TopicImage { name: name.to_owned(), partitions, config: config.asked_for(), begins: BTreeMap::new() }
+        TopicImage { name: name.to_owned(), partitions, config: config.asked_for(), begins: BTreeMap::new(), cleaned: BTreeMap::new() }
     }
 
     fn entries(&self, number: TopicNumber) -> impl Iterator<Item = Entry> {
         let (name, partitions, config) = (self.name.clone(), self.partitions, self.config.clone());
         let begin = move |(partition, offset): (&i32, &i64)| Entry::Begin { topic: number, partition: *partition, offset: *offset };
-        std::iter::once(Entry::Topic { number, name, partitions, config }).chain(self.begins.iter().map(begin))
+        let clean =
+            move |(partition, cleaned): (&i32, &Cleaned)| Entry::Cleaned { topic: number, partition: *partition, cleaned: cleaned.clone() };
+        let topic = std::iter::once(Entry::Topic { number, name, partitions, config });
+        topic.chain(self.begins.iter().map(begin)).chain(self.cleaned.iter().map(clean))
     }
 }
 
@@ -158,5 +177,23 @@ impl GroupImage {
             at: *at,
             positions: vec![(partition.clone(), position.clone())],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::tests::one_of_each;
+    use super::*;
+
+    #[test]
+    fn the_entries_of_an_image_add_up_to_it_after_every_change() {
+        let mut image = Image::default();
+        for entry in one_of_each() {
+            image.fold(entry);
+            let mut again = Image::default();
+            image.entries().for_each(|entry| again.fold(entry));
+            assert_eq!(again, image);
+        }
+        assert!(image.topics.is_empty() && image.groups.is_empty(), "the topic is gone, and positions in it");
     }
 }

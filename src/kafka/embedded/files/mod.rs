@@ -24,8 +24,10 @@ use std::sync::{Arc, Mutex};
 pub(super) use self::batch::Located;
 use self::cache::BlockCache;
 pub(super) use self::disk::DiskFile;
+#[cfg(test)]
+pub(super) use self::disk::trace;
 use self::disk::{Rounds, make_folder, sync_folder};
-pub(super) use self::entry::{Entry, TopicNumber};
+pub(super) use self::entry::{Cleaned, Entry, TopicNumber};
 use self::folder::FolderLock;
 pub(super) use self::folder::owner as owner_of;
 pub(super) use self::image::{GroupImage, IdImage, Image, TopicImage, TransactionImage};
@@ -41,7 +43,7 @@ use crate::record::TopicPartition;
 /// What survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Durability {
-    /// Everything acknowledged survives the end of the process, however it comes. Never waits for the disk.
+    /// Everything acknowledged survives the end of the process, however it comes. No flush and no commit waits for the disk.
     ProcessKill,
     /// Everything acknowledged survives the end of the machine: a flush and a commit wait for the disk, all that do so at one moment together.
     #[default]
@@ -129,9 +131,24 @@ impl Storage {
     /// Waits until everything written so far is as safe as it was asked for.
     pub(super) fn settle(&self) -> Result<(), LogError> {
         match &self.0 {
-            Some(files) if files.options.durability == Durability::PowerLoss => files.rounds.wait(),
+            Some(files) if self.outlives_power() => files.rounds.wait(),
             _ => Ok(()),
         }
+    }
+
+    /// Makes the names in a folder outlive what everything else has to.
+    fn settle_names(&self, folder: &Path) -> Result<(), LogError> {
+        if self.outlives_power() { sync_folder(folder) } else { Ok(()) }
+    }
+
+    /// Whether it waits for the disk.
+    pub(super) fn outlives_power(&self) -> bool {
+        self.0.as_ref().is_some_and(|files| files.options.durability == Durability::PowerLoss)
+    }
+
+    #[cfg(test)]
+    pub(super) fn disk(&self) -> &disk::Rounds {
+        &self.0.as_ref().expect("it has files").rounds
     }
 
     /// How often somebody has waited for the disk, for himself and for all others of that moment.
@@ -153,7 +170,9 @@ impl Storage {
     /// Makes the folders of the partitions of a topic from `first` on, and writes down how it is now; the files of these partitions.
     pub(super) fn change_topic(&self, number: TopicNumber, first: i32, topic: TopicImage) -> Result<Vec<Option<Segments>>, LogError> {
         let Some(files) = &self.0 else { return Ok((first..topic.partitions).map(|_| None).collect()) };
-        files.make_folders(number, first, &topic)?;
+        let path = files.make_folders(number, first, &topic)?;
+        self.settle_names(&path)?;
+        self.settle_names(&folder::topics_path(&files.folder))?;
         let segments = files.topic_files(number, first, &topic)?.into_iter().map(|found| Some(found.segments)).collect();
         let TopicImage { name, partitions, config, .. } = topic;
         files.note(Entry::Topic { number, name, partitions, config })?;
@@ -210,21 +229,23 @@ impl Files {
         Ok(())
     }
 
-    fn make_folders(&self, number: TopicNumber, first: i32, topic: &TopicImage) -> Result<(), LogError> {
+    fn make_folders(&self, number: TopicNumber, first: i32, topic: &TopicImage) -> Result<PathBuf, LogError> {
         let path = folder::topic_path(&self.folder, number, &topic.name);
         (first..topic.partitions).try_for_each(|partition| make_folder(&folder::partition_path(&path, partition)))?;
-        sync_folder(&path)?;
-        sync_folder(&folder::topics_path(&self.folder))
+        Ok(path)
     }
 
     fn topic_files(self: &Arc<Self>, number: TopicNumber, first: i32, topic: &TopicImage) -> Result<Vec<Recovered>, LogError> {
         let path = folder::topic_path(&self.folder, number, &topic.name);
         let limit = topic.config.get("segment.bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(u64::MAX);
         let open = |partition| {
+            let cleaned = topic.cleaned.get(&partition).cloned().unwrap_or_default();
             let begin = topic.begins.get(&partition).copied().unwrap_or(0);
             let name = TopicPartition::new(topic.name.as_str(), partition);
             let limit = self.options.segment_bytes.min(limit);
-            Segments::open(Storage(Some(self.clone())), name, number, folder::partition_path(&path, partition), begin, limit)
+            let folder = folder::partition_path(&path, partition);
+            let found = Segments::open(Storage(Some(self.clone())), name, number, folder, begin, limit)?;
+            Ok(Recovered { cleaned, ..found })
         };
         (first..topic.partitions).map(open).collect()
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::batch::{self, BatchHead};
-use super::disk::{DiskFile, failed, sync_folder};
+use super::disk::{DiskFile, failed};
 use super::frame;
 use super::segments::{Finding, HEAD, Segment, Segments, remove};
 use crate::kafka::LogError;
@@ -51,7 +51,7 @@ impl Segments {
         let (base, edition) = (first.base, first.edition + 1);
         let path = Segments::path(&self.folder, base, edition);
         fs::rename(&draft.path, &path).map_err(failed("rename", &draft.path))?;
-        sync_folder(&self.folder)?;
+        self.storage.settle_names(&self.folder)?;
         let file = Arc::new(DiskFile::open(path)?);
         let mut found = Finding::default();
         found.take(base, &file, false)?;

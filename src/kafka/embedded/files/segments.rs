@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::batch::{self, BatchHead, BatchKind};
-use super::disk::{DiskFile, failed, sync_folder};
+use super::disk::{DiskFile, failed};
 use super::journal::torn;
-use super::{Entry, Storage, TopicNumber, frame};
+use super::{Cleaned, Entry, Storage, TopicNumber, frame};
 use crate::failpoint::reached;
 use crate::kafka::embedded::block::{Block, Span};
 use crate::kafka::embedded::partition::Arrival;
@@ -29,7 +29,7 @@ const WORTHWHILE: u64 = 1 << 20;
 /// The files of a partition.
 #[derive(Debug)]
 pub(in crate::kafka::embedded) struct Segments {
-    storage: Storage,
+    pub(super) storage: Storage,
     topic: TopicNumber,
     partition: i32,
     pub(super) folder: PathBuf,
@@ -61,6 +61,7 @@ pub(in crate::kafka::embedded) struct Recovered {
     pub(in crate::kafka::embedded) verdicts: Verdicts,
     pub(in crate::kafka::embedded) begin: i64,
     pub(in crate::kafka::embedded) end: i64,
+    pub(in crate::kafka::embedded) cleaned: Cleaned,
 }
 
 impl Segments {
@@ -80,7 +81,7 @@ impl Segments {
     pub(super) fn roll(&mut self, base: i64) -> Result<(), LogError> {
         let file = Arc::new(DiskFile::create(Segments::path(&self.folder, base, 0))?);
         file.append(HEAD, 0)?;
-        sync_folder(&self.folder)?;
+        self.storage.settle_names(&self.folder)?;
         self.all.push_back(Segment { base, edition: 0, file });
         self.length = HEAD.len() as u64;
         Ok(())
@@ -127,6 +128,11 @@ impl Segments {
     /// Writes down that the records below an offset are deleted.
     pub(in crate::kafka::embedded) fn note_begin(&self, offset: i64) -> Result<(), LogError> {
         self.storage.note(|| Entry::Begin { topic: self.topic, partition: self.partition, offset })
+    }
+
+    /// Writes down what compaction has done.
+    pub(in crate::kafka::embedded) fn note_cleaned(&self, cleaned: &Cleaned) -> Result<(), LogError> {
+        self.storage.note(|| Entry::Cleaned { topic: self.topic, partition: self.partition, cleaned: cleaned.clone() })
     }
 
     /// Removes the files that hold nothing from `begin` on.
@@ -204,7 +210,7 @@ impl Segments {
         found.verdicts.forget_before(first);
         let gone = found.blocks.partition_point(|block| block.end() <= first);
         found.blocks.drain(..gone);
-        Ok(Recovered { segments, blocks: found.blocks, verdicts: found.verdicts, begin: first, end })
+        Ok(Recovered { segments, blocks: found.blocks, verdicts: found.verdicts, begin: first, end, cleaned: Cleaned::default() })
     }
 }
 

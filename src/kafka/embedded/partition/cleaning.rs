@@ -5,21 +5,12 @@ use std::sync::Arc;
 
 use super::{Arrival, Log, Partition};
 use crate::kafka::embedded::block::{Block, FULL_BYTES, Stored};
-use crate::kafka::embedded::files::{Draft, Rewrite, Storage};
+use crate::kafka::embedded::files::{Cleaned, Draft, Rewrite, Storage};
 use crate::kafka::embedded::lock;
 use crate::kafka::embedded::retention::Retention;
 use crate::kafka::embedded::verdicts::Span;
 use crate::kafka::{Isolation, LogError};
 use crate::record::Timestamp;
-
-/// What compaction has done so far.
-#[derive(Debug, Default)]
-pub(super) struct Cleaned {
-    /// Below this offset each key is there once.
-    below: i64,
-    /// Until when the tombstones below an offset are kept: oldest first, from the end of the one before.
-    tombstones: VecDeque<(i64, Timestamp)>,
-}
 
 /// What a compaction works on: blocks as they were when it began.
 struct Work {
@@ -154,6 +145,9 @@ impl Log {
         self.held = self.blocks.range(..full).filter(|block| block.elsewhere().is_none()).map(|block| block.weight()).sum();
         self.verdicts.forget_between((work.begin.min(begin), work.stop));
         self.cleaned.note(work.stop, now, tombstones_until);
+        if let Some(Err(error)) = self.files.as_ref().map(|files| files.note_cleaned(&self.cleaned)) {
+            tracing::warn!(%error, "tombstones will stay for longer");
+        }
     }
 
     /// Puts the blocks of a compaction in the place of those that it worked on.

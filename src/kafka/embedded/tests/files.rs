@@ -29,7 +29,9 @@ impl Folder {
     pub(super) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("highwater-log-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Folder(std::env::temp_dir().join(name))
+        // Thousands of small folders are made and removed: in memory, where the system has room for files there.
+        let memory = PathBuf::from("/dev/shm");
+        Folder(if memory.is_dir() { memory } else { std::env::temp_dir() }.join(name))
     }
 
     /// What another process would find here now.
@@ -406,17 +408,23 @@ fn producers_that_flush_together_wait_together() {
     let folder = Folder::new();
     let log = FileLog::open(&folder.0, Arc::new(SystemClock), FileLogOptions::default()).expect("opened");
     let partitions = topic(&log, "t", 8);
-    let before = log.disk_waits();
+    let (before, disk) = (log.disk_waits(), log.0.0.storage.disk());
+    disk.hold();
     thread::scope(|scope| {
-        for partition in &partitions {
-            let log = log.clone();
-            scope.spawn(move || {
-                let mut producer = log.producer().expect("a producer");
-                (0..25).for_each(|_| send(&mut *producer, partition, &["x"]));
-            });
+        let producers: Vec<_> = partitions
+            .iter()
+            .map(|partition| {
+                let log = log.clone();
+                scope.spawn(move || send(&mut *log.producer().expect("a producer"), partition, &["x"]))
+            })
+            .collect();
+        while partitions.iter().any(|partition| ends(&log, partition).1 == 0) {
+            thread::yield_now();
         }
+        thread::sleep(Duration::from_millis(100));
+        assert!(producers.iter().all(|producer| !producer.is_finished()), "nothing is acknowledged that is not on the disk");
+        disk.release();
     });
     let waits = log.disk_waits() - before;
-    assert!((25..150).contains(&waits), "200 flushes of 8 producers took {waits} waits for the disk");
-    partitions.iter().for_each(|partition| assert_eq!(ends(&log, partition), (25, 25)));
+    assert!(waits <= 3, "8 flushes at one time took {waits} waits for the disk, one of which was there before");
 }

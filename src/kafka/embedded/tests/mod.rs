@@ -1,6 +1,7 @@
 //! The log in memory against the conformance suite of the ports, and what is its own: expulsion, accounting, threads.
 
 mod files;
+mod kills;
 mod members;
 mod transactions;
 mod upkeep;
