@@ -428,3 +428,98 @@ fn producers_that_flush_together_wait_together() {
     let waits = log.disk_waits() - before;
     assert!(waits <= 3, "8 flushes at one time took {waits} waits for the disk, one of which was there before");
 }
+
+/// Bytes of a file up to its last frame, as if that had never reached the disk.
+fn without_last_frame(path: &Path) {
+    let bytes = fs::read(path).expect("there");
+    let last = bytes.windows(4).rposition(|window| window == b"HWf\x01").expect("a frame");
+    fs::write(path, &bytes[..last]).expect("written");
+}
+
+#[test]
+fn a_marker_that_never_reached_the_disk_is_written_by_its_own_decision() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partitions = topic(&log, "t", 2);
+    let mut writer = writer(&log, "x");
+    writer.begin().expect("begun");
+    send(&mut *writer, &partitions[0], &["kept"]);
+    writer.commit().expect("committed");
+    writer.begin().expect("begun");
+    send(&mut *writer, &partitions[1], &["dropped"]);
+    writer.abort().expect("aborted");
+    let failed = folder.copy();
+    without_last_frame(&failed.0.join("topics/1-t/0/00000000000000000000.0.segment"));
+    let log = failed.open();
+    assert_eq!((read(&log, &partitions[0], Isolation::ReadCommitted), ends(&log, &partitions[0])), (vec!["kept".to_owned()], (2, 2)));
+    assert_eq!(read(&log, &partitions[1], Isolation::ReadCommitted), [""; 0]);
+}
+
+#[test]
+fn a_transaction_whose_beginning_never_reached_the_disk_is_aborted() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partition = &topic(&log, "t", 1)[0];
+    let mut lost = writer(&log, "x");
+    lost.begin().expect("begun");
+    send(&mut *lost, partition, &["lost"]);
+    let failed = folder.copy();
+    without_last_frame(&failed.0.join("journal-0000000001"));
+    let log = failed.open();
+    assert_eq!(ends(&log, partition), (2, 2), "nobody will ever decide it");
+    let mut next = writer(&log, "x");
+    next.begin().expect("begun");
+    send(&mut *next, partition, &["kept"]);
+    next.commit().expect("committed");
+    assert_eq!(read(&log, partition, Isolation::ReadCommitted), ["kept"]);
+}
+
+#[test]
+fn a_position_whose_records_never_reached_the_disk_is_moved_back() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partition = &topic(&log, "t", 1)[0];
+    let mut producer = log.producer().expect("a producer");
+    ["a", "b"].iter().for_each(|value| send(&mut *producer, partition, &[value]));
+    let mut member = log.member("g", "m", Isolation::ReadCommitted).expect("a member");
+    member.commit(&MemberToken::nobody(), &[(partition.clone(), position(2))]).expect("committed");
+    let failed = folder.copy();
+    without_last_frame(&failed.0.join("topics/1-t/0/00000000000000000000.0.segment"));
+    let log = FileLog::open(&failed.0, Arc::new(SystemClock), FileLogOptions::default()).expect("opened");
+    let moved = committed(&log, partition).expect("decided").expect("there");
+    assert_eq!((moved.offset, moved.metadata.as_str()), (1, "at 2"));
+}
+
+#[test]
+fn a_long_journal_is_replaced_by_a_short_one() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partitions = topic(&log, "t", 2);
+    let (mut open, mut done) = (writer(&log, "open"), writer(&log, "done"));
+    open.begin().expect("begun");
+    send(&mut *open, &partitions[0], &["undecided"]);
+    let mut member = log.member("g", "m", Isolation::ReadCommitted).expect("a member");
+    let journals = |folder: &Folder| -> Vec<_> {
+        let names = fs::read_dir(&folder.0).expect("listed").map(|entry| entry.expect("listed").file_name().into_string().expect("text"));
+        names.filter(|name| name.starts_with("journal")).collect()
+    };
+    let mut replaced = 0;
+    for n in 0..900 {
+        done.begin().expect("begun");
+        send(&mut *done, &partitions[1], &["x"]);
+        done.commit().expect("committed");
+        let position = Position { offset: n, metadata: "m".repeat(4000) };
+        member.commit(&MemberToken::nobody(), &[(partitions[1].clone(), position)]).expect("committed");
+        replaced += i32::from(journals(&folder) != ["journal-0000000001"]);
+    }
+    assert!(replaced > 0 && journals(&folder).len() == 1, "{:?}", journals(&folder));
+    let killed = folder.copy();
+    fs::write(killed.0.join("journal-0000000001"), b"left over").expect("written");
+    fs::write(killed.0.join("journal.draft"), b"begun").expect("written");
+    let log = killed.open();
+    assert_eq!(committed(&log, &partitions[1]).expect("decided").map(|position| position.offset), Some(899));
+    assert_eq!((ends(&log, &partitions[0]), ends(&log, &partitions[1])), ((0, 1), (1800, 1800)));
+    writer(&log, "open");
+    assert_eq!(ends(&log, &partitions[0]), (2, 2));
+    assert_eq!(journals(&killed).iter().filter(|name| *name != "journal.draft").count(), 1);
+}
