@@ -73,12 +73,7 @@ impl Entry {
             Entry::Cleaned { topic, partition, cleaned } => {
                 put_varint(into, *topic);
                 put_zigzag(into, i64::from(*partition));
-                put_zigzag(into, cleaned.below);
-                put_varint(into, cleaned.tombstones.len() as u64);
-                cleaned.tombstones.iter().for_each(|(below, until)| {
-                    put_zigzag(into, *below);
-                    put_zigzag(into, until.as_millis());
-                });
+                put_cleaned(into, cleaned);
             }
             Entry::Id { id, epoch, timed_out, timeout } => {
                 put_text(into, id);
@@ -99,12 +94,7 @@ impl Entry {
                 put_text(into, group);
                 put_varint(into, writer.unwrap_or(0));
                 put_zigzag(into, at.as_millis());
-                put_varint(into, positions.len() as u64);
-                positions.iter().for_each(|(partition, position)| {
-                    put_partition(into, partition);
-                    put_zigzag(into, position.offset);
-                    put_text(into, &position.metadata);
-                });
+                put_positions(into, positions);
             }
             Entry::Settled { group, writer, committed, at } => {
                 put_text(into, group);
@@ -182,6 +172,24 @@ impl Entry {
 fn put_partition(into: &mut Vec<u8>, partition: &TopicPartition) {
     put_text(into, &partition.topic);
     put_zigzag(into, i64::from(partition.partition));
+}
+
+fn put_positions(into: &mut Vec<u8>, positions: &[(TopicPartition, Position)]) {
+    put_varint(into, positions.len() as u64);
+    for (partition, position) in positions {
+        put_partition(into, partition);
+        put_zigzag(into, position.offset);
+        put_text(into, &position.metadata);
+    }
+}
+
+fn put_cleaned(into: &mut Vec<u8>, cleaned: &Cleaned) {
+    put_zigzag(into, cleaned.below);
+    put_varint(into, cleaned.tombstones.len() as u64);
+    for (below, until) in &cleaned.tombstones {
+        put_zigzag(into, *below);
+        put_zigzag(into, until.as_millis());
+    }
 }
 
 fn text(from: &mut Reader<'_>) -> Option<String> {
