@@ -99,8 +99,13 @@ Examples:
   highwater run job.yaml --feed access.log --until end
   highwater run job.yaml --feed access.log --partitions 4 --until end --output counts.csv
   zcat access.log.gz | highwater run job.yaml --feed - --until end --output counts.jsonl
+  highwater run job.yaml --feed access.log --data counts.d --until end --output counts.csv
 
-The log is in the memory of this process, so --feed is where records come from.
+The log is in the memory of this process, so --feed is where records come from; all of the file is kept in memory.
+
+With --data, log and state are in a folder. However the process ends, the same command goes on where it was: no line is loaded twice, nothing \
+is counted twice, and what was counted is not counted again. A file that has grown since is loaded from where it stood. Look into the \
+folder with `highwater topics` and `highwater read`.
 
 With --until, the results are the last count of each key and window, sorted; without it they are written as they come. \
 Windows are milliseconds since the epoch: [start, end), for sessions and sliding windows [start, end]. \
@@ -115,6 +120,9 @@ pub(crate) struct RunArgs {
     /// Load this file into the input topic, a record per line; `-` is standard input. The job starts when it is read to its end
     #[arg(long, value_name = "FILE")]
     pub(crate) feed: Option<PathBuf>,
+    /// Keep log and state in this folder, so that a run that was killed can go on
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
     /// Partitions of the input topic; lines are spread by the job's key
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) partitions: u16,

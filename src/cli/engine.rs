@@ -1,4 +1,4 @@
-//! A job running in this process over the log in memory, watched from outside: its results, late records and dead letters are read from
+//! A job running in this process over its log, watched from outside: its results, late records and dead letters are read from
 //! their topics as any consumer would.
 
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use highwater::kafka::{Connect, MemoryLog, NewTopic};
+use highwater::kafka::{Admin, Connect, LogError, MemoryLog, NewTopic};
 use highwater::{ErrorKind, Progress, RawRecord, Settings, Streams, SystemClock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::failure::UsageError;
 use super::tail::Tail;
 use crate::topologies::WindowedCounts;
 use crate::topologies::windowed_counts::{BadRecords, ResultRow};
@@ -20,14 +21,34 @@ pub(crate) const ROUND: Duration = Duration::from_millis(100);
 /// How long a stop may take: the last commit and leaving the group.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
-/// A log that has the topics of the job.
+/// A log in memory that has the topics of the job.
 pub(crate) fn log_for(job: &WindowedCounts, partitions: i32) -> Result<Arc<MemoryLog>> {
     let log = MemoryLog::new(Arc::new(SystemClock));
-    let dead = dead_letters(job);
-    let names = [Some(&job.input.topic), Some(&job.output_topic), job.late_topic.as_ref(), dead];
-    let topics: Vec<_> = names.into_iter().flatten().map(|name| NewTopic::new(name, partitions)).collect();
-    log.admin()?.create_topics(&topics)?;
+    provide_topics(&log, job, partitions)?;
     Ok(Arc::new(log))
+}
+
+/// Makes the topics of the job that are not there yet.
+pub(crate) fn provide_topics(log: &dyn Connect, job: &WindowedCounts, partitions: i32) -> Result<()> {
+    let admin = log.admin()?;
+    let names = [Some(&job.input.topic), Some(&job.output_topic), job.late_topic.as_ref(), dead_letters(job)];
+    for name in names.into_iter().flatten() {
+        match admin.create_topics(&[NewTopic::new(name, partitions)]) {
+            Ok(()) => {}
+            Err(LogError::TopicExists(_)) => has_partitions(&*admin, name, partitions)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Keys would be looked for in other partitions than those they are in.
+fn has_partitions(admin: &dyn Admin, topic: &str, wanted: i32) -> Result<()> {
+    let found = admin.describe_topics(&[topic])?.first().map_or(0, |found| found.partitions);
+    if found == wanted {
+        return Ok(());
+    }
+    Err(UsageError(format!("`{topic}` has {found} partitions already: say `--partitions {found}`, or use another folder")).into())
 }
 
 fn dead_letters(job: &WindowedCounts) -> Option<&String> {
@@ -56,12 +77,10 @@ pub(crate) struct Seen {
 }
 
 impl<'j> Running<'j> {
-    pub(crate) fn start(job: &'j WindowedCounts, log: Arc<MemoryLog>, partitions: i32, threads: u16) -> Result<Self> {
+    pub(crate) fn start(job: &'j WindowedCounts, log: Arc<dyn Connect>, partitions: i32, settings: Settings) -> Result<Self> {
         let tail = |topic: &String| Tail::of(&*log, topic, partitions);
         let results = tail(&job.output_topic)?;
         let (late, dead) = (job.late_topic.as_ref().map(tail).transpose()?, dead_letters(job).map(tail).transpose()?);
-        let mut settings = Settings::new(job.application.clone());
-        settings.threads = usize::from(threads);
         let streams = Streams::start(&job.topology()?, settings, log).context("the job does not start")?;
         Ok(Running { job, streams, results, late, dead, seen: Seen::default() })
     }

@@ -11,6 +11,7 @@ mod job;
 mod legible;
 mod list;
 mod output;
+mod place;
 mod read;
 mod restoring;
 mod run;

@@ -1,19 +1,20 @@
-//! `highwater run`: a job file over a fed file, on the log in memory.
+//! `highwater run`: a job file over a fed file, on a log in memory or in a folder.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use highwater::kafka::{Connect, MemoryLog};
 use highwater::{Clock, Progress, SystemClock, Timestamp};
 
 use super::args::RunArgs;
-use super::engine::{Interrupt, Running, log_for};
+use super::engine::{Interrupt, Running};
 use super::failure::UsageError;
-use super::feed::{Fed, Feed};
+use super::feed::ledger::Ledger;
+use super::feed::source::Source;
+use super::feed::{Fed, Feed, Straight};
 use super::job;
 use super::output::ResultSink;
+use super::place::Place;
 use super::restoring::restoring;
 use super::status::Status;
 use super::terminal::grouped;
@@ -23,20 +24,20 @@ use crate::topologies::windowed_counts::BadRecords;
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let job = job::read(&args.job)?;
     not_over_the_feed(args)?;
-    let lines = open(args.feed.as_deref())?;
+    let source = open(args)?;
     if job.input.key.is_none() && job.group_by.is_none() {
         let text = format!("`{}` counts by the record key, and a fed line has none: add `key` to its `input`", args.job.display());
         return Err(UsageError(text).into());
     }
     let mut sink = ResultSink::open(args.output.as_deref(), args.until.is_some())?;
     let partitions = i32::from(args.partitions);
-    let log = log_for(&job, partitions)?;
+    let place = Place::of(args.data.as_deref(), &job, partitions)?;
     // Where rows go to a terminal as they come, they are what moves.
     let mut status = Status::new(args.until.is_some() || args.output.is_some());
-    let fed = load(&job, lines, &log, partitions, &mut status)?;
+    let fed = load(&job, source, &place, partitions, &mut status)?;
     // From here on Ctrl-C is a wish to end well. While the file is loaded there is nothing to lose, and it ends the process at once.
     let interrupt = Interrupt::listen()?;
-    let mut running = Running::start(&job, log, partitions, args.threads)?;
+    let mut running = Running::start(&job, place.log.clone(), partitions, place.settings(&job, args.threads))?;
     if args.until.is_some() {
         running.declare_end()?; // the file is loaded: its end is the end, and what the topics hold now is all of it
     }
@@ -75,29 +76,37 @@ fn not_over_the_feed(args: &RunArgs) -> Result<(), UsageError> {
 }
 
 /// The lines to feed.
-fn open(feed: Option<&Path>) -> Result<Box<dyn BufRead>> {
-    match feed {
-        None => Err(UsageError(
-            "there is nothing to read: the log is in the memory of this process; load a file into the input topic with `--feed FILE`"
+fn open(args: &RunArgs) -> Result<Option<Source>> {
+    match (&args.feed, &args.data) {
+        (Some(path), _) => Ok(Some(Source::open(path)?)),
+        (None, Some(_)) => Ok(None),
+        (None, None) => Err(UsageError(
+            "there is nothing to read: the log is in the memory of this process; load a file into the input topic with `--feed FILE`, or keep \
+             the log in a folder with `--data FOLDER`"
                 .to_owned(),
         )
         .into()),
-        Some(path) if path == Path::new("-") => Ok(Box::new(io::stdin().lock())),
-        Some(path) => {
-            let cannot = |why: &dyn std::fmt::Display| UsageError(format!("cannot read `{}`: {why}", path.display()));
-            let file = File::open(path).map_err(|error| cannot(&error))?;
-            if file.metadata().is_ok_and(|found| found.is_dir()) {
-                return Err(cannot(&"it is a folder; name a file in it").into());
-            }
-            Ok(Box::new(BufReader::new(file)))
-        }
     }
 }
 
-fn load(job: &WindowedCounts, lines: impl BufRead, log: &MemoryLog, partitions: i32, status: &mut Status) -> Result<Fed> {
+/// Loads what is to be fed; gives what the input topic holds then.
+fn load(job: &WindowedCounts, source: Option<Source>, place: &Place, partitions: i32, status: &mut Status) -> Result<Fed> {
     let mut on_batch = |fed: Fed| status.show(|| format!("loading the file: {} lines", grouped(fed.lines)));
     let feed = Feed { rows: &job.rows(), topic: &job.input.topic, partitions, now: SystemClock.now() };
-    feed.load(lines, &mut *log.producer()?, &mut on_batch).context("the file cannot be loaded")
+    if !place.lasts() {
+        let Some(source) = source else { return Ok(Fed::default()) };
+        let to = &mut Straight(place.log.producer()?);
+        return feed.load(source.lines(Fed::default())?, Fed::default(), to, &mut on_batch).context("the file cannot be loaded");
+    }
+    let mut ledger = Ledger::open(&*place.log, &job.application)?;
+    if let Some(source) = source {
+        let file = source.path().map_or_else(|| PathBuf::from("-"), Path::to_path_buf);
+        let before = ledger.of(&file);
+        let mut to = ledger.intake(&*place.log, &file, before)?;
+        let fed = feed.load(source.lines(before)?, before, &mut to, &mut on_batch).context("the file cannot be loaded")?;
+        ledger.note(&file, fed);
+    }
+    Ok(ledger.total())
 }
 
 /// Until the job is over or somebody wants it to end; tells whether it is over.

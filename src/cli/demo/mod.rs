@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use highwater::kafka::{Connect, MemoryLog, Outgoing, Producer, partition_of};
-use highwater::{Clock, Headers, RawRecord, SystemClock, Timestamp, TopicPartition};
+use highwater::{Clock, Headers, RawRecord, Settings, SystemClock, Timestamp, TopicPartition};
 
 use super::args::DemoArgs;
 use super::engine::{Interrupt, ROUND, Running, log_for};
@@ -37,7 +37,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let mut show = Show::new();
     show.opening(args)?;
-    let mut running = Running::start(&job, log.clone(), PARTITIONS, args.threads)?;
+    let mut settings = Settings::new(job.application.clone());
+    settings.threads = usize::from(args.threads);
+    let mut running = Running::start(&job, log.clone(), PARTITIONS, settings)?;
     let mut views = Views::new(args, &log, &job)?;
     let end = views.started + args.duration;
     let mut over = false;

@@ -1,10 +1,15 @@
 //! Loading a file into the input topic: one record per line, partitioned by the key field as a Kafka producer would.
 
-use std::io::BufRead;
+pub(crate) mod ledger;
+pub(crate) mod source;
 
-use anyhow::{Context, Result, anyhow};
+use std::io::BufRead;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
 use highwater::kafka::{LogError, Outgoing, Producer, RoundRobin, partition_of};
 use highwater::{Headers, Timestamp, TopicPartition};
+use serde::{Deserialize, Serialize};
 
 use crate::topologies::row::RowCodec;
 
@@ -14,12 +19,50 @@ const BATCH_LINES: usize = 1_000;
 /// Some editors begin a file with it; it belongs to no record.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// How long the log may take to acknowledge what was loaded.
+const ACKS_WITHIN: Duration = Duration::from_secs(60);
+
 /// What was loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fed {
+    /// Lines that are not empty.
     pub(crate) lines: u64,
     /// Lines without a key, spread in turns: those that cannot be read, and those that lack the key field.
     pub(crate) keyless: u64,
+    /// Where it stands in the file: bytes read.
+    pub(crate) bytes: u64,
+    /// The same in lines, empty ones included.
+    pub(crate) number: u64,
+}
+
+/// Where lines go.
+pub(crate) trait Intake {
+    /// Takes records of one partition.
+    fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError>;
+
+    /// Everything up to here was sent. `last`: nothing follows.
+    fn mark(&mut self, fed: Fed, last: bool) -> Result<()>;
+}
+
+/// Straight into the log: what was sent is there.
+pub(crate) struct Straight(pub(crate) Box<dyn Producer>);
+
+impl Intake for Straight {
+    fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
+        self.0.send(partition, records)
+    }
+
+    fn mark(&mut self, _: Fed, last: bool) -> Result<()> {
+        if last { acknowledged(&mut *self.0) } else { Ok(()) }
+    }
+}
+
+/// Waits until the log has everything.
+fn acknowledged(producer: &mut dyn Producer) -> Result<()> {
+    match producer.flush(ACKS_WITHIN).failed.into_iter().next() {
+        Some((partition, error)) => bail!("records for `{partition}` were lost: {error}"),
+        None => Ok(()),
+    }
 }
 
 /// A topic being loaded.
@@ -43,15 +86,15 @@ struct Line {
 
 impl Feed<'_> {
     /// Sends every line that is not empty, in order within each partition. What a line is worth is judged by the job, not here: a line
-    /// that cannot be read goes in as it is. Tells `on_batch` how far it has come.
-    pub(crate) fn load(&self, mut lines: impl BufRead, producer: &mut dyn Producer, on_batch: &mut dyn FnMut(Fed)) -> Result<Fed> {
-        let (mut fed, mut turns, mut bytes) = (Fed::default(), RoundRobin::default(), Vec::new());
+    /// that cannot be read goes in as it is. `before`: what came of the file before these lines. Tells `on_batch` how far it has come.
+    pub(crate) fn load(&self, mut lines: impl BufRead, before: Fed, to: &mut dyn Intake, on_batch: &mut dyn FnMut(Fed)) -> Result<Fed> {
+        let (mut fed, mut turns, mut bytes) = (before, RoundRobin::default(), Vec::new());
         let mut batch = Batch::new(self);
-        let mut number = 0;
-        while lines.read_until(b'\n', &mut bytes).with_context(|| format!("line {} cannot be read", number + 1))? > 0 {
-            let text = if number == 0 { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes) } else { &bytes };
-            number += 1;
-            let line = self.line(number, text.trim_ascii_end());
+        while lines.read_until(b'\n', &mut bytes).with_context(|| format!("line {} cannot be read", fed.number + 1))? > 0 {
+            let text = if fed.number == 0 { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes) } else { &bytes };
+            fed.number += 1;
+            fed.bytes += bytes.len() as u64;
+            let line = self.line(fed.number, text.trim_ascii_end());
             bytes.clear();
             if line.value.is_empty() {
                 continue;
@@ -64,11 +107,13 @@ impl Feed<'_> {
             };
             batch.add(partition, line);
             if batch.lines == BATCH_LINES {
-                batch.send(producer)?;
+                batch.send(to)?;
+                to.mark(fed, false)?;
                 on_batch(fed);
             }
         }
-        batch.send(producer)?;
+        batch.send(to)?;
+        to.mark(fed, true)?;
         Ok(fed)
     }
 
@@ -110,11 +155,11 @@ impl Batch {
         self.lines += 1;
     }
 
-    fn send(&mut self, producer: &mut dyn Producer) -> Result<()> {
+    fn send(&mut self, to: &mut dyn Intake) -> Result<()> {
         let headers = Headers::default();
         for (partition, lines) in &mut self.partitions {
             let records: Vec<_> = lines.iter().map(|line| line.outgoing(&headers)).collect();
-            producer.send(partition, &records).map_err(|error| refused(error, lines))?;
+            to.send(partition, &records).map_err(|error| refused(error, lines))?;
             lines.clear();
         }
         self.lines = 0;
@@ -136,10 +181,6 @@ fn refused(error: LogError, lines: &[Line]) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use highwater::kafka::Flushed;
-
     use super::*;
     use crate::topologies::row::Format;
     use crate::topologies::time_format::TimeFormat;
@@ -148,7 +189,7 @@ mod tests {
     #[derive(Default)]
     struct Kept(Vec<(i32, Option<String>, String, i64)>);
 
-    impl Producer for Kept {
+    impl Intake for Kept {
         fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let kept = |record: &Outgoing<'_>| {
@@ -157,11 +198,8 @@ mod tests {
             self.0.extend(records.iter().map(kept));
             Ok(())
         }
-        fn flush(&mut self, _: Duration) -> Flushed {
-            Flushed::default()
-        }
-        fn partition_count(&mut self, _: &str) -> Result<i32, LogError> {
-            Ok(0)
+        fn mark(&mut self, _: Fed, _: bool) -> Result<()> {
+            Ok(())
         }
     }
 
@@ -169,14 +207,14 @@ mod tests {
         let rows = RowCodec::new(Format::Json, "at".to_owned(), TimeFormat::EpochMs, vec!["key".to_owned()]);
         let feed = Feed { rows: &rows, topic: "t", partitions, now: Timestamp::from_millis(9) };
         let mut kept = Kept::default();
-        (feed.load(text, &mut kept, &mut |_| ()).expect("loads"), kept)
+        (feed.load(text, Fed::default(), &mut kept, &mut |_| ()).expect("loads"), kept)
     }
 
     #[test]
     fn equal_keys_share_a_partition_and_keep_their_order() {
         let lines: String = (0..2_500).map(|i| format!("{{\"key\": \"k{}\", \"at\": {i}}}\n", i % 7)).collect();
         let (fed, kept) = load(lines.as_bytes(), 4);
-        assert_eq!(fed, Fed { lines: 2_500, keyless: 0 });
+        assert_eq!(fed, Fed { lines: 2_500, keyless: 0, bytes: lines.len() as u64, number: 2_500 });
         for number in 0..7 {
             let key = format!("k{number}");
             let rows: Vec<_> = kept.0.iter().filter(|row| row.1.as_ref() == Some(&key)).collect();
@@ -188,13 +226,13 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_line() {
         let (fed, kept) = load(b"\xef\xbb\xbf{\"key\": \"a\", \"at\": 1}\n", 1);
-        assert_eq!((fed, kept.0[0].1.as_deref()), (Fed { lines: 1, keyless: 0 }, Some("a")));
+        assert_eq!((fed, kept.0[0].1.as_deref()), (Fed { lines: 1, keyless: 0, bytes: 25, number: 1 }, Some("a")));
     }
 
     #[test]
     fn a_line_that_cannot_be_read_goes_in_without_a_key_in_turn() {
         let (fed, kept) = load(b"nonsense\n\n\xff\n{\"at\": -5}\r\n{\"key\": \"a\", \"at\": 1}", 2);
-        assert_eq!(fed, Fed { lines: 4, keyless: 3 });
+        assert_eq!((fed.lines, fed.keyless, fed.number), (4, 3, 5));
         let mut rows: Vec<_> = kept.0.iter().map(|row| (row.0, row.1.as_deref(), &*row.2, row.3)).collect();
         rows.sort();
         let a = partition_of(b"a", 2);
