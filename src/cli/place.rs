@@ -35,7 +35,7 @@ impl Place {
     pub(crate) fn settings(&self, job: &WindowedCounts, threads: u16) -> Settings {
         let mut settings = Settings::new(job.application.clone());
         settings.threads = usize::from(threads);
-        settings.state_dir = self.state.clone();
+        //STATE settings.state_dir = self.state.clone();
         settings
     }
 }

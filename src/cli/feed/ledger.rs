@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use highwater::kafka::{
-    Connect, FetchLimit, Isolation, LogError, NewTopic, Outgoing, Producer, TransactionalProducer,
-};
+use highwater::kafka::{Connect, FetchLimit, Isolation, LogError, NewTopic, Outgoing, TransactionalProducer};
 use highwater::{Clock, Headers, SystemClock, TopicPartition};
 
 use super::{Fed, Intake, acknowledged};
@@ -118,8 +116,7 @@ impl Intake for Recorded {
             return Ok(());
         }
         let (value, headers) = (serde_json::to_vec(&fed)?, Headers::default());
-        let record =
-            Outgoing { key: Some(self.file.as_bytes()), value: Some(&value), timestamp: SystemClock.now(), headers: &headers };
+        let record = Outgoing { key: Some(self.file.as_bytes()), value: Some(&value), timestamp: SystemClock.now(), headers: &headers };
         self.producer.send(&self.ledger, &[record])?;
         acknowledged(&mut *self.producer)?;
         self.producer.commit().context("what was loaded last does not count: run the same command again")?;

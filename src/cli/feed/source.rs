@@ -55,14 +55,16 @@ fn skip(path: &Path, file: &mut File, bytes: u64) -> anyhow::Result<()> {
     let length = file.metadata()?.len();
     let name = path.display();
     if length < bytes {
-        let text = format!("`{name}` has {length} bytes, and {bytes} were loaded from it before: it is another file now; give it another name");
+        let text =
+            format!("`{name}` has {length} bytes, and {bytes} were loaded from it before: it is another file now; give it another name");
         return Err(UsageError(text).into());
     }
     let mut end = [0];
     file.seek(SeekFrom::Start(last))?;
     file.read_exact(&mut end)?;
     if length > bytes && end != *b"\n" {
-        let text = format!("`{name}` has grown in the middle of a line that was loaded before: load what is new from a file of another name");
+        let text =
+            format!("`{name}` has grown in the middle of a line that was loaded before: load what is new from a file of another name");
         return Err(UsageError(text).into());
     }
     Ok(())
