@@ -1,6 +1,7 @@
 //! A windowed count from topic to topic on the memory log: records per CPU second, and whether memory grows.
 //!
-//! `cargo bench --bench end_to_end` feeds 2 M records with string keys and prints CPU seconds per million for one thread.
+//! `cargo bench --bench end_to_end` feeds 2 M records with string keys and prints CPU seconds per million for one thread, at least once and
+//! exactly once.
 //! `cargo bench --bench end_to_end -- memory` feeds 10 M records over 1,000 keys while it deletes what was read, and prints
 //! the slope of the resident size over the last 5 M. CPU time and size come from `/proc`; elsewhere it says so and stops.
 
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use highwater::kafka::{Connect, MemoryLog, NewTopic, Outgoing};
 use highwater::{
-    Consumed, EmitStrategy, Headers, Settings, Streams, StreamsBuilder, SystemClock, TimeWindows, Timestamp, Topic, TopicPartition,
-    Topology, Watermark, Windowed,
+    Consumed, EmitStrategy, Guarantee, Headers, Settings, Streams, StreamsBuilder, SystemClock, TimeWindows, Timestamp, Topic,
+    TopicPartition, Topology, Watermark, Windowed,
 };
 
 const IN: Topic<String, i64> = Topic::new("in");
@@ -89,7 +90,7 @@ fn wait_for(streams: &Streams, offset: i64) {
     }
 }
 
-fn throughput(name: &str, bounded: bool) {
+fn throughput(name: &str, bounded: bool, guarantee: Guarantee, commit_interval: Duration) {
     const RECORDS: i64 = 2_000_000;
     let log = log_with_topics();
     feed(&log, 0, RECORDS);
@@ -97,6 +98,8 @@ fn throughput(name: &str, bounded: bool) {
         .map(|round| {
             let mut settings = Settings::new(format!("bench-{round}"));
             settings.threads = 1;
+            settings.guarantee = guarantee;
+            settings.commit_interval = commit_interval;
             let before = cpu_seconds();
             let streams = Streams::start(&counting(bounded), settings, log.clone()).unwrap();
             wait_for(&streams, RECORDS);
@@ -149,6 +152,9 @@ fn main() {
     if std::env::args().any(|argument| argument == "memory") {
         return memory();
     }
-    throughput("windowed count, bounded, on close", true);
-    throughput("windowed count, stream time, on close", false);
+    let (second, tenth) = (Duration::from_secs(1), Duration::from_millis(100));
+    throughput("bounded, on close", true, Guarantee::AtLeastOnce, second);
+    throughput("stream time, on close", false, Guarantee::AtLeastOnce, second);
+    throughput("bounded, at least once, every 100 ms", true, Guarantee::AtLeastOnce, tenth);
+    throughput("bounded, exactly once, every 100 ms", true, Guarantee::ExactlyOnce, tenth);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use highwater::serdes::{BigEndian, Nullable, Serde, SessionWindowed, Slot, TimeWindowed, Utf8};
 use highwater::{
-    BuildSettings, Consumed, EmitStrategy, Grouped, OnError, RawRecord, Role, SerdeError, SessionWindowedKStream, SessionWindows,
-    SlidingWindows, StoreRef, StreamsBuilder, TimeWindowedKStream, TimeWindows, Topic, Topology, TopologyError, Watermark,
+    BuildSettings, Consumed, EmitStrategy, Grouped, Guarantee, OnError, RawRecord, Role, SerdeError, SessionWindowedKStream,
+    SessionWindows, SlidingWindows, StoreRef, StreamsBuilder, TimeWindowedKStream, TimeWindows, Topic, Topology, TopologyError, Watermark,
 };
 use serde::Serialize;
 
@@ -26,6 +26,9 @@ pub(crate) struct WindowedCounts {
     pub(crate) window: Window,
     pub(crate) grace: Duration,
     pub(crate) emit: Emit,
+    /// What a crash may do to the counts.
+    pub(crate) guarantee: Guarantee,
+    pub(crate) commit_interval: Duration,
     pub(crate) output_topic: String,
     pub(crate) late_topic: Option<String>,
 }

@@ -35,7 +35,9 @@ impl Place {
     pub(crate) fn settings(&self, job: &WindowedCounts, threads: u16) -> Settings {
         let mut settings = Settings::new(job.application.clone());
         settings.threads = usize::from(threads);
-        //STATE settings.state_dir = self.state.clone();
+        settings.guarantee = job.guarantee;
+        settings.commit_interval = job.commit_interval;
+        settings.state_dir = self.state.clone();
         settings
     }
 }

@@ -131,7 +131,7 @@ fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Opt
     let ended = if interrupted { "interrupted; what is below is committed" } else { "finished" };
     let to = |topic: Option<&String>| topic.map_or_else(String::new, |topic| format!("to `{topic}`"));
     let rows = [
-        ("records read", grouped(progress.records_in), format!("of {} in `{}`", grouped(fed.lines), job.input.topic)),
+        ("records read", grouped(progress.records_in), read_note(job, &progress, fed, interrupted)),
         ("results", grouped(running.seen.results), to(Some(&job.output_topic))),
         ("late records", grouped(running.late(&progress)), late_note(job, &progress)),
         ("bad records", grouped(Running::bad(&progress)), bad_note(job, running, &progress, fed)),
@@ -139,6 +139,12 @@ fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Opt
     ];
     let line = |(what, number, note): &(&str, String, String)| format!("  {what:<14} {number:<9} {note}").trim_end().to_owned() + "\n";
     format!("{}: {ended}\n{}", job.application, rows.iter().map(line).collect::<String>())
+}
+
+fn read_note(job: &WindowedCounts, progress: &Progress, fed: Fed, interrupted: bool) -> String {
+    // A run to the end has read all that others had left.
+    let earlier = if !interrupted && progress.records_in < fed.lines { "; the others by earlier runs" } else { "" };
+    format!("of {} in `{}`{earlier}", grouped(fed.lines), job.input.topic)
 }
 
 fn late_note(job: &WindowedCounts, progress: &Progress) -> String {

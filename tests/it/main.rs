@@ -12,6 +12,8 @@ mod cli;
 #[cfg(feature = "cli")]
 mod cli_crash;
 #[cfg(feature = "cli")]
+mod cli_data;
+#[cfg(feature = "cli")]
 mod cli_output;
 #[cfg(feature = "cli")]
 mod cli_run;

@@ -20,6 +20,8 @@ fn job(window: Window) -> WindowedCounts {
         window,
         grace: Duration::ZERO,
         emit: Emit::OnClose,
+        guarantee: Guarantee::ExactlyOnce,
+        commit_interval: Duration::from_millis(100),
         output_topic: "out".to_owned(),
         late_topic: Some("late".to_owned()),
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use highwater::Guarantee;
+
 use super::parse;
 use crate::topologies::row::Format;
 use crate::topologies::time_format::TimeFormat;
@@ -32,6 +34,8 @@ output:
   topic: counts
 late:
   topic: late-clicks
+guarantee: at-least-once
+commit-interval: 1s
 ";
 
 fn job(text: &str) -> WindowedCounts {
@@ -56,6 +60,7 @@ fn a_good_file_is_read_whole() {
     assert_eq!(job.window, Window::Hopping { size: Duration::from_secs(300), advance: Duration::from_secs(60) });
     assert_eq!((job.grace, job.emit), (Duration::from_millis(250), Emit::OnUpdate));
     assert!(matches!(job.input.format, Format::Json));
+    assert_eq!((job.guarantee, job.commit_interval), (Guarantee::AtLeastOnce, Duration::from_secs(1)));
 }
 
 #[test]
@@ -117,6 +122,12 @@ fn wrong_values_are_errors_with_line_and_fix() {
         ("emit: on-update", "emit: on-updates", "20:7: `emit` cannot be `on-updates`: did you mean `on-update`?"),
         ("topic: counts", "topic: the counts", "22:10: `topic` wants a name of ASCII letters, digits, `.`, `_` and `-`, not `the counts`"),
         ("job: windowed-counts", "job: windowed-count", "1:6: `job` cannot be `windowed-count`: did you mean `windowed-counts`?"),
+        (
+            "guarantee: at-least-once",
+            "guarantee: exactly_once",
+            "25:12: `guarantee` cannot be `exactly_once`: did you mean `exactly-once`?",
+        ),
+        ("commit-interval: 1s", "commit-interval: 0s", "26:18: `commit-interval` must be longer than zero"),
         ("hopping: 5m", "hopping: 0m", "17:12: `hopping` must be longer than zero"),
         ("    dead-letter: bad-clicks", "    - x", "14:5: `bad-records` wants one value, not a list"),
         (
@@ -192,6 +203,7 @@ fn what_may_be_left_out_has_a_default() {
                    window: {session: 30m}\noutput: {topic: o}\n");
     assert_eq!((job.emit, job.grace, job.window), (Emit::OnClose, Duration::ZERO, Window::Session(Duration::from_secs(1800))));
     assert_eq!((job.input.watermark, job.input.bad_records, job.late_topic), (None, BadRecords::Fail, None));
+    assert_eq!((job.guarantee, job.commit_interval), (Guarantee::ExactlyOnce, Duration::from_millis(100)));
 }
 
 /// An editor of another system begins a file with a mark that nobody sees; the job file then had no `job`.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use highwater::Guarantee;
 use regex::Regex;
 
 use super::fields::{Fields, Problems, duration, legal_name, listed, one_listed, one_of, scalar, span, word};
@@ -11,6 +12,9 @@ use crate::topologies::row::Format;
 use crate::topologies::time_format::TimeFormat;
 use crate::topologies::windowed_counts::{BadRecords, Bound, Emit, Idle, Input, Window};
 
+/// How often a job commits unless its file says otherwise.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Reads the job; none if anything is wrong, with the problems noted.
 pub(crate) fn read(mut file: Fields<'_>, problems: &Problems) -> Option<WindowedCounts> {
     let application = file.must("application", "my-counts", legal_name);
@@ -18,6 +22,9 @@ pub(crate) fn read(mut file: Fields<'_>, problems: &Problems) -> Option<Windowed
     let input = file.group("input", "…").and_then(|input| read_input(input, group_by.as_ref(), problems));
     let window = file.group("window", "{tumbling: 10s}").map(|window| read_window(window, problems));
     let emit = file.read("emit", |text| one_of(text, &[("on-close", Emit::OnClose), ("on-update", Emit::OnUpdate)]));
+    let guarantees = &[("exactly-once", Guarantee::ExactlyOnce), ("at-least-once", Guarantee::AtLeastOnce)];
+    let guarantee = file.read("guarantee", |text| one_of(text, guarantees));
+    let commit_interval = file.read("commit-interval", span);
     let output = file.group("output", "{topic: counts}").and_then(|group| read_topic(group, "counts"));
     let late = file.optional("late").map(|node| Fields::of("`late`", node, problems).and_then(|group| read_topic(group, "late")));
     distinct_topics(&mut file, input.as_ref(), output.as_deref(), late.as_ref().and_then(Option::as_deref), problems);
@@ -32,6 +39,8 @@ pub(crate) fn read(mut file: Fields<'_>, problems: &Problems) -> Option<Windowed
         window: window?,
         grace,
         emit: emit.unwrap_or(Emit::OnClose),
+        guarantee: guarantee.unwrap_or(Guarantee::ExactlyOnce),
+        commit_interval: commit_interval.unwrap_or(COMMIT_INTERVAL),
         output_topic: output?,
         late_topic: late.flatten(),
     })
