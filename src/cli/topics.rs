@@ -24,9 +24,13 @@ pub(crate) fn run(args: &TopicsArgs) -> Result<()> {
     Ok(())
 }
 
-/// A reader of the log in a folder.
+/// A reader of the log in a folder, or in the folder of a job (`run --data`), where it lies beside the state.
 pub(crate) fn open(folder: &Path) -> Result<LogReader> {
-    FileLog::open_or_ask(folder).map_err(|error| match error {
+    let opened = match FileLog::open_or_ask(folder) {
+        Err(LogError::NoLog(_)) if folder.join("log").is_dir() => FileLog::open_or_ask(folder.join("log")),
+        opened => opened,
+    };
+    opened.map_err(|error| match error {
         LogError::NoLog(_) => UsageError(error.to_string()).into(),
         other => other.into(),
     })

@@ -81,11 +81,10 @@ fn a_killed_run_goes_on_where_it_was() {
 #[test]
 fn a_file_that_grows_is_loaded_from_where_it_stood() {
     let (job, data, feed) = (job("data-grows"), folder("data-grows.d"), temporary("data-grows.jsonl", &clicks(0..250)));
-    let log = format!("{data}/log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
     let args = ["run", &job, "--feed", &feed, "--data", &data];
     let first = Victim(command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    wait_for(Duration::from_secs(20), || text(&highwater(&["read", &log, "counts", "--json"]).stdout).lines().count() == 6);
+    wait_for(Duration::from_secs(20), || text(&highwater(&["read", &data, "counts", "--json"]).stdout).lines().count() == 6);
     drop(first);
     std::fs::write(&feed, clicks(0..700)).unwrap();
     let second = highwater(&["run", &job, "--feed", &feed, "--data", &data, "--until", "end"]);
