@@ -154,6 +154,10 @@ impl Case<'_> {
                 faults.push(format!("restored: {store} read {} back of {} committed", restored.records, restored.committed));
             }
         }
+        let rebuilt: u64 = self.lives.iter().map(|life| life.rebuilt).sum();
+        if rebuilt > 0 {
+            faults.push(format!("rebuilt: {rebuilt} local stores were wiped, a kill must never cause that"));
+        }
         let after_close = self.findings.restored_after_close;
         if after_close > 0 {
             faults.push(format!("restored: {after_close} records after a clean close"));

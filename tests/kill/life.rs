@@ -47,6 +47,10 @@ pub(crate) struct Life {
     pub(crate) closes_after: Option<u64>,
     /// Another instance comes and goes meanwhile.
     pub(crate) shared: bool,
+    /// Members are thrown out of the group.
+    pub(crate) expelled: bool,
+    /// Records get lost on their way to the log, and the producer says so.
+    pub(crate) loses: bool,
     /// A part of the input comes in transactions.
     pub(crate) transactional_feed: bool,
 }
@@ -107,6 +111,8 @@ impl Life {
             u64::try_from(self.pause.as_micros()).unwrap_or(0),
             self.closes_after.unwrap_or(0),
             u64::from(self.shared),
+            u64::from(self.expelled),
+            u64::from(self.loses),
             u64::from(self.transactional_feed),
         ];
         [folder, self.kind.name().to_owned(), self.promise.name().to_owned()]
@@ -119,7 +125,7 @@ impl Life {
     pub(crate) fn of_arguments(arguments: &[String]) -> Option<Life> {
         let [folder, kind, promise, numbers @ ..] = arguments else { return None };
         let numbers: Vec<u64> = numbers.iter().map(|text| text.parse()).collect::<Result<_, _>>().ok()?;
-        let [number, records, chunk, pause, closes_after, shared, transactional_feed] = numbers[..] else { return None };
+        let [number, records, chunk, pause, closes_after, shared, expelled, loses, transactional_feed] = numbers[..] else { return None };
         Some(Life {
             folder: folder.into(),
             number: u32::try_from(number).ok()?,
@@ -130,6 +136,8 @@ impl Life {
             pause: Duration::from_micros(pause),
             closes_after: (closes_after > 0).then_some(closes_after),
             shared: shared == 1,
+            expelled: expelled == 1,
+            loses: loses == 1,
             transactional_feed: transactional_feed == 1,
         })
     }

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater::kafka::{Connect, Durability, FileLog, FileLogOptions, LogError};
+use highwater::kafka::{Durability, FileLog, FileLogOptions, LogError};
 use highwater::{Guarantee, Settings, SystemClock};
 
 use super::life::Promise;
 use super::scene::{APPLICATION, Kind};
 
 /// The log of a run. What is killed is a process, so nothing waits for the disk.
-pub(crate) fn log_of(folder: &Path) -> Result<Arc<dyn Connect>, LogError> {
+pub(crate) fn log_of(folder: &Path) -> Result<Arc<FileLog>, LogError> {
     let options = FileLogOptions { durability: Durability::ProcessKill, ..FileLogOptions::default() };
     Ok(Arc::new(FileLog::open(folder.join("log"), Arc::new(SystemClock), options)?))
 }

@@ -13,6 +13,7 @@ mod feed;
 mod findings;
 mod judge;
 mod life;
+mod linger;
 mod log;
 mod model;
 mod notes;

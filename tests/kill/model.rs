@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::scene::{Kind, WINDOW, group, is_copied, key, time, value};
+use super::scene::{Kind, WINDOW, group, is_copied, is_late, key, time, value};
 
 /// Rows of the output, and how often each.
 pub(crate) type Rows = BTreeMap<(String, String), u64>;
@@ -31,6 +31,7 @@ impl Model {
                     let count = model.count(key.clone());
                     model.rows.insert((key, count.to_string()), 1);
                 }
+                Kind::Windowed if is_late(sequence) => {}
                 Kind::Windowed => drop(model.count(format!("{}@{}", group(&value), time(sequence).as_millis() / WINDOW * WINDOW))),
             }
         }

@@ -20,8 +20,12 @@ pub(crate) enum Way {
     Rebuilding,
     /// Once as its stores are rebuilt: n lives in a row end there.
     RebuildingOnce,
-    /// Again and again as another instance comes and goes.
+    /// Again and again as another instance comes and goes, and markers come late.
     Sharing,
+    /// The same, and members are thrown out of the group.
+    Fenced,
+    /// Again and again as records get lost on their way to the log.
+    Losing,
 }
 
 /// A moment.
@@ -91,6 +95,7 @@ pub(crate) const POINTS: &[Point] = &[
     working("commit.done", "stores have applied the commit"),
     working("commit.apply", "the commit is done, no store has applied it").restoring(),
     working("apply.store", "the commit is done, some stores have applied it").of(WITH_STATE).restoring(),
+    working("store.apply", "a store is about to write a batch to disk").of(WITH_STATE).restoring(),
     working("commit.purge", "stores have applied the commit"),
     working("log.append", "a batch, of records or a marker, is in its file and not acknowledged").restoring(),
     working("log.offsets", "the group is part of the transaction, its positions are not").under(EXACTLY),
@@ -102,6 +107,9 @@ pub(crate) const POINTS: &[Point] = &[
     working("revoke.requested", "a task is asked for").by(Way::Sharing),
     working("revoke.committed", "it is committed and not released").by(Way::Sharing),
     working("revoke.released", "it is released").by(Way::Sharing),
+    working("fence.lost", "the group has given the tasks to others").by(Way::Fenced).under(EXACTLY),
+    working("abort.begin", "a transaction cannot be committed").by(Way::Losing).under(EXACTLY),
+    working("abort.done", "it is aborted, its tasks still have what they did in it").by(Way::Losing).under(EXACTLY),
     working("close.begin", "a stop is asked for").by(Way::Closing),
     working("close.committed", "the last commit is done").by(Way::Closing),
     working("close.left", "the group is left").by(Way::Closing),

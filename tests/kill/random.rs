@@ -23,6 +23,8 @@ pub(crate) fn run(rounds: u64, kind: Kind, promise: Promise, seed: u64, folder: 
         pause: Duration::from_millis(5),
         closes_after: None,
         shared: false,
+        expelled: false,
+        loses: false,
         transactional_feed: true,
     };
     let (mut lives, mut dice) = (Vec::new(), Dice(seed));
@@ -47,7 +49,7 @@ pub(crate) fn run(rounds: u64, kind: Kind, promise: Promise, seed: u64, folder: 
         return Err(format!("the last life: {failure}"));
     }
     lives.push(last.notes);
-    let log = log_of(&life.folder).map_err(|error| error.to_string())?;
+    let log = log_of(&life.folder).map_err(|error| error.to_string())? as std::sync::Arc<dyn highwater::kafka::Connect>;
     let findings = Findings::of(&life, &log).map_err(|error| error.to_string())?;
     let total: usize = findings.input.iter().map(Vec::len).sum();
     let faults = Case { kind, promise, findings: &findings, lives: &lives }.faults();

@@ -51,18 +51,21 @@ impl Row {
     }
 
     fn life(&self, folder: &Path) -> Life {
-        let shared = self.point.way == Way::Sharing;
+        let expelled = self.point.way == Way::Fenced;
+        let shared = expelled || self.point.way == Way::Sharing;
         Life {
             folder: folder.to_owned(),
             number: 0,
             kind: self.kind,
             promise: self.promise,
             // Others come and go more slowly than the application commits.
-            records: if shared && self.pass > 2 { 1200 } else { 600 },
+            records: if (shared || self.point.way == Way::Losing) && self.pass > 2 { 1200 } else { 600 },
             chunk: 10,
             pause: Duration::from_millis(if shared { 20 } else { 4 }),
             closes_after: None,
             shared,
+            expelled,
+            loses: self.point.way == Way::Losing,
             // The moments of a transaction are to be those of the application's own ones.
             transactional_feed: self.promise == Promise::AtLeastOnce || !self.point.name.starts_with("log."),
         }
@@ -81,7 +84,7 @@ impl Run<'_> {
     fn play(&mut self) -> Result<(), String> {
         let Row { point, pass, .. } = *self.row;
         match point.way {
-            Way::Working | Way::Sharing => self.dies(point.name, pass)?,
+            Way::Working | Way::Sharing | Way::Fenced | Way::Losing => self.dies(point.name, pass)?,
             Way::Starting => (0..pass).try_for_each(|_| self.dies(point.name, 1))?,
             Way::StartingAnew => {
                 for _ in 0..pass {
@@ -105,11 +108,11 @@ impl Run<'_> {
                 }
             }
         }
-        self.life.shared = false;
+        (self.life.shared, self.life.expelled) = (false, false);
         let last = self.live(&Death::None)?;
         self.verdict.restored = last.notes.restored();
         self.verdict.after = last.notes.taken.unwrap_or(0);
-        let log = log_of(&self.life.folder).map_err(|error| error.to_string())?;
+        let log = log_of(&self.life.folder).map_err(|error| error.to_string())? as std::sync::Arc<dyn highwater::kafka::Connect>;
         let findings = Findings::of(&self.life, &log).map_err(|error| error.to_string())?;
         let total: u64 = findings.input.iter().map(|records| records.len() as u64).sum();
         let (before, decided) = committed_at_start(&findings, &last.notes);

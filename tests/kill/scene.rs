@@ -106,8 +106,14 @@ pub(crate) fn key(partition: i32, sequence: u64) -> String {
     format!("p{partition}-k{}", sequence % 5)
 }
 
-/// Out of order, and never late.
+/// Out of order within the bound; or so late that its window was closed long ago.
 pub(crate) fn time(sequence: u64) -> Timestamp {
     let jitter = (sequence * 7 % DISORDER.unsigned_abs()).cast_signed();
-    Timestamp::from_millis(BEGIN + sequence.cast_signed() * TICK - jitter)
+    let time = BEGIN + sequence.cast_signed() * TICK - jitter;
+    Timestamp::from_millis(if is_late(sequence) { BEGIN - 10_000 } else { time })
+}
+
+/// Late records begin when every task knows the time.
+pub(crate) fn is_late(sequence: u64) -> bool {
+    sequence >= 200 && sequence % 13 == 5
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use highwater::kafka::{Connect, FetchLimit, Isolation, LogError, NewTopic};
+use highwater::kafka::{Connect, FetchLimit, FileLog, Isolation, LogError, MemoryLog, NewTopic};
 use highwater::{Launch, RestoreProgress, State, Streams, TopicPartition};
 
 use super::feed::Feed;
 use super::life::Life;
+use super::linger::Lingering;
 use super::log::settings;
 use super::notes::Notebook;
 use super::scene::{APPLICATION, IN, Kind, OUT, PARTITIONS};
@@ -19,8 +20,36 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a log in this process can be made to do.
+pub(crate) trait Whims: Connect {
+    /// Keeps markers back, or writes those that wait.
+    fn hold_markers(&self, held: bool);
+    fn write_next_marker(&self) -> bool;
+    /// Throws the oldest member out.
+    fn expel_one(&self);
+}
+
+macro_rules! has_whims {
+    ($log:ty) => {
+        impl Whims for $log {
+            fn hold_markers(&self, held: bool) {
+                self.hold_markers(held);
+            }
+            fn write_next_marker(&self) -> bool {
+                self.write_next_marker()
+            }
+            fn expel_one(&self) {
+                let _ = (1..1_000).any(|number| self.expel(APPLICATION, &format!("{APPLICATION}-1-{number}")));
+            }
+        }
+    };
+}
+has_whims!(MemoryLog);
+has_whims!(FileLog);
+
 /// Lives to the end, unless it is killed.
-pub(crate) fn live(life: &Life, log: &Arc<dyn Connect>) -> Outcome<()> {
+pub(crate) fn live<L: Whims + 'static>(life: &Life, whims: &Arc<L>) -> Outcome<()> {
+    let log: &Arc<dyn Connect> = &(whims.clone() as Arc<dyn Connect>);
     let notes = Arc::new(Notebook::open(&life.notes()));
     provide_topics(&**log)?;
     let mut feed = Feed::open(&**log, life.transactional_feed)?;
@@ -29,12 +58,15 @@ pub(crate) fn live(life: &Life, log: &Arc<dyn Connect>) -> Outcome<()> {
     let over = AtomicBool::new(false);
     let fed = thread::scope(|scope| {
         let other = life.shared.then(|| scope.spawn(|| come_and_go(life, log, &notes, &over).map_err(|error| error.to_string())));
+        scope.spawn(|| trouble(life, &**whims, &over));
         let fed = write(life, &mut feed, &streams, &notes);
         over.store(true, Ordering::SeqCst);
         other.map_or(Ok(()), |other| other.join().expect("no panic"))?;
         fed
     });
-    if fed? == Fed::All {
+    let fed = fed?;
+    whims.hold_markers(false);
+    if fed == Fed::All {
         streams.declare_end()?;
         let state = streams.wait(PATIENCE);
         let done = state == State::Finished && streams.errors().is_empty();
@@ -74,7 +106,9 @@ pub(crate) fn start(life: &Life, instance: &str, log: &Arc<dyn Connect>, notes: 
     let settings = settings(life.kind, life.promise, &Life::state(&life.folder).join(instance));
     let (log_of, notes, instance, kind) = (log.clone(), notes.clone(), instance.to_owned(), life.kind);
     let listener = move |progress: &RestoreProgress| note_restored(kind, &instance, &*log_of, progress, &notes);
-    Ok(Launch::new(&life.kind.topology(), settings, log.clone()).on_restore(listener).start()?)
+    let loses = life.loses.then_some(3);
+    let lingering = Arc::new(Lingering { log: log.clone(), loses });
+    Ok(Launch::new(&life.kind.topology(), settings, lingering).on_restore(listener).start()?)
 }
 
 fn note_restored(kind: Kind, instance: &str, log: &dyn Connect, progress: &RestoreProgress, notes: &Notebook) {
@@ -109,6 +143,7 @@ enum Fed {
 
 fn write(life: &Life, feed: &mut Feed, streams: &Streams, notes: &Notebook) -> Outcome<Fed> {
     streams.wait_for(State::Running, PATIENCE);
+    notes.write(&format!("rebuilt {}", streams.progress().rebuilt_stores));
     let (mut chunks, mut taken) = (0, 0);
     while feed.chunk(life.chunk, life.records)? {
         chunks += 1;
@@ -135,6 +170,22 @@ fn wait_until_taken(streams: &Streams, before: u64) -> u64 {
         streams.progress().records_in
     });
     looks.into_iter().find(|taken| *taken > before).unwrap_or(before)
+}
+
+/// What the log does meanwhile: markers come late where tasks move, and members are thrown out.
+fn trouble(life: &Life, log: &impl Whims, over: &AtomicBool) {
+    const EVERY: Duration = Duration::from_millis(1);
+    log.hold_markers(life.shared);
+    for round in 1_u32.. {
+        if over.load(Ordering::SeqCst) {
+            break;
+        }
+        log.write_next_marker();
+        if life.expelled && round.is_multiple_of(40) {
+            log.expel_one();
+        }
+        thread::sleep(EVERY);
+    }
 }
 
 /// A second instance, which gets a part of the work and gives it back.

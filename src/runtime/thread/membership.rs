@@ -37,6 +37,9 @@ impl StreamThread {
                 GroupEvent::Lost(tasks) => Membership::Lost(tasks),
             };
             tracing::info!(thread = %self.name, ?event, "group");
+            if matches!(event, Membership::Lost(_)) {
+                failpoint::reached("fence.lost");
+            }
             self.commands.extend(on_event(&self.owned(), &event));
         }
     }

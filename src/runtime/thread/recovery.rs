@@ -1,6 +1,7 @@
 //! After a failure: what the transaction held is taken back, and whoever was in it goes back to where it was committed.
 
 use crate::error::{Error, ErrorKind, Place};
+use crate::failpoint;
 use crate::record::TaskId;
 use crate::runtime::plan::{Command, Exposure, Shrunk, TaskState, Trouble, patience, remedies};
 use crate::runtime::thread::StreamThread;
@@ -50,7 +51,9 @@ impl StreamThread {
 
     /// Nothing of the open transaction counts.
     pub(super) fn abort(&mut self) {
+        failpoint::reached("abort.begin");
         self.outbox.abort();
+        failpoint::reached("abort.done");
         self.forget_unfinished();
     }
 

@@ -39,12 +39,14 @@ impl Run {
             pause: Duration::from_millis(2),
             closes_after: None,
             shared: false,
+            expelled: false,
+            loses: false,
             transactional_feed: true,
         };
-        let log: Arc<dyn Connect> = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
+        let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
         victim::live(&life, &log).unwrap();
         // Stores are in memory here: what is restored at a start is not the question.
-        let findings = Findings { restored_after_close: 0, ..Findings::of(&life, &log).unwrap() };
+        let findings = Findings { restored_after_close: 0, ..Findings::of(&life, &(log as Arc<dyn Connect>)).unwrap() };
         let notes = Notes::read(&life.notes());
         fs::remove_dir_all(&life.folder).unwrap();
         Run { life, findings, notes }
@@ -128,4 +130,6 @@ fn a_store_is_what_its_changelog_says() {
     let mut life = run.notes.clone();
     life.restored.insert("a-counts-0_0".to_owned(), Restored { records: 3, committed: 2 });
     assert!(run.faults(&run.findings, &[life])[0].contains("read 3 back of 2"));
+    let life = Notes { rebuilt: 1, ..run.notes.clone() };
+    assert!(run.faults(&run.findings, &[life])[0].contains("wiped"));
 }

@@ -10,6 +10,8 @@ mod judge;
 mod judge_tests;
 #[path = "../../kill/life.rs"]
 mod life;
+#[path = "../../kill/linger.rs"]
+mod linger;
 #[path = "../../kill/log.rs"]
 mod log;
 #[path = "../../kill/model.rs"]

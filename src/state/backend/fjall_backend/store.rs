@@ -7,6 +7,7 @@ use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, User
 use super::failed;
 use super::standing::Standing;
 use crate::error::StoreError;
+use crate::failpoint;
 use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit, is_empty};
 
 /// The key of the row that says what the others stand for.
@@ -105,6 +106,7 @@ impl StoreBackend for FjallBackend {
     }
 
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        failpoint::reached("store.apply");
         let mut standing = self.standing.clone();
         standing.offset = batch.offset.or(standing.offset);
         if let Some(note) = batch.note {
