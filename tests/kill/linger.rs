@@ -59,7 +59,7 @@ impl<P: Producer + ?Sized> Waiting<P> {
     /// Loses records, if it is time to; of which partition.
     fn lose(&mut self) -> Option<TopicPartition> {
         self.flushes += u64::from(!self.records.is_empty());
-        let unlucky = self.loses.is_some_and(|every| self.flushes % every == 0);
+        let unlucky = self.loses.is_some_and(|every| self.flushes.is_multiple_of(every));
         let lost = self.records.first().filter(|_| unlucky).map(|(partition, _)| partition.clone())?;
         self.records.retain(|(partition, _)| *partition != lost);
         Some(lost)

@@ -108,7 +108,7 @@ impl Run<'_> {
                 }
             }
         }
-        (self.life.shared, self.life.expelled) = (false, false);
+        (self.life.shared, self.life.expelled, self.life.loses) = (false, false, false);
         let last = self.live(&Death::None)?;
         self.verdict.restored = last.notes.restored();
         self.verdict.after = last.notes.taken.unwrap_or(0);
