@@ -6,7 +6,9 @@
 
 mod choices;
 mod flow;
+mod laws;
 mod model;
+mod rebalance;
 mod run;
 mod topologies;
 mod trouble;

@@ -69,9 +69,19 @@ impl Run {
             8 => self.marker_or_commit(instance),
             // A task that fails repeats what it has not committed, as a crash does.
             12 if self.choices.exact_or_crashing() => self.poison.give(true),
-            9 if count < 5 => drop(told(self.cluster.start())?),
+            9 if count < 5 => self.newcomer(instance)?,
             10 => self.stop(instance)?,
             _ => self.come_back(instance)?,
+        }
+        Ok(())
+    }
+
+    /// One more, for whom others have to give tasks up; one of those may stand still in the middle of that.
+    fn newcomer(&mut self, old: usize) -> Result<(), String> {
+        told(self.cluster.start())?;
+        if self.cluster.draw(2) == 0 {
+            let calls = self.cluster.draw(10);
+            self.cluster.pause_after(old, calls);
         }
         Ok(())
     }
