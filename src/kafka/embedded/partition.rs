@@ -233,8 +233,8 @@ impl Log {
         let gone = self.blocks.partition_point(|block| block.end() <= offset);
         self.blocks.drain(..gone);
         self.verdicts.forget_before(offset);
-        let end = self.end;
-        self.files.iter_mut().for_each(|files| files.remove_before(offset, end));
+        let (needed, end) = (self.verdicts.needed_from(offset), self.end);
+        self.files.iter_mut().for_each(|files| files.remove_before(needed, end));
         Ok(())
     }
 

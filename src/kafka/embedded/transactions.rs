@@ -13,6 +13,9 @@ use crate::failpoint::reached;
 use crate::kafka::LogError;
 use crate::record::{Timestamp, TopicPartition, millis};
 
+/// When to try again what found no room on the disk.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// All transactional ids.
 ///
 /// Lock order: an id before groups and partitions; the list of ids alone.
@@ -254,8 +257,9 @@ impl Ledger {
         if !shared.transactions.held.load(Ordering::SeqCst)
             && let Err(error) = self.complete(shared)
         {
-            // It is decided; the next transaction of the id writes them first.
+            // It is decided. Whoever keeps the time tries again, and so does the next transaction of the id.
             tracing::warn!(%error, id = &*self.id, "the markers of a transaction have to wait");
+            shared.deadlines.add(shared.clock.now() + AGAIN);
         }
         reached("log.answer");
         Ok(())
@@ -306,9 +310,13 @@ impl Ledger {
         Some((*turn, markers.iter().map(pending).collect()))
     }
 
-    /// Aborts the transaction if its time is over, and fences its producer; else says when that will be.
+    /// Aborts the transaction if its time is over, and fences its producer; else says when that will be. Markers that found no room are tried again.
     fn expire(&mut self, shared: &Shared, now: Timestamp) {
-        let Stage::Open { deadline, .. } = self.stage else { return };
+        let deadline = match self.stage {
+            Stage::Open { deadline, .. } => deadline,
+            Stage::Decided { .. } if !shared.transactions.held.load(Ordering::SeqCst) => return self.catch_up(shared, now),
+            Stage::Decided { .. } | Stage::Idle => return,
+        };
         if now < deadline {
             shared.deadlines.add(deadline);
             return;
@@ -316,7 +324,15 @@ impl Ledger {
         let fenced = self.note(shared, self.epoch + 1, Some(self.epoch), self.timeout);
         if let Err(error) = fenced.and_then(|()| self.end(shared, false)) {
             tracing::warn!(%error, id = &*self.id, "a transaction that is open for too long cannot be aborted yet");
-            shared.deadlines.add(now);
+            shared.deadlines.add(now + AGAIN);
+        }
+    }
+
+    /// Writes the markers of a decision that is safe, as far as there is room.
+    fn catch_up(&mut self, shared: &Shared, now: Timestamp) {
+        if let Err(error) = shared.storage.settle().and_then(|()| self.complete(shared)) {
+            tracing::warn!(%error, id = &*self.id, "the markers of a transaction still have to wait");
+            shared.deadlines.add(now + AGAIN);
         }
     }
 }

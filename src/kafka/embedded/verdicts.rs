@@ -50,6 +50,11 @@ impl Verdicts {
         self.open.keys().copied()
     }
 
+    /// From where on files are needed if records are from `begin` on: what is open is found there.
+    pub(super) fn needed_from(&self, begin: i64) -> i64 {
+        self.first_open().map_or(begin, |first| first.min(begin))
+    }
+
     /// Collects what a reader does not see between two offsets, in order.
     pub(super) fn unseen(&self, (from, to): Span, isolation: Isolation, into: &mut Vec<Span>) {
         let first = self.markers.partition_point(|marker| *marker < from);

@@ -8,6 +8,8 @@ mod wire;
 
 use std::fs;
 use std::io::{self, BufReader, BufWriter};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,6 +39,8 @@ pub(super) struct Door {
     socket: PathBuf,
     note: PathBuf,
     shut: Arc<AtomicBool>,
+    /// The socket that callers come to; only to be shut down.
+    listening: UnixStream,
 }
 
 impl Door {
@@ -46,17 +50,19 @@ impl Door {
         let _ = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket)?;
         fs::write(&note, socket.as_os_str().as_encoded_bytes())?;
+        let listening = UnixStream::from(OwnedFd::from(listener.try_clone()?));
         let (shut, log) = (Arc::new(AtomicBool::new(false)), Arc::downgrade(log));
         let seen = shut.clone();
         thread::Builder::new().name("highwater-log-door".to_owned()).spawn(move || welcome(&listener, &log, &seen))?;
-        Ok(Door { socket, note, shut })
+        Ok(Door { socket, note, shut, listening })
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
         self.shut.store(true, Ordering::SeqCst);
-        // Wakes the one who waits for callers.
+        // Wakes the one who waits for callers, also where the folder is gone; on systems where that does nothing, a call does.
+        let _ = self.listening.shutdown(Shutdown::Both);
         let _ = UnixStream::connect(&self.socket);
         let _ = fs::remove_file(&self.socket);
         let _ = fs::remove_file(&self.note);

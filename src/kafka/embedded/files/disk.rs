@@ -57,7 +57,11 @@ impl DiskFile {
     /// Writes all of it at the end, which is at `at`, or nothing.
     pub(super) fn append(&self, bytes: &[u8], at: u64) -> Result<(), LogError> {
         #[cfg(test)]
-        trace::note(&self.path, bytes, at);
+        if trace::note(&self.path, bytes, at) {
+            let _ = self.file.write_all_at(&bytes[..bytes.len() / 2], at);
+            let _ = self.file.set_len(at);
+            return Err(failed("write", &self.path)(io::ErrorKind::StorageFull.into()));
+        }
         self.file.write_all_at(bytes, at).map_err(|error| {
             // What was written in part is overwritten by the next append, or cut off when the log is opened, should this fail as well.
             let _ = self.file.set_len(at);
@@ -189,9 +193,15 @@ pub(in crate::kafka::embedded) mod trace {
     pub(in crate::kafka::embedded) type Write = (PathBuf, Vec<u8>, u64);
 
     thread_local!(static WRITES: RefCell<Option<Vec<Write>>> = const { RefCell::new(None) });
+    thread_local!(static REFUSED: RefCell<Option<usize>> = const { RefCell::new(None) });
 
     pub(in crate::kafka::embedded) fn begin() {
         WRITES.with(|writes| *writes.borrow_mut() = Some(Vec::new()));
+    }
+
+    /// Lets the write with this number since `begin` find no room.
+    pub(in crate::kafka::embedded) fn refuse(nth: usize) {
+        REFUSED.with(|refused| *refused.borrow_mut() = Some(nth));
     }
 
     /// All writes since `begin`.
@@ -199,12 +209,13 @@ pub(in crate::kafka::embedded) mod trace {
         WRITES.with(|writes| writes.borrow().clone().unwrap_or_default())
     }
 
-    pub(super) fn note(path: &Path, bytes: &[u8], at: u64) {
+    /// Notes a write; whether there is no room for it.
+    pub(super) fn note(path: &Path, bytes: &[u8], at: u64) -> bool {
         WRITES.with(|writes| {
-            if let Some(writes) = &mut *writes.borrow_mut() {
-                writes.push((path.to_owned(), bytes.to_vec(), at));
-            }
-        });
+            let Some(writes) = &mut *writes.borrow_mut() else { return false };
+            writes.push((path.to_owned(), bytes.to_vec(), at));
+            REFUSED.with(|refused| refused.borrow_mut().take_if(|nth| *nth + 1 == writes.len()).is_some())
+        })
     }
 }
 

@@ -80,7 +80,8 @@ impl Segments {
 
     pub(super) fn roll(&mut self, base: i64) -> Result<(), LogError> {
         let file = Arc::new(DiskFile::create(Segments::path(&self.folder, base, 0))?);
-        file.append(HEAD, 0)?;
+        // A file that stayed here without its head would be in the way of the next try.
+        file.append(HEAD, 0).inspect_err(|_| remove(file.path()))?;
         self.storage.settle_names(&self.folder)?;
         self.all.push_back(Segment { base, edition: 0, file });
         self.length = HEAD.len() as u64;
@@ -205,7 +206,7 @@ impl Segments {
         }
         let end = found.end.unwrap_or(first);
         if !frozen {
-            segments.remove_before(first, end);
+            segments.remove_before(found.verdicts.needed_from(first), end);
         }
         found.verdicts.forget_before(first);
         let gone = found.blocks.partition_point(|block| block.end() <= first);

@@ -523,3 +523,27 @@ fn a_long_journal_is_replaced_by_a_short_one() {
     assert_eq!(ends(&log, &partitions[0]), (2, 2));
     assert_eq!(journals(&killed).iter().filter(|name| *name != "journal.draft").count(), 1);
 }
+
+#[test]
+fn a_deleted_part_of_an_open_transaction_still_gets_its_marker() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partition = &topic(&log, "t", 1)[0];
+    let mut lost = writer(&log, "x");
+    lost.begin().expect("begun");
+    send(&mut *lost, partition, &["undecided"]);
+    let mut producer = log.producer().expect("a producer");
+    for n in 0..50 {
+        send(&mut *producer, partition, &[&format!("{n:0>100}")]);
+    }
+    let admin = log.admin().expect("admin");
+    assert_eq!(admin.delete_records(&[(partition.clone(), 45)]).expect("deleted"), [45]);
+    let killed = folder.copy();
+    let log = killed.open();
+    assert_eq!(ends(&log, partition), (45, 51), "what comes after it waits, as before");
+    writer(&log, "x");
+    assert_eq!(ends(&log, partition), (52, 52));
+    assert_eq!(log.admin().expect("admin").delete_records(&[(partition.clone(), 46)]).expect("deleted"), [46]);
+    let files = fs::read_dir(killed.0.join("topics/1-t/0")).expect("listed").count();
+    assert!(files <= 2, "{files} files are left once nobody needs them");
+}

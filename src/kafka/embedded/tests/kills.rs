@@ -225,38 +225,82 @@ proptest! {
     }
 }
 
+/// A life of a log in which everything happens once.
+const SCRIPT: [Step; 17] = [
+    Step::Create(0),
+    Step::Send(0, 0, 3),
+    Step::Commit(0, 0, 2),
+    Step::Init(0),
+    Step::Begin(0),
+    Step::SendIn(0, 0, 0, 2),
+    Step::SendIn(0, 0, 1, 2),
+    Step::CommitIn(0, 0, 0, 3),
+    Step::End(0, true),
+    Step::Begin(0),
+    Step::SendIn(0, 0, 1, 1),
+    Step::End(0, false),
+    Step::Wait(1_500),
+    Step::Send(0, 1, 1),
+    Step::DeleteRecords(0, 0, 1),
+    Step::Alter(0, 5),
+    Step::Delete(0),
+];
+
+/// Every write may find the disk full. What it was for has not happened then, and happens when it is asked for again.
+#[test]
+fn what_cannot_be_written_has_not_happened() {
+    let (script, clock) = (&SCRIPT[..16], || ManualClock::at(Timestamp::from_millis(1_000)));
+    let whole = Folder::new();
+    trace::begin();
+    let mut world = World::in_files(&whole.0, clock(), 0);
+    let opened = trace::so_far().len();
+    script.iter().for_each(|step| assert!(!world.take(step).contains("Err"), "{step:?}"));
+    let (expected, writes) = (world.visible(), trace::so_far().len());
+    'writes: for nth in opened..writes {
+        let folder = Folder::new();
+        trace::begin();
+        trace::refuse(nth);
+        let mut world = World::in_files(&folder.0, clock(), 0);
+        let mut refused = 0;
+        for step in script {
+            let (before, sent) = (world.visible(), world.sent);
+            let told = world.take(step);
+            if told.contains("Err") {
+                assert!(told.contains("StorageFull"), "{step:?}: {told}");
+                assert_eq!(world.visible(), before, "{step:?}, write {nth}");
+                if let Step::CommitIn(id, ..) = step {
+                    // As any refusal of positions, this one leaves nothing but to abort.
+                    assert_eq!(world.take(&Step::End(*id, false)), "Ok(())");
+                    continue 'writes;
+                }
+                refused += 1;
+                world.sent = sent;
+                let again = world.take(step);
+                assert!(!again.contains("Err"), "{step:?}, write {nth}: {again}");
+            }
+        }
+        // A marker that has to wait is no error, and is written in time.
+        assert!(refused == 1 || trace::so_far().len() > writes, "write {nth} was refused and nobody noticed");
+        assert_eq!(world.visible(), expected, "write {nth}");
+        let killed = folder.copy();
+        assert_eq!(World::in_files(&killed.0, clock(), 0).visible(), expected, "write {nth}, opened again");
+    }
+}
+
 /// A life of a log whose every write may be the last, at every byte.
 #[test]
 fn at_whatever_byte_a_process_dies_there_is_all_or_nothing() {
-    let script = [
-        Step::Create(0),
-        Step::Send(0, 0, 3),
-        Step::Commit(0, 0, 2),
-        Step::Init(0),
-        Step::Begin(0),
-        Step::SendIn(0, 0, 0, 2),
-        Step::SendIn(0, 0, 1, 2),
-        Step::CommitIn(0, 0, 0, 3),
-        Step::End(0, true),
-        Step::Begin(0),
-        Step::SendIn(0, 0, 1, 1),
-        Step::End(0, false),
-        Step::Send(0, 1, 1),
-        Step::DeleteRecords(0, 0, 1),
-        Step::Alter(0, 5),
-        Step::Delete(0),
-    ];
     let (folder, clock) = (Folder::new(), ManualClock::at(Timestamp::from_millis(1_000)));
     trace::begin();
     let mut world = World::in_files(&folder.0, clock.clone(), 0);
     let mut ends = vec![trace::so_far().len()];
-    for step in &script {
+    for step in &SCRIPT {
         assert!(!world.take(step).contains("Err"), "{step:?}");
         ends.push(trace::so_far().len());
     }
     let writes = trace::so_far();
     let settled: Vec<_> = ends.iter().map(|end| settled(&folder, &writes[..*end], None, &clock)).collect();
-    for (step, window) in script.iter().zip(ends.windows(2).zip(settled.windows(2))) {
+    for (step, window) in SCRIPT.iter().zip(ends.windows(2).zip(settled.windows(2))) {
         let (ends, states) = window;
         for last in ends[0]..ends[1] {
             for cut in 0..writes[last].1.len() {
