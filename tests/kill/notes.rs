@@ -30,8 +30,8 @@ pub(crate) struct Notes {
     pub(crate) acknowledged: Vec<u64>,
     /// By store, task and instance.
     pub(crate) restored: BTreeMap<String, Restored>,
-    /// Stores whose rows could not be trusted and were wiped.
-    pub(crate) rebuilt: u64,
+    /// Stores whose rows could not be trusted and were wiped; none if it did not live to see all of its tasks run.
+    pub(crate) rebuilt: Option<u64>,
     /// Records taken from the input.
     pub(crate) taken: Option<u64>,
 }
@@ -62,7 +62,7 @@ impl Notes {
             ["restored", store, records, committed] => {
                 self.restored.insert((*store).to_owned(), Restored { records: number(records), committed: number(committed) });
             }
-            ["rebuilt", stores] => self.rebuilt = number(stores),
+            ["rebuilt", stores] => self.rebuilt = Some(number(stores)),
             ["taken", records] => self.taken = Some(number(records)),
             _ => panic!("notes say {words:?}"),
         }

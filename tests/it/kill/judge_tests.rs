@@ -130,6 +130,7 @@ fn a_store_is_what_its_changelog_says() {
     let mut life = run.notes.clone();
     life.restored.insert("a-counts-0_0".to_owned(), Restored { records: 3, committed: 2 });
     assert!(run.faults(&run.findings, &[life])[0].contains("read 3 back of 2"));
-    let life = Notes { rebuilt: 1, ..run.notes.clone() };
-    assert!(run.faults(&run.findings, &[life])[0].contains("wiped"));
+    let life = |rebuilt| Notes { rebuilt, ..run.notes.clone() };
+    assert!(run.faults(&run.findings, &[life(Some(0)), life(Some(1))])[0].contains("wiped"));
+    assert_eq!(run.faults(&run.findings, &[life(None), life(Some(1))]), [""; 0]);
 }
