@@ -24,6 +24,7 @@ mod kill;
 mod page_views;
 #[cfg(feature = "cli")]
 mod read_log;
+mod rebalance;
 mod restoring;
 mod runtime;
 mod state_dir;
