@@ -194,8 +194,7 @@ impl StreamThread {
 
     fn round(&mut self, now: Timestamp, patience: Duration) -> Result<bool, Error> {
         let patience = if self.worked { Duration::ZERO } else { patience.min(self.timer.rest(now)) };
-        // Nobody rings when a store is complete.
-        let patience = if self.is_restoring() && self.desk.is_elsewhere() { patience.min(WHILE_RESTORING) } else { patience };
+        let patience = if self.awaits_restorer() { patience.min(WHILE_RESTORING) } else { patience };
         self.member.poll(patience)?;
         self.follow_group(now)?;
         if !self.tasks.is_empty() || !self.awaiting.is_empty() {

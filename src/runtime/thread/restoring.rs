@@ -30,6 +30,12 @@ impl StreamThread {
         !self.awaiting.is_empty() || self.tasks.values().any(restoring)
     }
 
+    /// Whether the restorer is busy for this thread elsewhere: nobody rings when it is done.
+    pub(super) fn awaits_restorer(&self) -> bool {
+        let asked = || self.awaiting.values().any(|awaiting| awaiting.asked.is_some());
+        self.desk.is_elsewhere() && (asked() || self.tasks.values().any(|active| active.restoring.is_some()))
+    }
+
     /// Asks for what is missing and takes what has come of it: tasks are opened whose positions are known, and run when their stores are
     /// complete. True if anything came of it.
     pub(super) fn restore(&mut self, now: Timestamp) -> Result<bool, Error> {
