@@ -1,5 +1,7 @@
 //! How long partitions are silent when one of three instances is cut off: `cargo bench --bench rebalance_gap`.
 
+#![allow(clippy::print_stdout, missing_docs)]
+
 #[path = "../tests/it/rebalance/scene.rs"]
 mod scene;
 
