@@ -11,7 +11,8 @@
 //! Nothing asynchronous, no channel and no allocation per record crosses a port, and only [`Consumer::poll`] and
 //! [`Producer::flush`] wait for anything but an answer.
 //!
-//! [`MemoryLog`] lives in this process and needs nothing installed:
+//! [`FileLog`] is the same log in a folder, where a killed process finds it again. [`MemoryLog`] lives in this process and needs nothing
+//! installed:
 //!
 //! ```
 //! use std::sync::Arc;

@@ -547,3 +547,41 @@ fn a_deleted_part_of_an_open_transaction_still_gets_its_marker() {
     let files = fs::read_dir(killed.0.join("topics/1-t/0")).expect("listed").count();
     assert!(files <= 2, "{files} files are left once nobody needs them");
 }
+
+#[test]
+fn a_compaction_that_was_killed_before_or_after_its_one_step_leaves_no_trace() {
+    let folder = Folder::new();
+    let log = folder.open();
+    let partition = &topic(&log, "t", 1)[0];
+    let (mut producer, headers) = (log.producer().expect("a producer"), Headers::default());
+    for n in 0..60 {
+        let (key, value) = (format!("k{}", n % 3), format!("{n:0>100}"));
+        let record =
+            Outgoing { key: Some(key.as_bytes()), value: Some(value.as_bytes()), timestamp: Timestamp::from_millis(1), headers: &headers };
+        producer.send(partition, &[record]).expect("taken");
+    }
+    let path = |folder: &Folder| folder.0.join("topics/1-t/0");
+    let before = folder.copy();
+    log.compact("t").expect("compacted");
+    let left = read(&log, partition, Isolation::ReadCommitted);
+    assert_eq!(left.len(), 3);
+
+    fs::write(path(&before).join("00000000000000000000.draft"), b"HWsegmnt and no more").expect("written");
+    assert_eq!(read(&before.open(), partition, Isolation::ReadCommitted).len(), 60, "not done");
+    assert!(!path(&before).join("00000000000000000000.draft").exists());
+
+    let after = folder.copy();
+    for old in contents(&path(&before)) {
+        let place = path(&after).join(old.0.file_name().expect("a file"));
+        if !place.exists() {
+            fs::write(place, old.1).expect("written");
+        }
+    }
+    let files = contents(&path(&after)).len();
+    assert!(files > 5, "{files} files: the old segments are there beside the new one");
+    assert_eq!(seen(&mut FileLog::open_or_ask(&after.0).expect("nobody has it"), partition), left);
+    assert_eq!(contents(&path(&after)).len(), files, "who only looks removes nothing");
+    let log = after.open();
+    assert_eq!((read(&log, partition, Isolation::ReadCommitted), ends(&log, partition)), (left, (60, 60)));
+    assert!(contents(&path(&after)).len() < 4, "the old ones are removed");
+}
