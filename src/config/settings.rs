@@ -70,6 +70,23 @@ pub struct Settings {
     pub session_timeout: Duration,
     /// What a task does that has state, but no committed position of one of its inputs. Default: fail.
     pub on_missing_position: MissingPosition,
+    /// Exactly once: who shares a transaction. Default: the tasks of a thread.
+    pub producer_scope: ProducerScope,
+}
+
+/// Exactly once: which tasks commit together, in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ProducerScope {
+    /// Those of one thread: as few transactions as possible.
+    #[default]
+    Thread,
+    /// Each task for itself, with the transactional id `<prefix>-<task>` (`move-0_3`), whoever runs it: who takes a task over fences whoever
+    /// had it before, and a [`TaskGate`](crate::TaskGate) can say whether the task may run.
+    Task {
+        /// What the transactional ids begin with.
+        prefix: Cow<'static, str>,
+    },
 }
 
 /// What a task does that has state, but no committed position of one of its inputs: the position was forgotten or deleted, or the input is new
@@ -136,6 +153,7 @@ impl Settings {
             instance_id: None,
             session_timeout: Duration::from_secs(45),
             on_missing_position: MissingPosition::default(),
+            producer_scope: ProducerScope::default(),
         }
     }
 }

@@ -11,6 +11,7 @@
 mod arena;
 pub(crate) mod assignment;
 mod board;
+mod gate;
 mod internal_topics;
 mod metadata_limit;
 mod plan;
@@ -21,6 +22,7 @@ mod thread;
 
 pub(crate) use board::Board;
 pub use board::{RestoreProgress, TaskFailure};
+pub use gate::{Closing, Gate, TaskGate};
 pub(crate) use internal_topics::prepare;
 pub use plan::State;
 pub use streams::{InputProgress, Launch, Progress, Streams, TaskProgress};

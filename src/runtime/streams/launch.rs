@@ -7,11 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Guarantee, Settings};
+use crate::config::{Guarantee, ProducerScope, Settings};
 use crate::error::{Error, ErrorKind, Place};
 use crate::kafka::Connect;
 use crate::record::Timestamp;
 use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListener};
+use crate::runtime::gate::TaskGate;
 use crate::runtime::plan::State;
 use crate::runtime::streams::Streams;
 use crate::runtime::thread::{Crew, StreamThread};
@@ -46,13 +47,14 @@ pub struct Launch {
     clock: Arc<dyn Clock>,
     on_state: Vec<StateListener>,
     on_restore: Vec<RestoreListener>,
+    gate: Option<Arc<dyn TaskGate>>,
 }
 
 impl Launch {
     /// With the machine's clock and no listeners.
     pub fn new(topology: &Topology, settings: Settings, log: Arc<dyn Connect>) -> Self {
         let (clock, topology) = (Arc::new(SystemClock), topology.clone());
-        Launch { topology, settings, log, clock, on_state: Vec::new(), on_restore: Vec::new() }
+        Launch { topology, settings, log, clock, on_state: Vec::new(), on_restore: Vec::new(), gate: None }
     }
 
     /// Takes the time from this clock.
@@ -75,14 +77,21 @@ impl Launch {
         self
     }
 
+    /// Lets `gate` decide whether tasks run. Their transactions must be their own.
+    pub fn gate(mut self, gate: impl TaskGate + 'static) -> Self {
+        self.gate = Some(Arc::new(gate));
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
     /// If the application id is no legal name, a source topic does not exist, an internal topic is not as it must be, or the log refuses.
     pub fn start(self) -> Result<Streams, Error> {
-        let Launch { topology, settings, log, clock, on_state, on_restore } = self;
+        let Launch { topology, settings, log, clock, on_state, on_restore, gate } = self;
         let settings = Arc::new(settings);
         legal_application_id(&settings.application_id)?;
+        legal_scope(&settings, gate.is_some())?;
         let layout = internal_topics::prepare(&*log.admin()?, &topology, &settings.application_id)?;
         metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
         let count = settings.threads.max(1);
@@ -90,7 +99,7 @@ impl Launch {
         board.keep_state_in(home(&topology, &settings, clock.now())?);
         // All join before the first one runs, so that tasks are shared out once.
         let process = process_id(&settings, board.home());
-        let crew = Crew { topology: topology.clone(), settings, log: log.clone(), board: board.clone(), process };
+        let crew = Crew { topology: topology.clone(), settings, log: log.clone(), board: board.clone(), process, gate };
         let made = (0..count).map(|number| StreamThread::new(number, &crew, clock.now()));
         let made = made.collect::<Result<Vec<_>, Error>>()?;
         let mut threads = Vec::new();
@@ -139,6 +148,19 @@ fn process_id(settings: &Settings, home: &StateHome) -> Arc<str> {
         );
     }
     home.process_id().into()
+}
+
+/// Transactions of single tasks need transactions, and a gate needs those.
+fn legal_scope(settings: &Settings, gate: bool) -> Result<(), Error> {
+    let by_task = settings.producer_scope != ProducerScope::Thread;
+    let text = match () {
+        () if by_task && settings.guarantee != Guarantee::ExactlyOnce => {
+            "a `producer_scope` of tasks needs `guarantee` to be `ExactlyOnce`"
+        }
+        () if gate && !by_task => "a gate needs `producer_scope` to be `Task`: nothing else keeps other owners of a task away",
+        () => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::InvalidConfig, Place::default(), text.into()))
 }
 
 /// Internal topics begin with it, and so must a topic's name be able to.

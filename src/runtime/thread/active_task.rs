@@ -15,6 +15,7 @@ use crate::runtime::plan::{Choice, TaskState, choose, lacks_positions};
 use crate::runtime::restore::{Restored, Ticket};
 use crate::runtime::task::{Announcements, Pass, Task};
 use crate::runtime::thread::feed::{FETCH_RECORDS, Feed};
+use crate::runtime::thread::gatekeeper::Passage;
 use crate::state::TaskLease;
 use crate::watermark::{ControlRecord, Supply, entry};
 
@@ -33,6 +34,8 @@ pub(super) struct ActiveTask {
     pub(super) more_to_close: bool,
     /// The end of its input was reached and told to the task.
     pub(super) ending: bool,
+    /// What its gate said last.
+    pub(super) passage: Passage,
     /// Records taken since the last commit.
     pub(super) taken: usize,
     /// It is known that nothing more will be written into its repartition topics.
@@ -58,6 +61,7 @@ impl ActiveTask {
             waiting: None,
             more_to_close: false,
             ending: false,
+            passage: Passage::Asks(Timestamp::from_millis(i64::MIN)),
             taken: 0,
             upstream_over: false,
             restored: 0,
@@ -117,7 +121,7 @@ impl ActiveTask {
         }
         for feed in &mut self.feeds {
             // What cannot be taken now must not end a poll.
-            feed.pause(consumer, !feed.is_empty() || feed.is_over())?;
+            feed.pause(consumer, !feed.is_empty() || feed.is_barred())?;
         }
         if taken > 0 {
             failpoint::reached("round.taken");

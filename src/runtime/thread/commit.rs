@@ -1,18 +1,27 @@
 //! Carrying out the steps of a commit for all tasks of a thread.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::error::{Error, Place};
 use crate::failpoint;
 use crate::kafka::{MemberToken, Position};
 use crate::record::{TaskId, Timestamp, TopicPartition};
+use crate::runtime::gate::Gate;
 use crate::runtime::plan::{CommitStep, Due, Standing, TaskState, aged, steps};
 use crate::runtime::thread::StreamThread;
+use crate::runtime::thread::circle::{Scope, is_in};
+use crate::runtime::thread::gatekeeper::Passage;
+use crate::runtime::thread::outbox::Outbox;
 
 /// What one commit knows between its steps.
 struct Round {
+    scope: Scope,
+    outbox: Arc<Outbox>,
     token: MemberToken,
     positions: Vec<(TaskId, Vec<(usize, Position)>)>,
+    /// What the gate said to this transaction.
+    answers: Vec<(TaskId, Gate)>,
 }
 
 impl StreamThread {
@@ -26,7 +35,8 @@ impl StreamThread {
     }
 
     fn standing(&mut self, now: Timestamp) -> Standing {
-        let aged = aged(self.outbox.opened(), self.settings.transaction_timeout, now);
+        let opened: Vec<Timestamp> = self.circles.iter().filter_map(|circle| circle.outbox.opened()).collect();
+        let aged = aged(opened.iter().min().copied(), self.settings.transaction_timeout, now);
         let mut standing = Standing { budget: self.settings.uncommitted_bytes, aged, ..Standing::default() };
         let mut taken = 0;
         for active in self.tasks.values_mut().filter(|active| active.commits()) {
@@ -35,21 +45,41 @@ impl StreamThread {
             standing.ended |= active.is_done();
             taken += active.taken;
         }
-        standing.full = self.batch.left(taken) == 0;
-        standing.eager = self.settings.adaptive_commit && (taken > 0 || self.outbox.opened().is_some());
+        standing.full = self.circles.scopes().into_iter().any(|scope| self.left(scope) == 0);
+        standing.eager = self.settings.adaptive_commit && (taken > 0 || !opened.is_empty());
         standing
+    }
+
+    /// How many records more the circle's transaction may take.
+    pub(super) fn left(&self, scope: Scope) -> usize {
+        let Some(circle) = self.circles.get(scope) else { return 0 };
+        circle.batch.left(self.taken(scope))
+    }
+
+    pub(super) fn taken(&self, scope: Scope) -> usize {
+        self.tasks.iter().filter(|(id, _)| is_in(scope, **id)).map(|(_, active)| active.taken).sum()
+    }
+
+    /// Commits circle by circle; mostly there is one.
+    pub(super) fn commit(&mut self, why: Due, now: Timestamp) -> Result<(), Error> {
+        let purge = self.timer.purges(why, now);
+        for scope in self.circles.scopes() {
+            self.commit_circle(scope, why, purge, now)?;
+        }
+        self.timer.done(purge, now);
+        Ok(())
     }
 
     /// All steps, whatever moved. A task that fails on the way drops out of the commit; at least once the others go on, exactly once the commit ends
     /// there, without an error: what was sent cannot be told apart.
-    pub(super) fn commit(&mut self, why: Due, now: Timestamp) -> Result<(), Error> {
-        if !self.tasks.is_empty() {
+    fn commit_circle(&mut self, scope: Scope, why: Due, purge: bool, now: Timestamp) -> Result<(), Error> {
+        let Some(outbox) = self.circles.get(scope).map(|circle| circle.outbox.clone()) else { return Ok(()) };
+        if self.tasks.keys().any(|id| is_in(scope, *id)) {
             // The last transaction may have ended with its producer; what other tasks hold goes into the next one.
-            self.outbox.ready()?;
+            outbox.ready()?;
         }
-        let announces = self.tasks.values().any(|active| active.announcing.is_some());
-        let purge = self.timer.purges(why, now);
-        let mut round = Round { token: self.member.token(), positions: Vec::new() };
+        let announces = self.tasks.iter().any(|(id, active)| is_in(scope, *id) && active.announcing.is_some());
+        let mut round = Round { scope, outbox, token: self.member.token(), positions: Vec::new(), answers: Vec::new() };
         for step in steps(announces, true, purge) {
             tracing::trace!(thread = %self.name, ?step, ?why, "commit");
             #[cfg(test)]
@@ -58,62 +88,68 @@ impl StreamThread {
             }
             failpoint::reached(step.failpoint());
             let taken = self.take_step(step, &mut round, now);
-            if self.mend()? {
+            if self.mend_circle(scope)? {
                 // Nothing is committed, and all who had a part in it go again from the last commit.
-                return if self.may_try_again() { Ok(()) } else { taken };
+                return if self.may_try_again(scope) { Ok(()) } else { taken };
             }
             taken?;
         }
         failpoint::reached("commit.done");
-        self.timer.done(purge, now);
-        self.setbacks = 0;
-        self.end_tasks();
+        if let Some(circle) = self.circles.get_mut(scope) {
+            circle.setbacks = 0;
+        }
+        self.obey(&round.answers);
+        self.end_tasks(scope);
         Ok(())
     }
 
     fn take_step(&mut self, step: CommitStep, round: &mut Round, now: Timestamp) -> Result<(), Error> {
         match step {
             CommitStep::Cut => round.token = self.member.token(),
-            CommitStep::Flush => self.for_each_committing(|active| {
+            CommitStep::Flush => self.for_each_committing(round.scope, |active| {
                 active.task.flush()?;
                 active.drain()
             }),
-            CommitStep::Watermarks => self.for_each_committing(|active| {
+            CommitStep::Watermarks => self.for_each_committing(round.scope, |active| {
                 active.announce(now)?;
                 active.drain()
             }),
-            CommitStep::Acks => self.await_acks(),
+            CommitStep::Acks => {
+                round.answers = self.ask_closing(round.scope);
+                self.await_acks(round);
+            }
             CommitStep::Offsets => self.gather_positions(round, now)?,
             CommitStep::Commit => self.write_positions(round, now)?,
             CommitStep::Apply => {
                 let acked = std::mem::take(&mut self.acked);
-                self.apply(&acked);
+                self.apply(round.scope, &acked);
             }
-            CommitStep::Purge => self.purge()?,
+            CommitStep::Purge => self.purge(round.scope)?,
         }
         Ok(())
     }
 
     /// What every send became. A task whose records were lost must not commit: its next owner sends them again.
-    fn await_acks(&mut self) {
-        let flushed = self.outbox.flush(self.settings.send_timeout);
+    fn await_acks(&mut self, round: &Round) {
+        let flushed = round.outbox.flush(self.settings.send_timeout);
         // Kept until the stores have taken them over, should the commit have to be tried again.
         self.acked.extend(flushed.acked);
         for (partition, error) in flushed.failed {
             let text = format!("records for `{partition}` were lost: {error}");
             let place = Place { topic: Some(partition.topic.to_string()), partition: Some(partition.partition), ..Place::default() };
-            self.lost(&error, &place, &text);
+            self.lost(round.scope, &error, &place, &text);
         }
     }
 
     /// Exactly once the positions become part of the transaction here, and the group says whether the tasks are still ours. It is asked for no
     /// task's positions but in this way, so whoever has sent anything shows a position, moved or not.
     fn gather_positions(&mut self, round: &mut Round, now: Timestamp) -> Result<(), Error> {
-        let sent = self.outbox.senders();
-        round.positions = self.tasks.iter().map(|(id, active)| (*id, active.positions(now, sent.contains(id)))).collect();
+        let sent = round.outbox.senders();
+        let tasks = self.tasks.iter().filter(|(id, _)| is_in(round.scope, **id));
+        round.positions = tasks.map(|(id, active)| (*id, active.positions(now, sent.contains(id)))).collect();
         let all = self.all_of(round);
-        if self.outbox.is_transactional() && !all.is_empty() {
-            self.outbox.send_offsets(&self.settings.application_id, &round.token, &all)?;
+        if round.outbox.is_transactional() && !all.is_empty() {
+            round.outbox.send_offsets(&self.settings.application_id, &round.token, &all)?;
         }
         Ok(())
     }
@@ -128,15 +164,16 @@ impl StreamThread {
     }
 
     fn write_positions(&mut self, round: &Round, now: Timestamp) -> Result<(), Error> {
-        if self.outbox.is_transactional() {
-            self.outbox.commit()?;
+        if round.outbox.is_transactional() {
+            round.outbox.commit()?;
         } else {
             let all = self.all_of(round);
             if !all.is_empty() {
                 self.member.commit(&round.token, &all)?;
             }
         }
-        self.batch.committed(self.tasks.values().map(|active| active.taken).sum());
+        let taken = self.taken(round.scope);
+        self.circles.get_mut(round.scope).into_iter().for_each(|circle| circle.batch.committed(taken));
         for (id, positions) in &round.positions {
             if let Some(active) = self.tasks.get_mut(id) {
                 active.committed(positions, now);
@@ -146,11 +183,11 @@ impl StreamThread {
     }
 
     /// The changes are the stores' own from here on. A store that cannot take them over stays where it was, and its task waits until it can.
-    fn apply(&mut self, acked: &BTreeMap<TopicPartition, i64>) {
+    fn apply(&mut self, scope: Scope, acked: &BTreeMap<TopicPartition, i64>) {
         let mut unwritten = Vec::new();
         #[cfg(test)]
         let unwritable = self.unwritable;
-        for (id, active) in self.tasks.iter_mut().filter(|(_, active)| active.commits()) {
+        for (id, active) in self.tasks.iter_mut().filter(|(id, active)| is_in(scope, **id) && active.commits()) {
             #[cfg(test)]
             if unwritable == Some(*id) {
                 unwritten
@@ -168,8 +205,9 @@ impl StreamThread {
     }
 
     /// What was read from repartition topics and committed is of no use to anybody.
-    fn purge(&mut self) -> Result<(), Error> {
-        let feeds = self.tasks.values().flat_map(|active| &active.feeds).filter(|feed| feed.internal);
+    fn purge(&mut self, scope: Scope) -> Result<(), Error> {
+        let tasks = self.tasks.iter().filter(|(id, _)| is_in(scope, **id));
+        let feeds = tasks.flat_map(|(_, active)| &active.feeds).filter(|feed| feed.internal);
         let below: Vec<(TopicPartition, i64)> =
             feeds.filter_map(|feed| Some((feed.partition.clone(), feed.committed.as_ref()?.offset))).collect();
         if !below.is_empty()
@@ -182,32 +220,31 @@ impl StreamThread {
     }
 
     /// Tasks that had told the end of their input are finished once that is committed.
-    fn end_tasks(&mut self) {
-        for active in self.tasks.values_mut().filter(|active| active.is_done()) {
+    fn end_tasks(&mut self, scope: Scope) {
+        for (_, active) in self.tasks.iter_mut().filter(|(id, active)| is_in(scope, **id) && active.is_done()) {
             self.member.unassign(&active.partitions());
             active.become_state(TaskState::Finished, &self.board);
         }
     }
 
-    /// Does something with each task that takes part in commits; one that fails is stopped.
-    pub(super) fn for_each_committing(&mut self, mut act: impl FnMut(&mut super::ActiveTask) -> Result<(), Error>) {
+    /// Does something with each task of the circle that takes part in commits; one that fails is stopped.
+    fn for_each_committing(&mut self, scope: Scope, mut act: impl FnMut(&mut super::ActiveTask) -> Result<(), Error>) {
         let mut failed = Vec::new();
-        for (id, active) in self.tasks.iter_mut().filter(|(_, active)| active.commits()) {
+        for (id, active) in self.tasks.iter_mut().filter(|(id, active)| is_in(scope, **id) && active.commits()) {
             if let Err(error) = act(active) {
                 failed.push((*id, error));
             }
         }
         for (id, error) in failed {
-            if !self.is_swept_away(id) {
-                self.fail(id, error);
-            }
+            self.fail_unless_swept_away(id, error);
         }
     }
 }
 
 impl super::ActiveTask {
-    /// Its input has ended and everything that closes is closed: only a commit is missing.
+    /// Its input has ended and everything that closes is closed, or its gate wants no more of it: only a commit is missing.
     pub(super) fn is_done(&self) -> bool {
-        self.state == TaskState::Running && self.ending && !self.more_to_close
+        let ended = self.ending && !self.more_to_close;
+        self.state == TaskState::Running && (ended || self.passage == Passage::Ends)
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Feed {
     end: Option<i64>,
     /// The declared end.
     last: Option<i64>,
+    /// Where a gate says that the task must stop.
+    fence: Option<i64>,
     waiting: Arena,
     /// The next of `waiting`.
     next: usize,
@@ -50,6 +52,7 @@ impl Feed {
             fetched: position,
             end: None,
             last: None,
+            fence: None,
             waiting: Arena::default(),
             next: 0,
             staged: None,
@@ -101,13 +104,24 @@ impl Feed {
 
     /// What one more fetch may bring, at most so many records; none once the declared end is reached.
     pub(super) fn limit(&self, most: usize) -> Option<FetchLimit> {
-        let left = self.last.map_or(i64::MAX, |last| last.saturating_sub(self.fetched));
+        let left = self.bound().map_or(i64::MAX, |bound| bound.saturating_sub(self.fetched));
         let records = usize::try_from(left).unwrap_or(0).min(most);
         (records > 0).then_some(FetchLimit { records, bytes: FETCH_BYTES })
     }
     /// The end of input is declared for this partition, or nobody writes into it any more.
     pub(super) fn end_at(&mut self, last: i64) {
         self.last = Some(last);
+    }
+    /// Nothing from there on may be taken; none takes that back.
+    pub(super) fn fence_at(&mut self, fence: Option<i64>) {
+        self.fence = fence;
+    }
+    fn bound(&self) -> Option<i64> {
+        self.last.into_iter().chain(self.fence).min()
+    }
+    /// Whether there may be more in the log, and none of it may be taken.
+    pub(super) fn is_barred(&self) -> bool {
+        self.bound().is_some_and(|bound| self.fetched >= bound)
     }
     /// A fetch is over whose records were processed at once.
     pub(super) fn passed(&mut self, next_offset: i64, end: i64) {
@@ -167,7 +181,7 @@ impl Feed {
     }
     /// Whether there is nothing more in the log, or nothing more that counts.
     pub(super) fn at_end(&self) -> bool {
-        self.last.is_some_and(|last| self.fetched >= last) || self.end.is_some_and(|end| self.fetched >= end)
+        self.is_barred() || self.end.is_some_and(|end| self.fetched >= end)
     }
     /// Whether everything up to the declared end was processed.
     pub(super) fn is_over(&self) -> bool {

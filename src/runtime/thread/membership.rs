@@ -55,7 +55,10 @@ impl StreamThread {
                 failpoint::reached("revoke.requested");
                 self.commit(Due::Close, now)?;
             }
-            Command::Open(id) => drop(self.awaiting.insert(*id, Awaiting::default())),
+            Command::Open(id) => {
+                self.circles.enter(*id).outbox.set_now(now);
+                self.awaiting.insert(*id, Awaiting::default());
+            }
             Command::Close(id) => self.close_task(*id),
             Command::Release(tasks) => {
                 failpoint::reached("revoke.committed");
@@ -63,9 +66,8 @@ impl StreamThread {
                 failpoint::reached("revoke.released");
             }
             Command::Join => self.member.join(&self.board.layout().tasks.clone())?,
-            Command::Abort => self.abort(),
-            Command::Discard => self.discard(),
-            Command::Shrink => self.shrink(),
+            Command::Abort => self.abort_all(),
+            Command::Discard | Command::Shrink => unreachable!("only a circle is told to"),
             Command::Reopen(id) => self.reopen(*id),
         }
         Ok(())
@@ -103,9 +105,9 @@ impl StreamThread {
     }
 
     /// The task over its committed rows, and whether all of them could be opened: if not, the task must not run.
-    fn assemble(&self, id: TaskId, lease: &TaskLease, now: Timestamp) -> (Task, Arc<AtomicU64>, Result<(), Error>) {
+    fn assemble(&mut self, id: TaskId, lease: &TaskLease, now: Timestamp) -> (Task, Arc<AtomicU64>, Result<(), Error>) {
         let sent = Arc::new(AtomicU64::new(0));
-        let collector = RecordCollector::new(self.outbox.clone(), id, self.internal.clone(), sent.clone());
+        let collector = RecordCollector::new(self.circles.enter(id).outbox.clone(), id, self.internal.clone(), sent.clone());
         let layout = self.board.layout();
         let number = usize::try_from(id.subtopology).unwrap_or(usize::MAX);
         let index = self.topology.plan().subtopologies.iter().position(|part| part.number == number).unwrap_or(number);
@@ -173,6 +175,7 @@ impl StreamThread {
     pub(super) fn forget_task(&mut self, id: TaskId) -> Option<TaskLease> {
         let awaiting = self.awaiting.remove(&id).and_then(|awaiting| awaiting.lease);
         let lease = self.take_down(id).map(|active| active.lease).or(awaiting);
+        self.circles.leave(id);
         self.board.set_task(id, TaskState::Closed);
         lease
     }

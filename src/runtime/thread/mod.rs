@@ -4,9 +4,11 @@
 //! operating-system thread calls it in a loop, a simulation calls it directly.
 
 mod active_task;
+mod circle;
 mod commit;
 mod elsewhere;
 mod feed;
+mod gatekeeper;
 mod inspect;
 mod membership;
 mod outbox;
@@ -21,18 +23,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use active_task::ActiveTask;
-use outbox::Outbox;
+use circle::{Circles, Scope};
+use gatekeeper::{Gatekeeper, Passage};
 use restoring::Awaiting;
 
-use crate::config::{Guarantee, Settings};
+use crate::config::Settings;
 use crate::error::Error;
 use crate::failpoint;
 use crate::kafka::{Admin, Connect, Group, LogError, MemberOptions};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::Board;
+use crate::runtime::gate::TaskGate;
 #[cfg(test)]
 use crate::runtime::plan;
-use crate::runtime::plan::{BatchLimit, Command, CommitTimer, Due, TaskState, ThreadState, Verdict, judge_commit, judge_task};
+use crate::runtime::plan::{Command, CommitTimer, Due, TaskState, ThreadState, Verdict, judge_commit, judge_task};
 use crate::runtime::restore::{RestoreDesk, Restorer};
 use crate::state::CacheBudget;
 use crate::topology::node::NodeKind;
@@ -59,6 +63,8 @@ pub(crate) struct Crew {
     pub(crate) board: Arc<Board>,
     /// Tells this process from all others that run the application at the same time; part of its transactional ids.
     pub(crate) process: Arc<str>,
+    /// Says whether tasks may run.
+    pub(crate) gate: Option<Arc<dyn TaskGate>>,
 }
 
 /// One thread's share of an instance.
@@ -72,7 +78,8 @@ pub(crate) struct StreamThread {
     /// Where offsets are looked up and changelogs read back.
     desk: RestoreDesk,
     admin: Box<dyn Admin>,
-    outbox: Arc<Outbox>,
+    circles: Circles,
+    gatekeeper: Option<Gatekeeper>,
     cache: Arc<CacheBudget>,
     tasks: BTreeMap<TaskId, ActiveTask>,
     /// Tasks to be opened as soon as their positions are known.
@@ -80,9 +87,6 @@ pub(crate) struct StreamThread {
     /// What is still to be done about what the group said.
     commands: VecDeque<Command>,
     timer: CommitTimer,
-    batch: BatchLimit,
-    /// Transactions given up since the last one that was committed.
-    setbacks: u32,
     board: Arc<Board>,
     state: ThreadState,
     /// Repartition topics and changelogs.
@@ -107,7 +111,7 @@ pub(crate) struct StreamThread {
 impl StreamThread {
     /// Opens its clients and joins the group.
     pub(crate) fn new(number: usize, crew: &Crew, now: Timestamp) -> Result<Self, Error> {
-        let Crew { topology, settings, log, board, process } = crew;
+        let Crew { topology, settings, log, board, process, gate } = crew;
         let name = format!("{}-{}", settings.application_id, number + 1);
         let options = MemberOptions {
             instance: settings.instance_id.as_ref().map(|id| format!("{id}-{}", number + 1)),
@@ -119,13 +123,6 @@ impl StreamThread {
         let parts = board.layout().parts.values();
         let internal: BTreeSet<String> = parts.flat_map(|part| part.changelogs.iter().chain(&part.repartition_topics)).cloned().collect();
         let cache = settings.record_cache_bytes / settings.threads.max(1);
-        let outbox = match settings.guarantee {
-            Guarantee::AtLeastOnce => Outbox::plain(log.producer()?),
-            Guarantee::ExactlyOnce => {
-                let id = format!("{}-{process}-{}", settings.application_id, number + 1);
-                Outbox::transactional(log.clone(), id.into(), settings.transaction_timeout)
-            }
-        };
         let desk = RestoreDesk::new(&**log, &settings.application_id, format!("{name}-restore"), board.clone())?;
         Ok(StreamThread {
             name,
@@ -135,14 +132,13 @@ impl StreamThread {
             member,
             desk,
             admin: log.admin()?,
-            outbox,
+            gatekeeper: gate.as_ref().map(|gate| Gatekeeper::new(gate, &**log)).transpose()?,
+            circles: Circles::new(settings, log, &format!("{}-{process}-{}", settings.application_id, number + 1))?,
             cache: Arc::new(CacheBudget::new(cache)),
             tasks: BTreeMap::new(),
             awaiting: BTreeMap::new(),
             commands: VecDeque::new(),
             timer: CommitTimer::new(settings.commit_interval, settings.repartition_purge_interval, now),
-            batch: BatchLimit::default(),
-            setbacks: 0,
             board: board.clone(),
             state: ThreadState::Created,
             internal: Arc::new(internal),
@@ -189,7 +185,7 @@ impl StreamThread {
 
     fn set_now(&mut self, now: Timestamp) {
         self.now = now;
-        self.outbox.set_now(now);
+        self.circles.set_now(now);
     }
 
     fn round(&mut self, now: Timestamp, patience: Duration) -> Result<bool, Error> {
@@ -199,7 +195,7 @@ impl StreamThread {
         self.follow_group(now)?;
         if !self.tasks.is_empty() || !self.awaiting.is_empty() {
             // Before any position is looked up: what an earlier producer of the same id left undecided is settled by it.
-            self.outbox.ready()?;
+            self.circles.ready()?;
         }
         let restored = self.restore(now)?;
         let taken = self.run_tasks(now);
@@ -216,18 +212,18 @@ impl StreamThread {
     fn run_tasks(&mut self, now: Timestamp) -> bool {
         let ends = self.board.ends();
         let (mut worked, mut failed) = (false, Vec::new());
-        let mut left = self.batch.left(self.tasks.values().map(|active| active.taken).sum());
-        for (id, active) in self.tasks.iter_mut().filter(|(_, active)| active.state == TaskState::Running) {
-            if left == 0 {
-                break; // a commit is due first
-            }
+        let mut left: BTreeMap<Scope, usize> = self.circles.scopes().into_iter().map(|scope| (scope, self.left(scope))).collect();
+        let takes = |active: &ActiveTask| active.state == TaskState::Running && !matches!(active.passage, Passage::Held | Passage::Ends);
+        for (id, active) in self.tasks.iter_mut().filter(|(_, active)| takes(active)) {
+            // If nothing is left a commit is due first.
+            let Some(left) = left.get_mut(&self.circles.of(*id)).filter(|left| **left > 0) else { continue };
             let (mut over, before) = (false, active.taken);
             if let Some(ends) = &ends {
                 active.end_at(ends);
                 over = self.board.upstream_finished(*id);
             }
-            let round = active.round(&mut *self.member, now, self.settings.max_task_idle, over, left);
-            left = left.saturating_sub(active.taken - before);
+            let round = active.round(&mut *self.member, now, self.settings.max_task_idle, over, *left);
+            *left = left.saturating_sub(active.taken - before);
             match round.and_then(|taken| active.drain().map(|()| taken)) {
                 Ok(taken) => {
                     if taken > 0 {
@@ -270,7 +266,7 @@ impl StreamThread {
 
     /// Whether the open transaction is lost and the task with it: it goes again with the others, and what went wrong is no verdict on it.
     fn is_swept_away(&self, id: TaskId) -> bool {
-        self.outbox.trouble().is_some() && self.outbox.senders().contains(&id)
+        self.circles.outbox(id).is_some_and(|outbox| outbox.trouble().is_some() && outbox.senders().contains(&id))
     }
 
     /// Whether others have committed for a task since this thread did. Then the task is theirs, and what goes wrong here (its repartition
@@ -285,12 +281,18 @@ impl StreamThread {
         }
     }
 
+    pub(super) fn fail_unless_swept_away(&mut self, id: TaskId, error: Error) {
+        if !self.is_swept_away(id) {
+            self.fail(id, error);
+        }
+    }
+
     /// Stops a task for good. Its partitions are read no more, and nothing it did since the last commit is committed.
     fn fail(&mut self, id: TaskId, error: Error) {
         let Some(active) = self.tasks.get_mut(&id).filter(|active| active.state != TaskState::Failed) else { return };
         self.member.unassign(&active.partitions());
         active.restoring = None;
-        if self.outbox.is_transactional() {
+        if self.circles.outbox(id).is_some_and(|outbox| outbox.is_transactional()) {
             active.task.abort();
         }
         self.board.fail(Some(id), error);
@@ -306,7 +308,7 @@ impl StreamThread {
     /// Others may own the tasks now.
     fn rejoin(&mut self) -> Result<bool, Error> {
         tracing::warn!(thread = %self.name, "fenced: joining the group again");
-        self.abort();
+        self.abort_all();
         self.commands.clear();
         self.owned().into_iter().for_each(|id| self.close_task(id));
         // What the collectors of those tasks still held is gone with them; what was sent is the next owner's to send again.
@@ -337,7 +339,7 @@ impl StreamThread {
         let committed = self.commit(Due::Close, now);
         failpoint::reached("close.committed");
         // Should the commit have got no answer, the next owners need not wait for one.
-        if let Err(error) = self.outbox.ready() {
+        if let Err(error) = self.circles.ready() {
             tracing::warn!(thread = %self.name, %error, "the last transaction is not settled: the log aborts it after `transaction_timeout`");
         }
         self.abandon();
@@ -347,7 +349,7 @@ impl StreamThread {
     /// Closes every task without a commit and leaves the group. Stores can be read as long as the instance is not closed.
     pub(crate) fn abandon(&mut self) {
         self.become_state(ThreadState::Stopping);
-        self.abort();
+        self.abort_all();
         for id in self.owned() {
             if let Some(lease) = self.forget_task(id) {
                 lease.settle(self.now);

@@ -1,70 +1,83 @@
 //! After a failure: what the transaction held is taken back, and whoever was in it goes back to where it was committed.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use crate::error::{Error, ErrorKind, Place};
 use crate::failpoint;
+use crate::kafka::LogError;
 use crate::record::TaskId;
 use crate::runtime::plan::{Command, Exposure, Shrunk, TaskState, Trouble, patience, remedies};
 use crate::runtime::thread::StreamThread;
+use crate::runtime::thread::circle::{Scope, is_in};
 use crate::runtime::thread::restoring::Awaiting;
 
 /// Transactions that may fail one after the other, with nothing committed in between, before their tasks are stopped.
 const SETBACKS: u32 = 3;
 
 impl StreamThread {
-    /// Does what has to be done about the open transaction; true if it is gone, and what was in it.
+    /// Does what has to be done about open transactions; true if one is gone, and what was in it.
     pub(super) fn mend(&mut self) -> Result<bool, Error> {
-        if !self.outbox.is_transactional() {
-            return Ok(false);
+        let mut mended = false;
+        for scope in self.circles.scopes() {
+            mended |= self.mend_circle(scope)?;
         }
-        let trouble = self.outbox.trouble();
-        let commands = remedies(trouble, &self.exposure());
+        Ok(mended)
+    }
+
+    /// The same for the transaction of one circle.
+    pub(super) fn mend_circle(&mut self, scope: Scope) -> Result<bool, Error> {
+        let Some(circle) = self.circles.get_mut(scope).filter(|circle| circle.outbox.is_transactional()) else { return Ok(false) };
+        let (trouble, sent) = (circle.outbox.trouble(), circle.outbox.senders());
+        circle.setbacks += u32::from(trouble == Some(Trouble::Spoilt));
+        let commands = remedies(trouble, &self.exposure(scope, sent));
         if commands.is_empty() {
             return Ok(false);
         }
         tracing::warn!(thread = %self.name, ?trouble, ?commands, "the transaction is given up");
-        self.setbacks += u32::from(trouble == Some(Trouble::Spoilt));
         for command in commands {
             match command {
+                Command::Abort => self.abort(scope),
+                Command::Discard => self.discard(scope),
+                Command::Shrink => self.shrink(scope),
                 // It may have to be tried more than once, and nothing that was to be done before counts any more.
                 Command::Join => self.commands = [Command::Join].into(),
-                command => self.carry_out(&command, self.outbox.now())?,
+                command => self.carry_out(&command, self.now)?,
             }
         }
         Ok(true)
     }
 
-    fn exposure(&self) -> Exposure {
-        let of =
-            |wanted: &dyn Fn(TaskState) -> bool| self.tasks.iter().filter(|(_, active)| wanted(active.state)).map(|(id, _)| *id).collect();
-        Exposure {
-            owned: self.owned(),
-            running: of(&|state| state == TaskState::Running),
-            failed: of(&|state| state == TaskState::Failed),
-            sent: self.outbox.senders(),
-        }
+    fn exposure(&self, scope: Scope, sent: BTreeSet<TaskId>) -> Exposure {
+        let here = || self.tasks.iter().filter(|(id, _)| is_in(scope, **id));
+        let of = |wanted: TaskState| here().filter(|(_, active)| active.state == wanted).map(|(id, _)| *id).collect();
+        Exposure { owned: self.owned(), running: of(TaskState::Running), failed: of(TaskState::Failed), sent }
     }
 
     /// Whether it is worth another try, after a transaction that could not be committed.
-    pub(super) fn may_try_again(&self) -> bool {
-        self.setbacks < SETBACKS
+    pub(super) fn may_try_again(&self, scope: Scope) -> bool {
+        self.circles.get(scope).is_none_or(|circle| circle.setbacks < SETBACKS)
+    }
+
+    /// Nothing that is not committed yet counts.
+    pub(super) fn abort_all(&mut self) {
+        self.circles.scopes().into_iter().for_each(|scope| self.abort(scope));
     }
 
     /// Nothing of the open transaction counts.
-    pub(super) fn abort(&mut self) {
-        failpoint::reached("abort.begin");
-        self.outbox.abort();
-        failpoint::reached("abort.done");
-        self.forget_unfinished();
+    fn abort(&mut self, scope: Scope) {
+        if let Some(circle) = self.circles.get(scope).filter(|circle| circle.outbox.is_transactional()) {
+            failpoint::reached("abort.begin");
+            circle.outbox.abort();
+            failpoint::reached("abort.done");
+            self.acked.clear();
+        }
     }
 
     /// The transaction is not this producer's any more.
-    pub(super) fn discard(&mut self) {
-        self.outbox.discard();
-        self.forget_unfinished();
-    }
-
-    fn forget_unfinished(&mut self) {
-        if self.outbox.is_transactional() {
+    fn discard(&mut self, scope: Scope) {
+        if let Some(circle) = self.circles.get(scope) {
+            circle.outbox.discard();
             self.acked.clear();
         }
     }
@@ -92,21 +105,23 @@ impl StreamThread {
     }
 
     /// The transaction took too long: the next one is to hold less. Tasks whose single record is too much are stopped.
-    pub(super) fn shrink(&mut self) {
-        let taken = self.tasks.values().map(|active| active.taken).sum();
-        let setting = self.settings.transaction_timeout;
-        match self.batch.timed_out(taken) {
+    fn shrink(&mut self, scope: Scope) {
+        let (taken, setting) = (self.taken(scope), self.settings.transaction_timeout);
+        let Some(circle) = self.circles.get_mut(scope) else { return };
+        match circle.batch.timed_out(taken) {
             Shrunk::To { records, first: true } => tracing::warn!(
                 thread = %self.name, taken, records, ?setting,
                 "a transaction was open for too long: the next ones take fewer records; raise `transaction_timeout`, or lower `commit_interval`"
             ),
             Shrunk::To { records, first: false } => tracing::info!(thread = %self.name, taken, records, "a smaller transaction is tried"),
-            Shrunk::TooLarge => self.give_up_senders(setting),
+            Shrunk::TooLarge => {
+                let sent = circle.outbox.senders();
+                self.give_up_senders(sent, setting);
+            }
         }
     }
 
-    fn give_up_senders(&mut self, timeout: std::time::Duration) {
-        let sent = self.outbox.senders();
+    fn give_up_senders(&mut self, sent: BTreeSet<TaskId>, timeout: Duration) {
         let took = |id: &TaskId| self.tasks.get(id).is_some_and(|active| active.taken > 0);
         let guilty: Vec<TaskId> =
             if sent.iter().any(took) { sent.into_iter().filter(|id| took(id)).collect() } else { sent.into_iter().collect() };
@@ -120,13 +135,15 @@ impl StreamThread {
     }
 
     /// Records were not acknowledged.
-    pub(super) fn lost(&mut self, error: &crate::kafka::LogError, place: &Place, text: &str) {
-        if self.outbox.is_transactional() && (self.may_try_again() || error.kind() == ErrorKind::Retriable) {
+    pub(super) fn lost(&mut self, scope: Scope, error: &LogError, place: &Place, text: &str) {
+        let try_again = self.may_try_again(scope) || error.kind() == ErrorKind::Retriable;
+        if let Some(circle) = self.circles.get(scope).filter(|circle| circle.outbox.is_transactional() && try_again) {
             tracing::warn!(thread = %self.name, "{text}");
-            return self.outbox.spoil();
+            return circle.outbox.spoil();
         }
         // Which task sent them is not known to the producer; all that commit here are in doubt.
-        let all: Vec<TaskId> = self.tasks.iter().filter(|(_, active)| active.commits()).map(|(id, _)| *id).collect();
+        let here = self.tasks.iter().filter(|(id, active)| is_in(scope, **id) && active.commits());
+        let all: Vec<TaskId> = here.map(|(id, _)| *id).collect();
         all.into_iter().for_each(|id| self.fail(id, Error::new(error.kind(), place.clone(), text.into())));
     }
 }

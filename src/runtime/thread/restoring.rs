@@ -6,6 +6,7 @@ use crate::runtime::plan::TaskState;
 use crate::runtime::restore::{Restored, Start, StoreOrder, Ticket};
 use crate::runtime::thread::StreamThread;
 use crate::runtime::thread::active_task::ActiveTask;
+use crate::runtime::thread::gatekeeper::Passage;
 use crate::state::TaskLease;
 use crate::topology::OffsetReset;
 use crate::topology::assemble::AssembledStore;
@@ -45,6 +46,7 @@ impl StreamThread {
             worked = true;
             self.desk.step(now);
         }
+        worked |= self.enter_late(now);
         Ok(self.start_restored() || worked)
     }
 
@@ -123,12 +125,39 @@ impl StreamThread {
         restored.rebuilt.iter().for_each(|(store, why)| active.lease.rebuilt(store, why));
         active.restored = restored.records;
         active.check_positions(&self.settings)?;
+        self.enter(id)
+    }
+
+    /// A task whose state is complete begins to run, if its gate says so.
+    fn enter(&mut self, id: TaskId) -> Result<(), Error> {
+        if !self.pass_gate(id)? {
+            return Ok(());
+        }
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        if active.passage == Passage::Ends {
+            self.task_state(id, TaskState::Running);
+            self.task_state(id, TaskState::Finished);
+            return Ok(());
+        }
         // Processors may look into their stores from the first moment on.
         active.task.init()?;
         let starts: Vec<_> = active.feeds.iter().map(|feed| (feed.partition.clone(), feed.position())).collect();
         self.member.assign(&starts)?;
         self.task_state(id, TaskState::Running);
         Ok(())
+    }
+
+    /// Tasks that were not let through their gates ask again.
+    fn enter_late(&mut self, now: Timestamp) -> bool {
+        let waits = |active: &ActiveTask| active.state == TaskState::Restoring && active.restoring.is_none() && active.passage.asks(now);
+        let waiting: Vec<TaskId> = self.tasks.iter().filter(|(_, active)| waits(active)).map(|(id, _)| *id).collect();
+        let any = !waiting.is_empty();
+        for id in waiting {
+            if let Err(error) = self.enter(id) {
+                self.fail(id, error);
+            }
+        }
+        any
     }
 
     /// What went wrong was no verdict on the task: it is tried again.

@@ -2,6 +2,7 @@
 
 mod bounded;
 mod exactly_once;
+mod gates;
 mod restoring;
 mod rig;
 mod schedules;
@@ -316,7 +317,7 @@ fn a_collector_spreads_records_without_a_key_and_refuses_partitions_that_are_not
     use super::record_collector::RecordCollector;
     use crate::processor::{Outgoing, Output, Target};
     let rig = Rig::new(copying(), 2);
-    let outbox = Outbox::plain(rig.log.producer().unwrap());
+    let outbox = super::outbox::Outbox::plain(rig.log.producer().unwrap());
     outbox.set_now(Timestamp::from_millis(77));
     let sent = Arc::new(AtomicU64::new(0));
     let mut collector = RecordCollector::new(outbox, TaskId { subtopology: 0, partition: 1 }, Arc::default(), sent.clone());

@@ -76,7 +76,7 @@ impl Instance {
         let process: Arc<str> = ports.lasting.as_deref().unwrap_or(process).into();
         board.keep_state_in(StateHome::over(&*process, rows));
         let (topology, settings) = (topology.clone(), settings.clone());
-        let crew = Crew { topology, settings, log: Arc::new(ports), board: board.clone(), process };
+        let crew = Crew { topology, settings, log: Arc::new(ports), board: board.clone(), process, gate: None };
         let threads = (0..count).map(|number| StreamThread::new(number, &crew, now).map(Some));
         let threads = threads.collect::<Result<Vec<_>, Error>>()?;
         Ok(Instance { condition: Condition::Running, fate, board, restored, threads, standing: None })

@@ -7,6 +7,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::{Guarantee, Settings};
 use crate::kafka::{Connect, FetchLimit, Isolation, MemoryLog, NewTopic, Outgoing};
 use crate::record::{Headers, TaskId, Timestamp, TopicPartition};
+use crate::runtime::TaskGate;
 use crate::runtime::board::Board;
 use crate::runtime::internal_topics::prepare;
 use crate::runtime::thread::{Crew, Round, StreamThread};
@@ -23,6 +24,7 @@ pub(super) struct Rig {
     pub(super) board: Arc<Board>,
     pub(super) threads: Vec<StreamThread>,
     lives: usize,
+    pub(super) gate: Option<Arc<dyn TaskGate>>,
 }
 
 impl Rig {
@@ -34,7 +36,7 @@ impl Rig {
         let mut settings = Settings::new("app");
         settings.commit_interval = Duration::from_millis(100);
         let board = board(&log, &topology);
-        Rig { log, clock, topology, settings, board, threads: Vec::new(), lives: 0 }
+        Rig { log, clock, topology, settings, board, threads: Vec::new(), lives: 0, gate: None }
     }
 
     pub(super) fn exactly_once(mut self) -> Self {
@@ -56,7 +58,7 @@ impl Rig {
             None => format!("life-{}", self.lives).into(),
         };
         let (topology, log, board) = (self.topology.clone(), Arc::new(self.log.clone()), self.board.clone());
-        let crew = Crew { topology, settings, log, board, process };
+        let crew = Crew { topology, settings, log, board, process, gate: self.gate.clone() };
         self.threads.push(StreamThread::new(number, &crew, self.clock.now()).unwrap());
     }
 

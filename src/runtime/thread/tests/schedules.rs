@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::rig::Rig;
 use super::shuffled;
 use crate::clock::Clock;
+use crate::config::ProducerScope;
 
 /// What may happen to an application.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +73,15 @@ proptest! {
     #[test]
     fn exactly_once_killing_changes_no_count(steps in steps(2)) {
         let (counted, written) = counted_and_written(Rig::new(shuffled(), 3).exactly_once(), steps);
+        prop_assert_eq!(counted, written);
+    }
+
+    /// The same, each task in transactions of its own.
+    #[test]
+    fn exactly_once_by_task_killing_changes_no_count(steps in steps(2)) {
+        let mut rig = Rig::new(shuffled(), 3).exactly_once();
+        rig.settings.producer_scope = ProducerScope::Task { prefix: "move".into() };
+        let (counted, written) = counted_and_written(rig, steps);
         prop_assert_eq!(counted, written);
     }
 
