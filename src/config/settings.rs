@@ -49,6 +49,10 @@ pub struct Settings {
     pub close_batch: usize,
     /// Bounded mode: when every input of a task has been idle this long, its open windows close. Default: never.
     pub close_when_idle: Option<Duration>,
+    /// What this instance may hold in memory of its state, in bytes: a sixteenth for uncommitted changes (if `uncommitted_bytes` allows as
+    /// many; on their way to the disk they take several times that), as much for rows that were read or written before, a quarter for what
+    /// state on disk keeps of its files. Default 512 MiB.
+    pub memory: usize,
     /// The folder for state that survives the process, under the application id; each instance needs its own. After a start only what was
     /// written to the changelogs since is read back. Default: none, stores live in memory and are restored from the beginning.
     ///
@@ -145,6 +149,7 @@ impl Settings {
             watermark_refresh: Duration::from_secs(30),
             close_batch: 10_000,
             close_when_idle: None,
+            memory: 512 << 20,
             state_dir: None,
             state_cleanup_delay: Duration::from_secs(600),
             guarantee: Guarantee::default(),
@@ -155,5 +160,20 @@ impl Settings {
             on_missing_position: MissingPosition::default(),
             producer_scope: ProducerScope::default(),
         }
+    }
+
+    /// What a thread may hold that only a commit can free.
+    pub(crate) fn uncommitted_per_thread(&self) -> usize {
+        (self.memory / 16 / self.threads.max(1)).min(self.uncommitted_bytes)
+    }
+
+    /// What the stores of a thread keep at hand of committed rows.
+    pub(crate) fn reads_per_thread(&self) -> usize {
+        self.memory / 16 / self.threads.max(1)
+    }
+
+    /// What state on disk may keep in memory.
+    pub(crate) fn disk_memory(&self) -> u64 {
+        u64::try_from(self.memory / 4).unwrap_or(u64::MAX)
     }
 }

@@ -137,6 +137,8 @@ pub(crate) struct Board {
     on_state: Vec<StateListener>,
     on_restore: Vec<RestoreListener>,
     home: OnceLock<Arc<StateHome>>,
+    /// Commits that were done.
+    pub(crate) commits: AtomicU64,
 }
 
 impl Board {
@@ -163,6 +165,7 @@ impl Board {
             on_state,
             on_restore,
             home: OnceLock::new(),
+            commits: AtomicU64::new(0),
         })
     }
 

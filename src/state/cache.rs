@@ -16,17 +16,39 @@ use crate::state::context::{RecordContext, WriteContext};
 use crate::state::key_schema::RowLayout;
 use crate::state::order::{LazyOrder, SharedKey};
 
-/// How many bytes the record caches of a thread may hold together.
+/// How many bytes the record caches of a thread may hold together, and how many of committed rows its stores keep at hand.
 #[derive(Debug)]
 pub(crate) struct CacheBudget {
     max: usize,
     used: AtomicUsize,
+    reads_max: usize,
+    reads: AtomicUsize,
 }
 
+/// Bytes of committed rows at hand unless told otherwise.
+const READS: usize = 16 << 20;
+
 impl CacheBudget {
-    /// Zero: no cache at all.
+    /// Zero: no record cache at all.
     pub(crate) fn new(max: usize) -> Self {
-        CacheBudget { max, used: AtomicUsize::new(0) }
+        CacheBudget { max, used: AtomicUsize::new(0), reads_max: READS, reads: AtomicUsize::new(0) }
+    }
+    /// So many bytes of committed rows.
+    pub(crate) fn with_reads(self, reads_max: usize) -> Self {
+        CacheBudget { reads_max, ..self }
+    }
+    pub(crate) fn reads_exceeded(&self) -> bool {
+        self.reads.load(Ordering::Relaxed) > self.reads_max
+    }
+    /// By so much that it cannot wait for the next commit, and a table that holds so many of them has a good part in it.
+    pub(crate) fn too_many_reads(&self, own: usize) -> bool {
+        own > self.reads_max / 4 && self.reads.load(Ordering::Relaxed) > self.reads_max.saturating_mul(2)
+    }
+    pub(crate) fn add_reads(&self, bytes: usize) {
+        self.reads.fetch_add(bytes, Ordering::Relaxed);
+    }
+    pub(crate) fn subtract_reads(&self, bytes: usize) {
+        self.reads.fetch_sub(bytes, Ordering::Relaxed);
     }
     pub(crate) fn max(&self) -> usize {
         self.max

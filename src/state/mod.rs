@@ -17,6 +17,7 @@ mod codec;
 mod context;
 mod control;
 mod expiring;
+mod gap;
 mod home;
 mod key_schema;
 mod key_value;

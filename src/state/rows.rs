@@ -12,7 +12,7 @@ use crate::state::context::WriteContext;
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore};
 use crate::state::order::SharedKey;
 use crate::state::spec::Dedup;
-use crate::state::table::{READ_CACHE_BYTES, Table, merge};
+use crate::state::table::{Table, merge};
 
 /// Rows by row key, and their changelog.
 pub(crate) struct Rows {
@@ -30,7 +30,7 @@ impl Rows {
         let dedup = dedup.or(how.spec.dedup).unwrap_or_default();
         Rows {
             name: how.name.clone(),
-            table: Table::new(backend, READ_CACHE_BYTES),
+            table: Table::new(backend, how.environment.cache.clone()),
             changelog: Changelog::new(how.spec.logging, dedup, how.spec.stamped),
             stamped: how.spec.stamped,
             plain_backend: how.spec.plain_backend && how.spec.stamped,

@@ -2,19 +2,19 @@
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 
 use crate::error::StoreError;
 use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit};
+use crate::state::cache::CacheBudget;
+use crate::state::gap::Gap;
 use crate::state::order::{LazyOrder, SharedKey};
 
-/// What a row costs beside its bytes, roughly.
-const ROW_OVERHEAD: usize = 64;
-
-/// Bytes of committed rows that a table keeps at hand unless told otherwise.
-pub(crate) const READ_CACHE_BYTES: usize = 16 << 20;
+/// What a row costs beside its bytes, as measured: its places in map, list and order, and what an allocator adds.
+const ROW_OVERHEAD: usize = 192;
 
 #[derive(Debug)]
 struct Row {
@@ -37,9 +37,19 @@ pub(crate) struct Table {
     dirty_order: LazyOrder,
     dirty_bytes: usize,
     clean_bytes: usize,
-    read_budget: usize,
+    /// Of the bytes of committed rows at hand, shared by the tables of a thread.
+    budget: Arc<CacheBudget>,
     last_seq: u64,
     drained: u64,
+    /// Where there is no row, and where there was none at the last commit.
+    gap: Gap,
+    committed_gap: Gap,
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.set_clean_bytes(0);
+    }
 }
 
 /// A dirty row on its way to the changelog.
@@ -51,7 +61,7 @@ pub(crate) struct Change<'a> {
 }
 
 impl Table {
-    pub(crate) fn new(backend: Box<dyn StoreBackend>, read_budget: usize) -> Self {
+    pub(crate) fn new(backend: Box<dyn StoreBackend>, budget: Arc<CacheBudget>) -> Self {
         Table {
             backend,
             rows: HashMap::new(),
@@ -59,19 +69,26 @@ impl Table {
             dirty_order: LazyOrder::default(),
             dirty_bytes: 0,
             clean_bytes: 0,
-            read_budget,
+            budget,
             last_seq: 0,
             drained: 0,
+            gap: Gap::default(),
+            committed_gap: Gap::default(),
         }
     }
 
     /// The value under `key`.
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        if self.budget.too_many_reads(self.clean_bytes) {
+            self.forget_clean_rows();
+        }
         let row = match self.rows.entry_ref(key) {
             EntryRef::Occupied(row) => row.into_mut(),
             EntryRef::Vacant(place) => {
                 let value = self.backend.get(key)?;
-                self.clean_bytes += weight(key, &value);
+                let weight = weight(key, &value);
+                self.clean_bytes += weight;
+                self.budget.add_reads(weight);
                 place.insert(Row { value, seq: 0, at: 0, used: true, silent: false })
             }
         };
@@ -82,6 +99,9 @@ impl Table {
     /// Sets or, with none, deletes `key`; `at` is for its changelog record.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>, at: i64) {
         let seq = self.next_seq();
+        if value.is_some() {
+            self.gap.note_row(key);
+        }
         match self.rows.entry_ref(key) {
             EntryRef::Occupied(mut place) => {
                 let dirtied = (place.get().seq == 0).then(|| place.key().clone());
@@ -98,7 +118,8 @@ impl Table {
                 (row.seq, row.at, row.used, row.silent) = (seq, at, true, false);
                 match dirtied {
                     Some(key) => {
-                        self.clean_bytes = self.clean_bytes.saturating_sub(before);
+                        self.clean_bytes -= before;
+                        self.budget.subtract_reads(before);
                         self.dirty_bytes += after;
                         self.dirty_order.insert(&key);
                         self.dirty.push(key);
@@ -132,14 +153,25 @@ impl Table {
 
     /// Rows of the range in order, changed and committed ones merged.
     pub(crate) fn scan(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let Some(left) = self.gap.skip(range) else { return Ok(()) };
+        let mut first = None;
+        let mut visit = |key: &[u8], value: &[u8]| {
+            first.get_or_insert_with(|| key.to_vec());
+            visit(key, value)
+        };
         if self.dirty.is_empty() {
-            return self.backend.scan(range, direction, visit);
+            self.backend.scan(left, direction, &mut visit)?;
+        } else {
+            self.dirty_order.build(self.dirty.iter());
+            let rows = &self.rows;
+            let dirty = self.dirty_order.range(left, direction).map(|key| (&**key, rows.get(key).and_then(|row| row.value.as_deref())));
+            let backend = &mut self.backend;
+            merge(dirty, direction, |visit| backend.scan(left, direction, visit), &mut visit)?;
         }
-        self.dirty_order.build(self.dirty.iter());
-        let rows = &self.rows;
-        let dirty = self.dirty_order.range(range, direction).map(|key| (&**key, rows.get(key).and_then(|row| row.value.as_deref())));
-        let backend = &mut self.backend;
-        merge(dirty, direction, |visit| backend.scan(range, direction, visit), visit)
+        if direction == Direction::Forward || first.is_none() {
+            self.gap.learn(range, first.as_deref());
+        }
+        Ok(())
     }
 
     /// Rows changed since the last call, in the order of each row's latest write.
@@ -164,6 +196,7 @@ impl Table {
         let kept = self.dirty.iter().filter(|key| drop_before.is_none_or(|bound| &***key >= bound));
         let rows: Vec<(&[u8], Option<&[u8]>)> = kept.map(|key| (&**key, self.rows.get(key).and_then(|row| row.value.as_deref()))).collect();
         self.backend.apply(&Batch { rows: &rows, offset, drop_before, note })?;
+        let mut clean_bytes = self.clean_bytes;
         for key in self.dirty.drain(..) {
             let gone = self.rows.get_mut(&key).is_none_or(|row| {
                 row.seq = 0;
@@ -171,12 +204,14 @@ impl Table {
             });
             match gone {
                 true => drop(self.rows.remove(&key)),
-                false => self.clean_bytes += self.rows.get(&key).map_or(0, |row| weight(&key, &row.value)),
+                false => clean_bytes += self.rows.get(&key).map_or(0, |row| weight(&key, &row.value)),
             }
         }
         self.dirty_bytes = 0;
         self.dirty_order.clear();
+        self.set_clean_bytes(clean_bytes);
         self.sweep();
+        self.committed_gap = self.gap.clone();
         Ok(())
     }
 
@@ -187,14 +222,21 @@ impl Table {
         }
         self.dirty_bytes = 0;
         self.dirty_order.clear();
+        self.gap = self.committed_gap.clone();
     }
 
     /// Puts rows of a changelog into the backend, past this transaction.
     pub(crate) fn restore(&mut self, rows: &[(&[u8], Option<&[u8]>)], offset: i64, note: Option<&[u8]>) -> Result<(), StoreError> {
         self.backend.apply(&Batch { rows, offset: Some(offset), drop_before: None, note })?;
-        for (key, _) in rows {
-            if self.rows.get(*key).is_some_and(|row| row.seq == 0) {
-                self.rows.remove(*key);
+        for (key, value) in rows {
+            if value.is_some() {
+                self.gap.note_row(key);
+                self.committed_gap.note_row(key);
+            }
+            if self.rows.get(*key).is_some_and(|row| row.seq == 0)
+                && let Some(row) = self.rows.remove(*key)
+            {
+                self.set_clean_bytes(self.clean_bytes - weight(key, &row.value));
             }
         }
         Ok(())
@@ -204,7 +246,8 @@ impl Table {
     pub(crate) fn wipe(&mut self) -> Result<(), StoreError> {
         self.abort();
         self.rows.clear();
-        self.clean_bytes = 0;
+        self.set_clean_bytes(0);
+        (self.gap, self.committed_gap) = (Gap::default(), Gap::default());
         self.backend.wipe()
     }
 
@@ -228,7 +271,7 @@ impl Table {
     /// After `apply`, when every row is clean. Second chance: over the budget, rows that nobody touched since the last sweep go, and if that is not enough, all.
     fn sweep(&mut self) {
         for keep_used in [true, false] {
-            if self.clean_bytes <= self.read_budget {
+            if !self.budget.reads_exceeded() {
                 return;
             }
             let mut left = 0;
@@ -237,8 +280,20 @@ impl Table {
                 left += if stays { weight(key, &row.value) } else { 0 };
                 stays
             });
-            self.clean_bytes = left;
+            self.set_clean_bytes(left);
         }
+    }
+
+    /// Rows that were only read, and by many: they are read again when they are wanted.
+    fn forget_clean_rows(&mut self) {
+        self.rows.retain(|_, row| row.seq != 0);
+        self.set_clean_bytes(0);
+    }
+
+    fn set_clean_bytes(&mut self, bytes: usize) {
+        self.budget.add_reads(bytes);
+        self.budget.subtract_reads(self.clean_bytes);
+        self.clean_bytes = bytes;
     }
 }
 

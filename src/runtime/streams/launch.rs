@@ -124,7 +124,7 @@ fn home(topology: &Topology, settings: &Settings, now: Timestamp) -> Result<Arc<
         application_id: &settings.application_id,
         shapes: topology.shapes(&settings.application_id),
         cleanup_delay: settings.state_cleanup_delay,
-        memory: 64 << 20,
+        memory: settings.disk_memory(),
     };
     StateHome::on_disk(settings, drawn_id(), now)
 }

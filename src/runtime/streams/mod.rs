@@ -6,6 +6,7 @@ mod progress;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -131,7 +132,8 @@ impl Streams {
     /// How far everything is.
     pub fn progress(&self) -> Progress {
         let rebuilt_stores = self.board.home().rebuilt_stores();
-        Progress { rebuilt_stores, ..Progress::of(&self.board.facts()) }
+        let commits = self.board.commits.load(Ordering::Relaxed);
+        Progress { rebuilt_stores, commits, ..Progress::of(&self.board.facts()) }
     }
 
     /// The local parts of a store, one for each task of this instance that has one, for reading. Their content is that of the moment of each

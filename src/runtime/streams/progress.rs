@@ -23,6 +23,8 @@ pub struct Progress {
     pub bad_time: u64,
     /// Stores whose rows in `state_dir` could not be trusted or do not fit their changelog: they were restored from its beginning.
     pub rebuilt_stores: u64,
+    /// Commits done by all threads.
+    pub commits: u64,
     /// The tasks of this instance now.
     pub tasks: BTreeMap<TaskId, TaskProgress>,
     /// The stores that are being read back from their changelogs now, by task and name.

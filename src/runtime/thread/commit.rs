@@ -37,7 +37,7 @@ impl StreamThread {
     fn standing(&mut self, now: Timestamp) -> Standing {
         let opened: Vec<Timestamp> = self.circles.iter().filter_map(|circle| circle.outbox.opened()).collect();
         let aged = aged(opened.iter().min().copied(), self.settings.transaction_timeout, now);
-        let mut standing = Standing { budget: self.settings.uncommitted_bytes, aged, ..Standing::default() };
+        let mut standing = Standing { budget: self.settings.uncommitted_per_thread(), aged, ..Standing::default() };
         let mut taken = 0;
         for active in self.tasks.values_mut().filter(|active| active.commits()) {
             standing.uncommitted_bytes += active.task.uncommitted_bytes();
@@ -95,6 +95,7 @@ impl StreamThread {
             taken?;
         }
         failpoint::reached("commit.done");
+        self.board.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if let Some(circle) = self.circles.get_mut(scope) {
             circle.setbacks = 0;
         }

@@ -134,7 +134,7 @@ impl StreamThread {
             admin: log.admin()?,
             gatekeeper: gate.as_ref().map(|gate| Gatekeeper::new(gate, &**log)).transpose()?,
             circles: Circles::new(settings, log, &format!("{}-{process}-{}", settings.application_id, number + 1))?,
-            cache: Arc::new(CacheBudget::new(cache)),
+            cache: Arc::new(CacheBudget::new(cache).with_reads(settings.reads_per_thread())),
             tasks: BTreeMap::new(),
             awaiting: BTreeMap::new(),
             commands: VecDeque::new(),
