@@ -57,6 +57,9 @@ kill-table: ## SIGKILL at every step: make kill-table, ONLY=commit.acks KIND=cou
 random-kills: ## one run killed again and again at random times: make random-kills ROUNDS=200 KIND=count GUARANTEE=eos SEED=1
 	@ROUNDS=$(or $(ROUNDS),200) KIND="$(KIND)" GUARANTEE="$(GUARANTEE)" SEED="$(SEED)" $(CARGO) test --locked --features failpoints --test kill
 
+five-million: ## five million windows close at one instant, with state on disk and 256 MB: make five-million, ARGS=exactly-once
+	$(CARGO) bench --locked --bench five_million -- $(ARGS)
+
 bench: ## the figures of docs/benchmarks.md
 	$(CARGO) bench --locked --bench '*'
 	$(CARGO) bench --locked --bench end_to_end -- memory

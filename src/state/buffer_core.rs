@@ -77,11 +77,10 @@ impl BufferCore {
     }
     /// Takes a key out, as if it had never been held.
     pub(crate) fn withdraw(&mut self, key: &[u8]) {
-        let Some(time) = self.times.remove(key) else { return };
-        if let Some(held) = self.sorted.remove(&(time, key.to_vec())) {
-            self.size -= java_size(key, &held);
+        if self.times.contains_key(key) {
+            self.forget(key);
+            self.touch(key);
         }
-        self.touch(key);
     }
     /// The time that is first in line; none if nothing is held.
     pub(crate) fn min_time(&self) -> Option<i64> {
@@ -135,11 +134,21 @@ impl BufferCore {
         (self.times, self.sorted, self.size) = (HashMap::new(), BTreeMap::new(), 0);
         for (key, row) in rows {
             let (time, held) = row.ok_or_else(|| self.malformed())?;
-            self.size += java_size(&key, &held);
-            self.times.insert(key.clone(), time);
-            self.sorted.insert((time, key), held);
+            self.remember(key, time, held);
         }
         Ok(())
+    }
+    fn remember(&mut self, key: Vec<u8>, time: i64, held: Held) {
+        self.size += java_size(&key, &held);
+        self.times.insert(key.clone(), time);
+        self.sorted.insert((time, key), held);
+    }
+    fn forget(&mut self, key: &[u8]) {
+        if let Some(time) = self.times.remove(key)
+            && let Some(held) = self.sorted.remove(&(time, key.to_vec()))
+        {
+            self.size -= java_size(key, &held);
+        }
     }
     fn reload_or_say(&mut self) {
         if let Err(error) = self.reload() {
@@ -237,7 +246,14 @@ impl Core for BufferCore {
         let last: BTreeMap<&[u8], Option<&[u8]>> = records.iter().map(|record| (record.key, record.value)).collect();
         let rows: Vec<(&[u8], Option<&[u8]>)> = last.into_iter().collect();
         self.backend.apply(&Batch { rows: &rows, offset: Some(next_offset), drop_before: None, note: None })?;
-        self.reload()
+        for (key, row) in &rows {
+            self.forget(key);
+            if let Some(row) = row {
+                let (time, held) = decode(row).ok_or_else(|| self.malformed())?;
+                self.remember(key.to_vec(), time, held);
+            }
+        }
+        Ok(())
     }
     fn wipe(&mut self) -> Result<(), StoreError> {
         self.backend.wipe()?;

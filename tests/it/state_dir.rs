@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use highwater::kafka::{Connect, MemoryLog, NewTopic, Outgoing};
 use highwater::{
-    ErrorKind, Headers, KeyValueStore, Launch, Settings, State, StoreRef, Streams, StreamsBuilder, SystemClock, Timestamp, Topic,
-    TopicPartition, Topology,
+    Consumed, EmitStrategy, ErrorKind, Guarantee, Headers, KeyValueStore, Launch, Settings, State, StoreRef, Streams, StreamsBuilder,
+    SystemClock, TimeWindows, Timestamp, Topic, TopicPartition, Topology, Watermark, Windowed,
 };
 
 const WORDS: Topic<String, String> = Topic::new("words");
@@ -130,4 +130,59 @@ fn state_of_another_topology_is_refused_at_start() {
     let error = Streams::start(&builder.build().unwrap(), settings, log).unwrap_err().to_string();
     assert!(error.contains("it has      store counts: key-value"), "{error}");
     assert!(error.contains("needed is   store totals: key-value"), "{error}");
+}
+
+/// Everything closes at the last record, in passes that commits fall between: more windows than may be uncommitted at a time.
+fn close_at_once(windows: usize, guarantee: Guarantee, name: &str) {
+    const OUT: Topic<Windowed<String>, i64> = Topic::new("out");
+    let log = log();
+    log.admin().unwrap().create_topics(&[NewTopic::new("out", 1)]).unwrap();
+    let builder = StreamsBuilder::new();
+    builder
+        .stream(Consumed::with(WORDS).watermark(Watermark::bounded(Duration::ZERO).never_idle()))
+        .group_by_key()
+        .windowed_by(TimeWindows::of(Duration::from_secs(60)))
+        .emit(EmitStrategy::on_window_close())
+        .count("windowed")
+        .to(OUT);
+    let keys: Vec<String> = (0..windows).map(|n| format!("k{:06}", n * 7919 % windows)).collect();
+    let (headers, mut producer) = (Headers::default(), log.producer().unwrap());
+    let record = |key: &'_ str, at: i64| (key.to_owned(), Timestamp::from_secs(at));
+    let records: Vec<_> = keys.iter().map(|key| record(key, 30)).chain([record("far", 3600)]).collect();
+    let outgoing = |(key, at): &'_ (String, Timestamp)| (key.as_bytes().to_vec(), *at);
+    for (key, timestamp) in records.iter().map(outgoing) {
+        let record = Outgoing { key: Some(&key), value: Some(b"x"), timestamp, headers: &headers };
+        producer.send(&TopicPartition::new("words", 0), &[record]).unwrap();
+    }
+    let mut settings = Settings::new("app");
+    (settings.guarantee, settings.state_dir, settings.close_batch) = (guarantee, Some(folder(name)), 1_000);
+    settings.commit_interval = Duration::from_secs(3600); // only the budget asks for commits
+    settings.memory = 16 << 20;
+    let streams = Streams::start(&builder.build().unwrap(), settings, log.clone()).unwrap();
+    while streams.progress().records_out < windows as u64 {
+        assert!(streams.errors().is_empty(), "{:?}", streams.errors());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let commits = streams.progress().commits;
+    streams.stop(SOON).unwrap();
+    // A megabyte holds some four thousand rows; each window is written once and taken out once.
+    assert!(commits >= windows as u64 * 2 / 6_000, "{commits} commits for {windows} windows");
+    let mut seen = BTreeMap::new();
+    let (mut consumer, partition) = (log.consumer(highwater::kafka::Isolation::ReadCommitted).unwrap(), TopicPartition::new("out", 0));
+    consumer.assign(&[(partition.clone(), 0)]).unwrap();
+    let all = highwater::kafka::FetchLimit { records: usize::MAX, bytes: usize::MAX };
+    let mut count = |record: highwater::RawRecord<'_>| *seen.entry(record.key.unwrap()[..7].to_vec()).or_insert(0) += 1;
+    consumer.fetch(&partition, all, &mut count).unwrap();
+    assert_eq!(seen.len(), windows);
+    assert!(seen.values().all(|times| *times == 1), "each window once");
+}
+
+#[test]
+fn fifty_thousand_windows_close_in_several_commits() {
+    close_at_once(50_000, Guarantee::AtLeastOnce, "many-windows");
+}
+
+#[test]
+fn windows_close_in_several_transactions() {
+    close_at_once(15_000, Guarantee::ExactlyOnce, "many-windows-exactly-once");
 }

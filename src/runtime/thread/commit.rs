@@ -237,7 +237,11 @@ impl StreamThread {
             }
         }
         for (id, error) in failed {
-            self.fail_unless_swept_away(id, error);
+            if self.tasks.get(&id).is_some_and(|active| active.lease.is_damaged()) {
+                self.rebuild(id, &error);
+            } else {
+                self.fail_unless_swept_away(id, error);
+            }
         }
     }
 }

@@ -243,6 +243,9 @@ impl StreamThread {
             tracing::debug!(task = %id, %error, "not judged");
             return;
         }
+        if self.tasks.get(&id).is_some_and(|active| active.lease.is_damaged()) {
+            return self.rebuild(id, &error);
+        }
         match (judge_task(error.kind()), self.is_overtaken(id)) {
             (Verdict::Retry, _) => self.try_again(id, &error),
             // What comes of somebody's transaction says whose the task is.

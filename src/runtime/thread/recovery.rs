@@ -93,15 +93,26 @@ impl StreamThread {
         self.awaiting.insert(id, awaiting.unwrap_or_default());
     }
 
-    /// The stores of a task could not take over what is committed: they stand where they stood, and the task stands still. The tail of its changelogs is
-    /// restored when that is possible.
+    /// The stores of a task could not take over what is committed, or be read: they stand where they stood, and the task stands still. The tail
+    /// of its changelogs is restored when that is possible.
     pub(super) fn suspend(&mut self, id: TaskId, error: &Error) {
         let Some(active) = self.take_down(id) else { return };
         let after = patience(active.failed);
-        tracing::error!(task = %id, %error, ?after, "the local state cannot be written: the task stands still and tries again");
+        tracing::error!(task = %id, %error, ?after, "the local state cannot be used: the task stands still and tries again");
         self.board.set_task(id, TaskState::Restoring);
         let awaiting = Awaiting { lease: Some(active.lease), not_before: Some(self.now + after), failed: active.failed + 1, asked: None };
         self.awaiting.insert(id, awaiting);
+    }
+
+    /// Rows on disk cannot be read. They are forgotten as the task is opened anew, that store's alone, and restored from the beginning.
+    pub(super) fn rebuild(&mut self, id: TaskId, error: &Error) {
+        match self.circles.outbox(id).filter(|outbox| outbox.is_transactional() && outbox.senders().contains(&id)) {
+            Some(outbox) => {
+                tracing::error!(task = %id, %error, "the local state cannot be read: the transaction is given up");
+                outbox.spoil();
+            }
+            None => self.suspend(id, error),
+        }
     }
 
     /// The transaction took too long: the next one is to hold less. Tasks whose single record is too much are stopped.

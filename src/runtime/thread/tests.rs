@@ -1,6 +1,7 @@
 //! Rounds of threads, called by hand, on a log and a clock of their own.
 
 mod bounded;
+mod damage;
 mod exactly_once;
 mod gates;
 mod restoring;

@@ -167,6 +167,17 @@ impl TaskLease {
         given.unwrap_or_else(|| Err(refused(ErrorKind::Fenced, format!("task {} has another owner in this process now", self.task))))
     }
 
+    /// From now on the rows of a store cannot be read.
+    #[cfg(test)]
+    pub(crate) fn break_reads(&self, store: &str) {
+        self.home.on_task(self, |open, _| open.break_reads(store));
+    }
+
+    /// Whether rows of the task on disk could not be read or written since they were opened. What cannot be read is forgotten by the next lease.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.home.on_task(self, |open, _| open.is_damaged()).unwrap_or(false)
+    }
+
     /// The owner gives the task up: rows on disk are closed so that nothing needs to be restored, rows in memory are dropped.
     pub(crate) fn give_up(&self, now: Timestamp) {
         let known = self.home.on_task(self, |open, disk| {

@@ -55,6 +55,15 @@ impl OpenTask {
         self.lease
     }
 
+    pub(super) fn is_damaged(&self) -> bool {
+        self.shelves.values().any(|(_, shelf)| lock(shelf).damage.is_some())
+    }
+
+    #[cfg(test)]
+    pub(super) fn break_reads(&self, store: &str) {
+        lock(&self.shelves[store].1).broken = true;
+    }
+
     /// Another owner: the former one is put out, and what is damaged is closed to be opened anew.
     pub(super) fn take_over(&mut self, lease: u64, now: Timestamp) {
         (self.lease, self.since) = (lease, now);
@@ -86,7 +95,7 @@ impl OpenTask {
                     Some(database) if origin == Origin::Disk => self.open_on_disk(store, database)?,
                     _ => (self.memory)(self.task, store),
                 };
-                let shelf = Arc::new(Mutex::new(Shelf { backend: Some(backend), lease: self.lease, damage: None }));
+                let shelf = Arc::new(Mutex::new(Shelf::new(backend, self.lease)));
                 self.shelves.insert(store.to_owned(), (origin, shelf.clone()));
                 shelf
             }
@@ -102,6 +111,10 @@ impl OpenTask {
         {
             self.tell_rebuilt(store, "its rows could not be read");
             backend.wipe().map_err(corrupt)?;
+            #[cfg(test)]
+            {
+                shelf.broken = false;
+            }
         }
         Ok(())
     }

@@ -22,6 +22,21 @@ pub(super) struct Shelf {
     /// The lease that may use them.
     pub(super) lease: u64,
     pub(super) damage: Option<Damage>,
+    /// Reads fail, as a test asked, until the rows are wiped.
+    #[cfg(test)]
+    pub(super) broken: bool,
+}
+
+impl Shelf {
+    pub(super) fn new(backend: Box<dyn StoreBackend>, lease: u64) -> Self {
+        Shelf {
+            backend: Some(backend),
+            lease,
+            damage: None,
+            #[cfg(test)]
+            broken: false,
+        }
+    }
 }
 
 /// A store's way to its rows, as long as its lease is the last one.
@@ -35,6 +50,11 @@ impl Leased {
     fn on<R>(&self, damage: Damage, act: impl FnOnce(&mut dyn StoreBackend) -> Result<R, StoreError>) -> Result<R, StoreError> {
         let mut shelf = lock(&self.shelf);
         let current = shelf.lease == self.lease;
+        #[cfg(test)]
+        if shelf.broken && damage == Damage::Unreadable {
+            shelf.damage = Some(damage);
+            return Err(StoreError::Backend { store: self.store.clone(), source: "unreadable, as the test asked".into() });
+        }
         let why = match &mut shelf.backend {
             Some(backend) if current => {
                 let done = act(&mut **backend);
