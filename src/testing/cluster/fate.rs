@@ -10,7 +10,7 @@ use crate::error::ErrorKind;
 use crate::kafka::{LogError, LostCommit, MemberToken, Position};
 use crate::record::TopicPartition;
 
-/// Positions that the log took from a member.
+/// Positions that the log took, and from which member: nobody's are those of a transaction, whose member was asked for before.
 #[derive(Clone, Debug)]
 pub(super) struct Accepted {
     pub(super) token: MemberToken,
@@ -202,8 +202,8 @@ impl SharedFate {
         self.lock().members.clone()
     }
 
-    pub(super) fn accept(&self, accepted: impl IntoIterator<Item = Accepted>) {
-        self.lock().accepted.extend(accepted);
+    pub(super) fn accept(&self, accepted: Accepted) {
+        self.lock().accepted.push(accepted);
     }
 
     pub(super) fn take_accepted(&self) -> Vec<Accepted> {

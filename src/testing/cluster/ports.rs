@@ -125,7 +125,7 @@ impl Group for Fateful<Box<dyn Group>> {
         let Fateful { client, fate } = self;
         fate.call(|| {
             client.commit(token, positions)?;
-            fate.accept([Accepted { token: token.clone(), positions: positions.to_vec() }]);
+            fate.accept(Accepted { token: token.clone(), positions: positions.to_vec() });
             Ok(())
         })
     }

@@ -82,7 +82,7 @@ pub(super) struct FatefulTransactions {
     log: MemoryLog,
     id: String,
     /// What the open transaction would write into its groups.
-    shown: Vec<Accepted>,
+    shown: Vec<(TopicPartition, Position)>,
 }
 
 impl FatefulTransactions {
@@ -122,7 +122,9 @@ impl TransactionalProducer for FatefulTransactions {
         let (FatefulProducer { client, fate, .. }, shown) = (&mut self.producer, &mut self.shown);
         fate.call(|| {
             client.send_offsets(group, token, positions)?;
-            shown.push(Accepted { token: token.clone(), positions: positions.to_vec() });
+            // Whoever is a member now may commit later, whatever becomes of it: until then nobody else gets these positions.
+            fate.accept(Accepted { token: token.clone(), positions: Vec::new() });
+            shown.extend_from_slice(positions);
             Ok(())
         })
     }
@@ -140,7 +142,9 @@ impl TransactionalProducer for FatefulTransactions {
                 Err(LogError::CommitUnknown(_)) => lost == Some(LostCommit::Answer),
                 Err(_) => false,
             };
-            fate.accept(shown.into_iter().filter(|_| counts));
+            if counts {
+                fate.accept(Accepted { token: MemberToken::nobody(), positions: shown });
+            }
             committed
         })
     }
@@ -208,7 +212,7 @@ mod tests {
             producer.flush(PATIENCE);
             fate.lose_commit(lost);
             assert!(matches!(producer.commit(), Err(LogError::CommitUnknown(_))));
-            assert_eq!((written(&log).1 == 3, fate.take_accepted().len() == 1), (counts, counts), "{lost:?}");
+            assert_eq!((written(&log).1 == 3, fate.take_accepted().len() == 2), (counts, counts), "{lost:?}");
         }
     }
 
