@@ -56,6 +56,10 @@ impl Run {
         };
         match self.cluster.draw(13) {
             0 if crashes => self.cluster.kill(instance),
+            1 if crashes && self.choices.keeps_state => {
+                let writes = self.cluster.draw(8);
+                self.cluster.kill_at_write(instance, writes);
+            }
             1..4 if crashes => {
                 let calls = self.cluster.draw(40);
                 self.cluster.kill_after(instance, calls);

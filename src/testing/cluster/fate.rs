@@ -24,6 +24,8 @@ struct Fate {
     /// Calls until it dies, if it is to.
     fuse: Option<u64>,
     dead: bool,
+    /// Writes into its stores until it dies, if it is to die there.
+    pen: Option<u64>,
     /// Calls until it stands still in the middle of a round, if it is to.
     brake: Option<u64>,
     /// What a round that may stand still is stopped and released by.
@@ -73,6 +75,7 @@ impl SharedFate {
             dice: Dice::new(seed),
             fuse: None,
             dead: false,
+            pen: None,
             brake: None,
             reins: None,
             deaf: 0,
@@ -115,6 +118,19 @@ impl SharedFate {
         done
     }
 
+    /// Writes into a store, or dies over it.
+    pub(super) fn write<T, E>(&self, act: impl FnOnce() -> Result<T, E>, gone: impl Fn() -> E) -> Result<T, E> {
+        {
+            let mut fate = self.lock();
+            match &mut fate.pen {
+                Some(0) => (fate.pen, fate.fuse) = (None, Some(0)),
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+        self.attempt(act, gone)
+    }
+
     fn stand_still(&self) {
         let Some(reins) = self.lock().reins.take() else { return };
         // Who is not waited for any more, for its cluster is gone, goes on.
@@ -137,9 +153,14 @@ impl SharedFate {
         self.lock().fuse = Some(calls);
     }
 
+    /// Dies at the write into a store after so many more.
+    pub(super) fn light_at_write(&self, writes: u64) {
+        self.lock().pen = Some(writes);
+    }
+
     pub(super) fn spare(&self) {
         let mut fate = self.lock();
-        (fate.fuse, fate.brake) = (None, None);
+        (fate.fuse, fate.brake, fate.pen) = (None, None, None);
     }
 
     /// Stands still at the call after so many more, in the middle of its round.

@@ -74,7 +74,7 @@ impl KeptBackend {
     fn write(&mut self, act: impl FnOnce(&mut MemoryBackend) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let KeptBackend { slot, store, fate } = self;
         let gone = || StoreError::Backend { store: store.clone(), source: "the process is gone: the test killed it".into() };
-        fate.attempt(
+        fate.write(
             || {
                 let mut written = lock(&slot.0);
                 written.writes += 1;

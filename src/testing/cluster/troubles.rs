@@ -33,6 +33,13 @@ impl Cluster {
         self.note(|| format!("kill {instance} after {calls} calls"));
     }
 
+    /// Lets an instance die at a write into one of its stores, after `writes` more. Only those that [keep their
+    /// state](super::ClusterBuilder::keep_state) notice.
+    pub fn kill_at_write(&mut self, instance: usize, writes: u64) {
+        self.instances[instance].fate.light_at_write(writes);
+        self.note(|| format!("kill {instance} at the write after {writes} more"));
+    }
+
     /// Takes back a [`kill_after`](Self::kill_after) or [`pause_after`](Self::pause_after) that has not come true yet.
     pub fn spare(&mut self, instance: usize) {
         self.instances[instance].fate.spare();
