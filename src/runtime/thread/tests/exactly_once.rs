@@ -538,3 +538,23 @@ fn a_crash_before_the_very_first_commit_is_no_missing_position() {
         assert_eq!(rig.count("a"), Some(if exactly_once { 1 } else { 2 }));
     }
 }
+
+#[test]
+fn who_sends_and_has_read_nothing_is_asked_for_its_membership_too() {
+    let builder = StreamsBuilder::new();
+    let seen: StoreRef<KeyValueStore<String, String>> = StoreRef::new("seen");
+    builder.stream(LEFT).process(seen, |seen| Teller { seen }).to(OUT);
+    let mut rig = Rig::new(builder.build().unwrap(), 1).exactly_once().start();
+    rig.settle();
+    rig.write("left", 0, Some("a"), "x", 1);
+    rig.settle();
+    rig.commit();
+    assert_eq!(rig.read("out"), ["begins with 0"]);
+    assert!(rig.log.expel("app", &rig.threads[0].member_id()));
+    // It has not heard of it when its clock strikes: nothing was read, and a record is sent.
+    let later = rig.clock.now() + Duration::from_secs(1);
+    rig.threads[0].run_tasks(later);
+    assert!(!rig.threads[0].circles.get(None).unwrap().outbox.senders().is_empty());
+    rig.threads[0].commit(Due::Interval, later).unwrap();
+    assert_eq!(rig.read("out"), ["begins with 0"], "nobody's word counts without a position");
+}
