@@ -55,13 +55,15 @@ pub(crate) fn live<L: Whims + 'static>(life: &Life, whims: &Arc<L>) -> Outcome<(
     let mut feed = Feed::open(&**log, life.transactional_feed)?;
     note_start(&**log, &feed, &notes)?;
     let streams = start(life, "a", log, &notes)?;
-    let over = AtomicBool::new(false);
+    let (over, quiet) = (AtomicBool::new(false), AtomicBool::new(false));
     let fed = thread::scope(|scope| {
         let other = life.shared.then(|| scope.spawn(|| come_and_go(life, log, &notes, &over).map_err(|error| error.to_string())));
-        scope.spawn(|| trouble(life, &**whims, &over));
+        scope.spawn(|| trouble(life, &**whims, &quiet));
         let fed = write(life, &mut feed, &streams, &notes);
         over.store(true, Ordering::SeqCst);
-        other.map_or(Ok(()), |other| other.join().expect("no panic"))?;
+        let other = other.map_or(Ok(()), |other| other.join().expect("no panic"));
+        quiet.store(true, Ordering::SeqCst);
+        other?;
         fed
     });
     let fed = fed?;
@@ -173,11 +175,11 @@ fn wait_until_taken(streams: &Streams, before: u64) -> u64 {
 }
 
 /// What the log does meanwhile: markers come late where tasks move, and members are thrown out.
-fn trouble(life: &Life, log: &impl Whims, over: &AtomicBool) {
+fn trouble(life: &Life, log: &impl Whims, quiet: &AtomicBool) {
     const EVERY: Duration = Duration::from_millis(1);
     log.hold_markers(life.shared);
     for round in 1_u32.. {
-        if over.load(Ordering::SeqCst) {
+        if quiet.load(Ordering::SeqCst) {
             break;
         }
         // Slowly enough that a store can be opened, and its changelog looked at, before the last one is there.
@@ -194,7 +196,12 @@ fn trouble(life: &Life, log: &impl Whims, over: &AtomicBool) {
 /// A second instance, which gets a part of the work and gives it back.
 fn come_and_go(life: &Life, log: &Arc<dyn Connect>, notes: &Arc<Notebook>, over: &AtomicBool) -> Outcome<()> {
     const STAY: Duration = Duration::from_millis(15);
-    while !over.load(Ordering::SeqCst) {
+    /// More than the most passes of a row, however slow the machine is.
+    const VISITS: u32 = 25;
+    for visit in 1.. {
+        if over.load(Ordering::SeqCst) && visit > VISITS {
+            break;
+        }
         let other = start(life, "b", log, notes)?;
         other.wait_for(State::Running, PATIENCE);
         thread::sleep(STAY);
