@@ -40,6 +40,7 @@ impl Run {
         if matches!(self.choices.temper, Temper::Calm | Temper::Crashing) && self.calendar.still >= SESSION {
             // Nobody stands still for so long that others take over.
             self.wake()?;
+            self.calendar.still = pause;
         }
         self.cluster.advance(pause);
         Ok(())

@@ -255,6 +255,10 @@ impl Cluster {
     fn go_on(&mut self, instance: usize) -> Result<(), Error> {
         while self.instances[instance].stands() {
             let outcome = self.instances[instance].go_on(self.clock.now());
+            if let Outcome::Stands = outcome {
+                // Once more in the same round: it goes on at once.
+                self.instances[instance].condition = Condition::Running;
+            }
             self.after_round(instance, outcome)?;
         }
         Ok(())

@@ -211,3 +211,16 @@ fn kept_state_outlives_a_kill_and_torn_state_is_found() {
     { gone }.apply(&Batch { rows: &[(b"a", None)], ..Batch::default() }).unwrap();
     assert!(cluster.torn_stores(false)[0].starts_with("counts of 0_0 in instance 0 has 1 rows that are not the 2"), "what nobody logged");
 }
+
+#[test]
+fn who_was_to_stand_still_twice_in_one_round_runs_when_it_is_resumed() {
+    let mut cluster = cluster(1);
+    cluster.settle().unwrap();
+    cluster.say("a");
+    cluster.pause_after(0, 0);
+    cluster.step().unwrap();
+    assert!(!cluster.is_running(0));
+    cluster.pause_after(0, 1);
+    cluster.resume(0).unwrap();
+    assert!(cluster.is_running(0));
+}
