@@ -99,13 +99,14 @@ impl Table {
     /// Sets or, with none, deletes `key`; `at` is for its changelog record.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>, at: i64) {
         let seq = self.next_seq();
-        if value.is_some() {
-            self.gap.note_row(key);
-        }
         match self.rows.entry_ref(key) {
             EntryRef::Occupied(mut place) => {
                 let dirtied = (place.get().seq == 0).then(|| place.key().clone());
                 let row = place.get_mut();
+                // A changed row with a value is met by every scan: no gap goes over it.
+                if value.is_some() && (dirtied.is_some() || row.value.is_none()) {
+                    self.gap.note_row(key);
+                }
                 let before = weight(key, &row.value);
                 match (&mut row.value, value) {
                     (Some(old), Some(new)) => {
@@ -128,6 +129,9 @@ impl Table {
                 }
             }
             EntryRef::Vacant(place) => {
+                if value.is_some() {
+                    self.gap.note_row(key);
+                }
                 let row = Row { value: value.map(<[u8]>::to_vec), seq, at, used: true, silent: false };
                 self.dirty_bytes += weight(key, &row.value);
                 let key = place.insert_entry(row).key().clone();
