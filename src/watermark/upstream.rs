@@ -39,7 +39,7 @@ impl Upstreams {
     pub(crate) fn unknown() -> Self {
         Upstreams::default()
     }
-    /// What was committed ([`Upstreams::kept`]). Who was idle still is, counted from now (D19).
+    /// What was committed (the entries of `keep_in`). Who was idle still is, counted from now (D19).
     pub(crate) fn restored(epoch: u32, kept: impl IntoIterator<Item = Announcement>, now: Timestamp) -> Self {
         let tasks = kept.into_iter().map(|last| Upstream { value: last.watermark, idle: last.idle.then_some(now) }).collect();
         Upstreams { epoch, tasks }

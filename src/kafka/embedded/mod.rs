@@ -1,6 +1,6 @@
 //! The log in this process: topics, offsets and groups as Kafka has them, in memory or in the files of a folder, with nothing to install.
 //!
-//! There is one log. It changes its own memory and tells its [`Storage`](files::Storage) first, which writes it down or does nothing.
+//! There is one log. It changes its own memory and tells its [`files::Storage`] first, which writes it down or does nothing.
 
 mod admin;
 mod balance;

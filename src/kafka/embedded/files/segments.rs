@@ -1,7 +1,7 @@
 //! The files of one partition: segments, each with the records from some offset on, the last of which is written.
 //!
 //! A segment is called `<first offset>.<edition>.segment` and begins with 16 bytes: `HWsegmnt`, the version (4 bytes, 1), four zeros.
-//! Frames follow, see [`batch`](super::batch); the offsets of one go on where those of the one before ended.
+//! Frames follow, see [`super::batch`]; the offsets of one go on where those of the one before ended.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
