@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 LIGHT := --no-default-features --features cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix conformance mutations sim broken kill-table random-kills bench
+.PHONY: help demo test verify fix conformance mutations sim broken kill-table random-kills five-million bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -28,12 +28,13 @@ pub(crate) fn log_for(job: &WindowedCounts, partitions: i32) -> Result<Arc<Memor
     Ok(Arc::new(log))
 }
 
-/// Makes the topics of the job that are not there yet.
+/// Makes the topics of the job that are not there yet. They keep what they hold: a line that waits for its job, or a result that is still to
+/// be written to a file, must not go because a week has passed.
 pub(crate) fn provide_topics(log: &dyn Connect, job: &WindowedCounts, partitions: i32) -> Result<()> {
     let admin = log.admin()?;
     let names = [Some(&job.input.topic), Some(&job.output_topic), job.late_topic.as_ref(), dead_letters(job)];
     for name in names.into_iter().flatten() {
-        match admin.create_topics(&[NewTopic::new(name, partitions)]) {
+        match admin.create_topics(&[NewTopic::new(name, partitions).with("retention.ms", "-1")]) {
             Ok(()) => {}
             Err(LogError::TopicExists(_)) => has_partitions(&*admin, name, partitions)?,
             Err(error) => return Err(error.into()),

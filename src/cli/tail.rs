@@ -15,7 +15,8 @@ impl Tail {
     pub(crate) fn of(log: &dyn Connect, topic: &str, partitions: i32) -> Result<Self> {
         let partitions: Vec<_> = (0..partitions).map(|number| TopicPartition::new(topic, number)).collect();
         let mut consumer = log.consumer(Isolation::ReadCommitted)?;
-        let starts: Vec<_> = partitions.iter().map(|partition| (partition.clone(), 0)).collect();
+        let begins = consumer.begin_offsets(&partitions).with_context(|| format!("`{topic}` cannot be read"))?;
+        let starts: Vec<_> = partitions.iter().cloned().zip(begins).collect();
         consumer.assign(&starts).with_context(|| format!("`{topic}` cannot be read"))?;
         Ok(Tail { consumer, partitions })
     }

@@ -59,6 +59,18 @@ fn a_finished_run_is_known_to_the_next_one() {
     assert!(summary.contains("records read   0 ") && summary.contains("of 1,000 in `clicks`; the others by earlier runs"), "{summary}");
 }
 
+/// The log keeps a week of a topic unless told otherwise: lines that wait for their job, and results, were gone after it.
+#[test]
+fn a_folder_keeps_what_it_was_given() {
+    let (job, data, feed) = (job("data-keeps"), folder("data-keeps.d"), temporary("data-keeps.jsonl", &clicks(0..10)));
+    assert!(highwater(&["run", &job, "--feed", &feed, "--data", &data, "--until", "end"]).status.success());
+    let topics = text(&highwater(&["topics", &data, "--json"]).stdout);
+    for topic in ["clicks", "counts"] {
+        let line = topics.lines().find(|line| line.contains(&format!("\"topic\":\"{topic}\"")));
+        assert!(line.is_some_and(|line| line.contains("\"retention.ms\":\"-1\"")), "{topic}: {topics}");
+    }
+}
+
 #[test]
 fn a_killed_run_goes_on_where_it_was() {
     const CLICKS: u64 = 60_000;

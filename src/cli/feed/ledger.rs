@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use highwater::kafka::{Connect, FetchLimit, Isolation, LogError, NewTopic, Outgoing, TransactionalProducer};
+use highwater::kafka::{Connect, LogError, NewTopic, Outgoing, TransactionalProducer};
 use highwater::{Clock, Headers, SystemClock, TopicPartition};
 
 use super::{Fed, Intake, acknowledged};
+use crate::cli::tail::Tail;
 
 /// Lines of one transaction: few enough that little is loaded again after a kill.
 const TRANSACTION_LINES: u64 = 50_000;
@@ -38,25 +39,15 @@ impl Ledger {
     }
 
     fn read(&mut self, log: &dyn Connect) -> Result<()> {
-        let mut consumer = log.consumer(Isolation::ReadCommitted)?;
-        let start = consumer.begin_offsets(std::slice::from_ref(&self.partition))?;
-        consumer.assign(&[(self.partition.clone(), start.first().copied().unwrap_or(0))])?;
         let Ledger { partition, files } = self;
-        loop {
-            let mut read = Ok(());
-            let fetched = consumer.fetch(partition, FetchLimit::default(), &mut |record| {
-                if let (Some(file), Some(fed), true) = (record.key, record.value, read.is_ok()) {
-                    match serde_json::from_slice(fed) {
-                        Ok(fed) => drop(files.insert(String::from_utf8_lossy(file).into_owned(), fed)),
-                        Err(error) => read = Err(error),
-                    }
-                }
-            })?;
-            read.with_context(|| format!("`{partition}` does not hold what a load writes there: use another folder"))?;
-            if fetched.at_end() {
-                return Ok(());
+        let foreign = || format!("`{partition}` does not hold what a load writes there: use another folder");
+        Tail::of(log, &partition.topic, 1)?.visit(&mut |record| {
+            if let (Some(file), Some(fed)) = (record.key, record.value) {
+                files.insert(String::from_utf8_lossy(file).into_owned(), serde_json::from_slice(fed).with_context(foreign)?);
             }
-        }
+            Ok(())
+        })?;
+        Ok(())
     }
 
     /// What was loaded of one file.
