@@ -56,6 +56,8 @@ mod consumer;
 mod embedded;
 mod error;
 mod group;
+#[cfg(feature = "kafka")]
+mod librdkafka;
 mod partitioner;
 mod producer;
 mod transaction;
@@ -69,6 +71,8 @@ pub use embedded::{
 };
 pub use error::LogError;
 pub use group::{Group, GroupEvent, MemberOptions, MemberToken, Position, TaskInputs};
+#[cfg(feature = "kafka")]
+pub use librdkafka::{KafkaConfig, KafkaLog};
 pub use partitioner::{RoundRobin, partition_of};
 pub use producer::{Flushed, Outgoing, Producer};
 pub use transaction::TransactionalProducer;
