@@ -72,7 +72,7 @@ pub use embedded::{
 pub use error::LogError;
 pub use group::{Group, GroupEvent, MemberOptions, MemberToken, Position, TaskInputs};
 #[cfg(feature = "kafka")]
-pub use librdkafka::{KafkaConfig, KafkaLog};
+pub use librdkafka::{KafkaConfig, KafkaConfigError, KafkaLog};
 pub use partitioner::{RoundRobin, partition_of};
 pub use producer::{Flushed, Outgoing, Producer};
 pub use transaction::TransactionalProducer;

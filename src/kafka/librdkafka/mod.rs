@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::KafkaConfig;
+pub use config::{KafkaConfig, KafkaConfigError};
 
 use crate::error::ErrorKind;
 

@@ -1,0 +1,163 @@
+//! How a cluster is reached: the settings of the client library, in its own spelling or in that of Kafka's clients in Java.
+//!
+//! What was said is kept as it was said, and read anew for each client that is opened: placeholders are looked up then ([`secrets`]), other
+//! spellings translated ([`spelling`], [`stores`], [`login`]), settings that the engine owns refused ([`owned`]). No value leaves this room
+//! but in a client's own configuration.
+
+mod fault;
+mod jaas;
+mod login;
+mod names;
+mod owned;
+mod properties;
+mod secrets;
+mod spelling;
+mod stores;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+pub use fault::KafkaConfigError;
+
+use fault::{Fault, Faults};
+use names::Kind;
+use secrets::Environment;
+use spelling::Said;
+
+use crate::kafka::LogError;
+
+/// How a cluster is reached: its addresses, and settings of the client by librdkafka's names or by those of Kafka's clients in Java.
+///
+/// A key that begins with `consumer.`, `producer.` or `admin.` is for such clients alone. A value may be, or contain, `${env:NAME}`,
+/// `${file:/path}`, `${file:/path:key}` or `${dir:/path:name}`; it is looked up whenever a client is opened, and shown nowhere.
+///
+/// ```
+/// use highwater::kafka::KafkaConfig;
+///
+/// let config = KafkaConfig::new("broker-1:9093,broker-2:9093")
+///     .with("security.protocol", "SASL_SSL")
+///     .with("sasl.mechanism", "SCRAM-SHA-512")
+///     .with("sasl.username", "ann")
+///     .with("sasl.password", "${env:KAFKA_PASSWORD}")
+///     .with_env(|name| std::env::var(name).ok());
+/// let problem = config.check().unwrap_err().to_string();
+/// assert_eq!(problem, "`sasl.password`: the environment has no variable `KAFKA_PASSWORD`: set it");
+/// ```
+#[derive(Clone)]
+pub struct KafkaConfig {
+    properties: BTreeMap<String, String>,
+    environment: Option<Environment>,
+}
+
+impl KafkaConfig {
+    /// A cluster by the addresses of some of its brokers: `host:port`, several with commas between.
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        KafkaConfig { properties: BTreeMap::new(), environment: None }.with("bootstrap.servers", bootstrap)
+    }
+
+    /// What a properties file says, as Kafka's clients in Java read it.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a line of it cannot.
+    pub fn from_properties_file(path: impl AsRef<Path>) -> Result<Self, KafkaConfigError> {
+        let path = path.as_ref();
+        let refused = |text: String| KafkaConfigError::new(vec![Fault { key: String::new(), text }]);
+        let text = fs::read_to_string(path).map_err(|error| refused(format!("cannot read `{}`: {error}", path.display())))?;
+        let pairs = properties::parse(&text).map_err(|(line, why)| refused(format!("`{}` line {line}: {why}", path.display())))?;
+        Ok(KafkaConfig { properties: pairs.into_iter().collect(), environment: None })
+    }
+
+    /// The same with one setting more, or with another value for it.
+    pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same with what looks up `${env:NAME}`. The library reads no environment by itself.
+    pub fn with_env(mut self, variable: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.environment = Some(Arc::new(variable));
+        self
+    }
+
+    /// Whether clients can be opened with these settings, as far as that is known without asking the cluster. Files of secrets are read.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with what to change.
+    pub fn check(&self) -> Result<(), KafkaConfigError> {
+        let mut faults = Faults::default();
+        for kind in Kind::ALL {
+            self.settings(kind, &mut faults);
+        }
+        faults.into_result()
+    }
+
+    /// Settings of a Java program that have nothing to set here and are passed over.
+    pub fn passed_over(&self) -> impl Iterator<Item = &str> {
+        self.properties.keys().map(String::as_str).filter(|key| owned::is_foreign(key))
+    }
+
+    /// The addresses.
+    pub(super) fn bootstrap(&self) -> &str {
+        let key = ["bootstrap.servers", "metadata.broker.list"].iter().find_map(|key| self.properties.get(*key));
+        key.map_or("", String::as_str)
+    }
+
+    /// The settings of one client: what its role demands, and what the user said. Where both say something, the role wins if the engine owns
+    /// the setting, and the user does if not. What the role demands shows which kind of client it is.
+    #[allow(dead_code, reason = "the clients come one by one")]
+    pub(super) fn client(&self, role: &[(&str, &str)]) -> Result<ClientConfig, LogError> {
+        let mut faults = Faults::default();
+        let settings = self.settings(Kind::that_demands(role), &mut faults);
+        faults.into_result()?;
+        let mut config = ClientConfig::new();
+        for (key, value) in role {
+            if owned::owner(key).is_some() || !settings.contains_key(names::plain(key)) {
+                config.set(*key, *value);
+            }
+        }
+        for (name, said) in settings {
+            config.set(name, said.value);
+        }
+        Ok(config)
+    }
+
+    /// What was said, for clients of one kind.
+    fn settings(&self, kind: Kind, faults: &mut Faults) -> BTreeMap<String, Said> {
+        let settings = spelling::read(&self.properties, kind, self.environment.as_ref(), faults);
+        for (name, said) in &settings {
+            let alone = ClientConfig::from_iter([(name.clone(), said.value.clone())]);
+            if let Err(error) = alone.create_native_config() {
+                faults.note(&said.key, refused(name, said, &error));
+            }
+        }
+        settings
+    }
+}
+
+/// A value that the client library does not take, in its words unless they hold a secret.
+fn refused(name: &str, said: &Said, error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, words, ..) if !secrets::is_secret(name) => format!("`{}`: {words}", said.key),
+        _ => format!("`{}` has a value that cannot be", said.key),
+    }
+}
+
+impl fmt::Debug for KafkaConfig {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.properties.iter().map(|(key, value)| (key, secrets::shown(bare(key), value)))).finish()
+    }
+}
+
+/// The name of a setting without the prefix of a kind.
+fn bare(key: &str) -> &str {
+    Kind::ALL.iter().find_map(|kind| key.strip_prefix(kind.prefix())).unwrap_or(key)
+}
