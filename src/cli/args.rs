@@ -1,5 +1,6 @@
 //! What a person types.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,9 +37,9 @@ pub(crate) enum Command {
     Describe(DescribeArgs),
     /// List the prebuilt jobs, or print a job file to start from
     List(ListArgs),
-    /// Show the topics of a log in a folder, whether a process has it or not
+    /// Show the topics of a cluster, or of a log in a folder, whether a process has it or not
     Topics(TopicsArgs),
-    /// Show the records of a topic of a log in a folder, whether a process has it or not
+    /// Show the records of a topic of a cluster, or of a log in a folder, whether a process has it or not
     Read(ReadArgs),
     /// The process that `demo --crash` kills
     #[command(hide = true)]
@@ -100,12 +101,18 @@ Examples:
   highwater run job.yaml --feed access.log --partitions 4 --until end --output counts.csv
   zcat access.log.gz | highwater run job.yaml --feed - --until end --output counts.jsonl
   highwater run job.yaml --feed access.log --data counts.d --until end --output counts.csv
+  highwater run job.yaml --bootstrap broker:9092
+  highwater run job.yaml --kafka-config client.properties -X sasl.password='${file:/run/secrets/kafka}'
 
-The log is in the memory of this process, so --feed is where records come from; all of the file is kept in memory.
+Without a cluster and without --data, the log is in the memory of this process, so --feed is where records come from; all of the file is kept in memory.
 
 With --data, log and state are in a folder. However the process ends, the same command goes on where it was: no line is loaded twice, nothing \
 is counted twice, and what was counted is not counted again. A file that has grown since is loaded from where it stood. Look into the \
 folder with `highwater topics` and `highwater read`.
+
+With --bootstrap or --kafka-config, or with `kafka` in the job file, the job runs on that cluster, on topics that exist there, and its state is \
+in the folder of --state-dir. Settings are librdkafka's or those of Kafka's clients in Java; a value may be ${env:NAME}, ${file:/path}, \
+${file:/path:key} or ${dir:/path:name}. Results are in the output topic; they are written as rows too if --output names a file.
 
 With --until, the results are the last count of each key and window, sorted; without it they are written as they come. \
 Windows are milliseconds since the epoch: [start, end), for sessions and sliding windows [start, end]. \
@@ -121,8 +128,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) feed: Option<PathBuf>,
     /// Keep log and state in this folder, so that a run that was killed can go on
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["bootstrap", "kafka_config", "properties", "state_dir"])]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// On a cluster: keep state in this folder, one for each process [default: highwater in $XDG_DATA_HOME or ~/.local/share]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
     /// Partitions of the input topic; lines are spread by the job's key
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) partitions: u16,
@@ -135,6 +147,42 @@ pub(crate) struct RunArgs {
     /// Threads that process records
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: u16,
+}
+
+/// How a cluster is reached.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ClusterArgs {
+    /// Work on this cluster: addresses of some of its brokers, with commas between
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) bootstrap: Option<String>,
+    /// Reach the cluster as this properties file says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kafka_config: Option<PathBuf>,
+    /// One setting of the client more; may be said several times
+    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = property)]
+    pub(crate) properties: Vec<Property>,
+}
+
+impl ClusterArgs {
+    /// Whether anything was said about a cluster.
+    pub(crate) fn is_said(&self) -> bool {
+        self.bootstrap.is_some() || self.kafka_config.is_some() || !self.properties.is_empty()
+    }
+}
+
+/// One setting of the client.
+#[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "this build knows no clusters"))]
+#[derive(Clone)]
+pub(crate) struct Property {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+/// Without the value: it may be a password.
+impl fmt::Debug for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=…", self.key)
+    }
 }
 
 /// When the input is declared over.
@@ -186,14 +234,17 @@ pub(crate) struct ListArgs {
 #[command(after_help = "\
 Examples:
   highwater topics state/log
+  highwater topics --bootstrap broker:9092
   highwater topics state/log --json | jq .topic
 
 A line for each partition: its first offset, its end, how many offsets wait for a transaction, its bytes, and what becomes of old records. \
 If a process has the folder, that process is asked; nothing is changed in either case.")]
 pub(crate) struct TopicsArgs {
     /// The folder of the log
-    #[arg(value_name = "FOLDER")]
-    pub(crate) folder: PathBuf,
+    #[arg(value_name = "FOLDER", conflicts_with_all = ["bootstrap", "kafka_config", "properties"])]
+    pub(crate) folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// Print an object for each topic, with all of its settings
     #[arg(long)]
     pub(crate) json: bool,
@@ -207,18 +258,18 @@ Examples:
   highwater read state/log orders --from -5             the last five offsets of each partition
   highwater read state/log counts --from latest --follow
   highwater read state/log orders --json | jq -r .value
+  highwater read --bootstrap broker:9092 orders --from -5
 
 A line for each record, with tabs between its fields: partition, offset, time, key, value, headers. What is no text is shown as 0x and its digits; a \
 missing key or value is null. Partitions come one after the other; with --follow, Ctrl-C ends it.
 
 If a process has the folder, that process is asked; nothing is changed in either case.")]
 pub(crate) struct ReadArgs {
-    /// The folder of the log
-    #[arg(value_name = "FOLDER")]
-    pub(crate) folder: PathBuf,
-    /// The topic
-    #[arg(value_name = "TOPIC")]
-    pub(crate) topic: String,
+    /// The folder of the log and the topic; on a cluster the topic alone
+    #[arg(value_names = ["FOLDER", "TOPIC"], num_args = 1..=2, required = true)]
+    pub(crate) place: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// Only this partition
     #[arg(long, value_name = "N")]
     pub(crate) partition: Option<i32>,
@@ -278,6 +329,12 @@ fn read_from(text: &str) -> Result<ReadFrom, String> {
         _ if text.starts_with('-') => number().map(|number| ReadFrom::Last(-number)),
         _ => number().map(ReadFrom::Offset),
     }
+}
+
+fn property(text: &str) -> Result<Property, String> {
+    // What was typed is repeated by nobody: it may hold a password.
+    let (key, value) = text.split_once('=').ok_or("wants `KEY=VALUE`")?;
+    Ok(Property { key: key.trim().to_owned(), value: value.to_owned() })
 }
 
 fn wall_time(text: &str) -> Result<Duration, String> {

@@ -8,7 +8,7 @@ use super::args::{DescribeArgs, DescribeFormat};
 use super::job;
 
 pub(crate) fn run(args: &DescribeArgs) -> Result<()> {
-    let topology = job::read(&args.job)?.topology()?;
+    let topology = job::read(&args.job)?.job.topology()?;
     let text = match args.format {
         _ if args.explain => topology.explain(),
         DescribeFormat::Text => topology.describe(),

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use highwater::kafka::{Admin, Connect, LogError, MemoryLog, NewTopic};
+use highwater::kafka::{Connect, Isolation, MemoryLog};
 use highwater::{ErrorKind, Progress, RawRecord, Settings, Streams, SystemClock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::failure::UsageError;
-use super::tail::Tail;
+use super::job_topics::provide_topics;
+use super::tail::{From, Tail};
 use crate::topologies::WindowedCounts;
 use crate::topologies::windowed_counts::{BadRecords, ResultRow};
 
@@ -28,31 +28,8 @@ pub(crate) fn log_for(job: &WindowedCounts, partitions: i32) -> Result<Arc<Memor
     Ok(Arc::new(log))
 }
 
-/// Makes the topics of the job that are not there yet. They keep what they hold: a line that waits for its job, or a result that is still to
-/// be written to a file, must not go because a week has passed.
-pub(crate) fn provide_topics(log: &dyn Connect, job: &WindowedCounts, partitions: i32) -> Result<()> {
-    let admin = log.admin()?;
-    let names = [Some(&job.input.topic), Some(&job.output_topic), job.late_topic.as_ref(), dead_letters(job)];
-    for name in names.into_iter().flatten() {
-        match admin.create_topics(&[NewTopic::new(name, partitions).with("retention.ms", "-1")]) {
-            Ok(()) => {}
-            Err(LogError::TopicExists(_)) => has_partitions(&*admin, name, partitions)?,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Keys would be looked for in other partitions than those they are in.
-fn has_partitions(admin: &dyn Admin, topic: &str, wanted: i32) -> Result<()> {
-    let found = admin.describe_topics(&[topic])?.first().map_or(0, |found| found.partitions);
-    if found == wanted {
-        return Ok(());
-    }
-    Err(UsageError(format!("`{topic}` has {found} partitions already: say `--partitions {found}`, or use another folder")).into())
-}
-
-fn dead_letters(job: &WindowedCounts) -> Option<&String> {
+/// Where records go that cannot be read, if they go anywhere.
+pub(super) fn dead_letters(job: &WindowedCounts) -> Option<&String> {
     match &job.input.bad_records {
         BadRecords::DeadLetter(topic) => Some(topic),
         BadRecords::Fail | BadRecords::Skip => None,
@@ -78,8 +55,9 @@ pub(crate) struct Seen {
 }
 
 impl<'j> Running<'j> {
-    pub(crate) fn start(job: &'j WindowedCounts, log: Arc<dyn Connect>, partitions: i32, settings: Settings) -> Result<Self> {
-        let tail = |topic: &String| Tail::of(&*log, topic, partitions);
+    /// Starts it. Results are seen `from` the beginning of their topic, or those of this run.
+    pub(crate) fn start(job: &'j WindowedCounts, log: Arc<dyn Connect>, settings: Settings, from: From) -> Result<Self> {
+        let tail = |topic: &String| Tail::of(&*log, topic, from);
         let results = tail(&job.output_topic)?;
         let (late, dead) = (job.late_topic.as_ref().map(tail).transpose()?, dead_letters(job).map(tail).transpose()?);
         let streams = Streams::start(&job.topology()?, settings, log).context("the job does not start")?;
@@ -109,6 +87,19 @@ impl<'j> Running<'j> {
         }
         if let Some(dead) = &mut self.dead {
             self.seen.dead += dead.visit(&mut |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// The same up to what the last commit let out. Called once, at the end.
+    pub(crate) fn visit_rest(&mut self, on_result: &mut dyn FnMut(ResultRow) -> Result<()>) -> Result<()> {
+        let (job, all) = (self.job, Isolation::ReadUncommitted);
+        self.seen.results += self.results.visit_rest(all, &mut |record| on_result(job.result(&record)?))?;
+        if let Some(late) = &mut self.late {
+            self.seen.late += late.visit_rest(all, &mut |_| Ok(()))?;
+        }
+        if let Some(dead) = &mut self.dead {
+            self.seen.dead += dead.visit_rest(all, &mut |_| Ok(()))?;
         }
         Ok(())
     }

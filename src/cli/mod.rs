@@ -1,6 +1,7 @@
 //! The command line: what a person types, and what it prints.
 
 mod args;
+mod cluster;
 mod demo;
 mod describe;
 mod engine;
@@ -8,8 +9,10 @@ mod failure;
 mod feed;
 mod generator;
 mod job;
+mod job_topics;
 mod legible;
 mod list;
+mod look;
 mod output;
 mod place;
 mod read;

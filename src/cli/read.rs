@@ -1,19 +1,19 @@
-//! `highwater read`: the records of one topic of the log in a folder.
+//! `highwater read`: the records of one topic of the log in a folder, or of a cluster.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use highwater::kafka::{FetchLimit, Isolation, LogError, LogReader, TopicStanding};
+use highwater::kafka::{FetchLimit, Isolation, LogError, TopicStanding};
 use highwater::{RawRecord, TopicPartition};
 
 use super::args::{ReadArgs, ReadFrom};
+use super::cluster;
 use super::failure::UsageError;
 use super::job::nearest;
 use super::legible::{line, object};
-use super::topics::open;
+use super::look::{Look, Sight};
 
 /// From one look to the next, while following.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -21,23 +21,40 @@ const PAUSE: Duration = Duration::from_millis(200);
 const BATCH: usize = 1000;
 
 pub(crate) fn run(args: &ReadArgs) -> Result<()> {
-    let mut reader = Some(open(&args.folder)?);
-    let mut reading = Reading::begin(args, reader.as_mut().expect("just opened"))?;
+    let (sight, topic) = place(args)?;
+    let isolation = args.isolation.into();
+    let mut look = Some(sight.open(isolation)?);
+    let mut reading = Reading::begin(args, &topic, &sight, look.as_mut().expect("just opened"))?;
     loop {
-        let mut open_reader = match reader.take() {
-            Some(reader) => reader,
-            None => open(&args.folder)?,
+        let mut open = match look.take() {
+            Some(look) => look,
+            None => sight.open(isolation)?,
         };
-        match reading.round(&mut open_reader) {
+        match reading.round(&mut open) {
             // Its owner is gone; the next look finds the files, or the next owner.
             Err(Failure::Log(LogError::Unanswered { .. })) if args.follow => {}
-            Err(Failure::Log(error)) => return Err(told(error, &args.folder, &args.topic, &[])),
+            Err(Failure::Log(LogError::UnknownTopic(_))) => return Err(unknown(&topic, &sight, &[])),
+            Err(Failure::Log(error)) => return Err(error.into()),
             Err(Failure::Output(error)) => return Err(error.into()),
             Ok(()) if !args.follow || reading.left == 0 => return Ok(()),
-            // Without an owner the reader is let go, so that one may come.
-            Ok(()) => reader = Some(open_reader).filter(LogReader::is_live),
+            // Without an owner the files are let go, so that one may come.
+            Ok(()) => look = Some(open).filter(Look::may_stay),
         }
         thread::sleep(PAUSE);
+    }
+}
+
+/// What was named: a folder and a topic, or a topic alone and a cluster.
+fn place(args: &ReadArgs) -> Result<(Sight, String)> {
+    match (args.cluster.is_said(), &args.place[..]) {
+        (false, [folder, topic]) => Ok((Sight::Folder(folder.clone()), topic.to_string_lossy().into_owned())),
+        (true, [topic]) => Ok((Sight::Cluster(cluster::must(&args.cluster)?), topic.to_string_lossy().into_owned())),
+        (true, _) => Err(UsageError("a folder and a cluster are named: leave one of them".to_owned()).into()),
+        (false, _) => Err(UsageError(
+            "name a folder and a topic (`highwater read FOLDER TOPIC`), or a cluster and a topic (`highwater read --bootstrap HOST:PORT TOPIC`)"
+                .to_owned(),
+        )
+        .into()),
     }
 }
 
@@ -56,17 +73,15 @@ enum Failure {
 }
 
 impl<'a> Reading<'a> {
-    fn begin(args: &'a ReadArgs, reader: &mut LogReader) -> Result<Self> {
-        let topics = reader.topics()?;
-        let topic = topics.iter().find(|topic| topic.name == args.topic);
-        let topic = topic.ok_or_else(|| told(LogError::UnknownTopic(args.topic.as_str().into()), &args.folder, &args.topic, &topics))?;
+    fn begin(args: &'a ReadArgs, topic: &str, sight: &Sight, look: &mut Look) -> Result<Self> {
+        let topic = look.topic(topic)?.map_err(|names| unknown(topic, sight, &names))?;
         let isolation = args.isolation.into();
-        let positions = starts(args, topic, isolation)?;
+        let positions = starts(args, &topic, isolation)?;
         Ok(Reading { args, isolation, positions, left: args.limit.unwrap_or(usize::MAX) })
     }
 
     /// Shows what there is, partition by partition.
-    fn round(&mut self, reader: &mut LogReader) -> Result<(), Failure> {
+    fn round(&mut self, reader: &mut Look) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         for (partition, position) in &mut self.positions {
             while self.left > 0 {
@@ -124,11 +139,10 @@ fn starts(args: &ReadArgs, topic: &TopicStanding, isolation: Isolation) -> Resul
     Ok(starts)
 }
 
-/// An error as the one who typed can use it.
-fn told(error: LogError, folder: &Path, topic: &str, topics: &[TopicStanding]) -> anyhow::Error {
-    let LogError::UnknownTopic(_) = error else { return error.into() };
-    let names: Vec<_> = topics.iter().map(|topic| topic.name.as_str()).collect();
-    let there_is_none = format!("there is no topic `{topic}` in `{}`", folder.display());
+/// There is no such topic, as the one who typed can use it.
+fn unknown(topic: &str, sight: &Sight, names: &[String]) -> anyhow::Error {
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let there_is_none = format!("there is no topic `{topic}` in {}", sight.name());
     let text = match nearest(topic, &names) {
         Some(near) => format!("{there_is_none}: did you mean `{near}`?"),
         None if names.is_empty() => format!("{there_is_none}: it has no topics yet"),

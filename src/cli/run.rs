@@ -1,4 +1,4 @@
-//! `highwater run`: a job file over a fed file, on a log in memory or in a folder.
+//! `highwater run`: a job file over a fed file, on a log in memory or in a folder; or over the topics of a cluster.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,50 +12,64 @@ use super::failure::UsageError;
 use super::feed::ledger::Ledger;
 use super::feed::source::Source;
 use super::feed::{Fed, Feed, Straight};
-use super::job;
+use super::job::{self, JobFile};
 use super::output::ResultSink;
 use super::place::Place;
 use super::restoring::restoring;
 use super::status::Status;
+use super::tail::From;
 use super::terminal::grouped;
 use crate::topologies::WindowedCounts;
-use crate::topologies::windowed_counts::BadRecords;
+use crate::topologies::windowed_counts::{BadRecords, ResultRow};
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
-    let job = job::read(&args.job)?;
+    let file = job::read(&args.job)?;
+    let job = &file.job;
     not_over_the_feed(args)?;
-    let source = open(args)?;
-    if job.input.key.is_none() && job.group_by.is_none() {
+    let source = open(args, &file)?;
+    if source.is_some() && job.input.key.is_none() && job.group_by.is_none() {
         let text = format!("`{}` counts by the record key, and a fed line has none: add `key` to its `input`", args.job.display());
         return Err(UsageError(text).into());
     }
-    let mut sink = ResultSink::open(args.output.as_deref(), args.until.is_some())?;
-    let partitions = i32::from(args.partitions);
-    let place = Place::of(args.data.as_deref(), &job, partitions)?;
+    let place = Place::of(args, &file)?;
+    let mut sink = sink(args, &place)?;
     // Where rows go to a terminal as they come, they are what moves.
-    let mut status = Status::new(args.until.is_some() || args.output.is_some());
-    let fed = load(&job, source, &place, partitions, &mut status)?;
+    let mut status = Status::new(args.until.is_some() || args.output.is_some() || place.is_shared());
+    let fed = load(job, source, &place, &mut status)?;
     // From here on Ctrl-C is a wish to end well. While the file is loaded there is nothing to lose, and it ends the process at once.
     let interrupt = Interrupt::listen()?;
-    let mut running = Running::start(&job, place.log.clone(), partitions, place.settings(&job, args.threads))?;
+    let from = if sink.is_some() { From::Begin } else { From::End };
+    let mut running = Running::start(job, place.log.clone(), place.settings(&file, args.threads), from)?;
     if args.until.is_some() {
         running.declare_end()?; // the file is loaded: its end is the end, and what the topics hold now is all of it
     }
-    let watched = watch(&mut running, &mut sink, &interrupt, fed, &mut status);
+    let watched = watch(&mut running, sink.as_mut(), &interrupt, fed, &mut status);
     drop(status);
     let before = running.progress();
     running.stop()?;
     let interrupted = !watched?;
-    running.visit(&mut |row| sink.take(row), &mut |_| Ok(()))?; // what the last commit let out
+    running.visit_rest(&mut |row| taken(sink.as_mut(), row))?; // what the last commit let out
     let complete = !(interrupted && args.until.is_some());
-    let left = sink.finish(complete)?;
-    let text = summary(&job, &running, fed, before.watermark(), interrupted);
+    let left = sink.map(|sink| sink.finish(complete)).transpose()?.flatten();
+    let text = summary(job, &running, fed, before.watermark(), interrupted);
     // The results own standard output where no file was named.
     match &args.output {
-        Some(_) => io::stdout().write_all(text.as_bytes())?,
-        None => io::stderr().write_all(text.as_bytes())?,
+        None if !place.is_shared() => io::stderr().write_all(text.as_bytes())?,
+        _ => io::stdout().write_all(text.as_bytes())?,
     }
     if complete { Ok(()) } else { Err(cut_short(left.as_deref())) }
+}
+
+/// Where rows of results go. On a cluster they are in the output topic, and as rows only in a file that was asked for.
+fn sink(args: &RunArgs, place: &Place) -> Result<Option<ResultSink>> {
+    match &args.output {
+        None if place.is_shared() => Ok(None),
+        output => ResultSink::open(output.as_deref(), args.until.is_some()).map(Some),
+    }
+}
+
+fn taken(sink: Option<&mut ResultSink>, row: ResultRow) -> Result<()> {
+    sink.map_or(Ok(()), |sink| sink.take(row))
 }
 
 /// The error of a run that somebody ended before the end it was given.
@@ -76,13 +90,14 @@ fn not_over_the_feed(args: &RunArgs) -> Result<(), UsageError> {
 }
 
 /// The lines to feed.
-fn open(args: &RunArgs) -> Result<Option<Source>> {
-    match (&args.feed, &args.data) {
-        (Some(path), _) => Ok(Some(Source::open(path)?)),
-        (None, Some(_)) => Ok(None),
-        (None, None) => Err(UsageError(
-            "there is nothing to read: the log is in the memory of this process; load a file into the input topic with `--feed FILE`, or keep \
-             the log in a folder with `--data FOLDER`"
+fn open(args: &RunArgs, file: &JobFile) -> Result<Option<Source>> {
+    let lasts = args.data.is_some() || args.cluster.is_said() || file.kafka.is_some();
+    match &args.feed {
+        Some(path) => Ok(Some(Source::open(path)?)),
+        None if lasts => Ok(None),
+        None => Err(UsageError(
+            "there is nothing to read: the log is in the memory of this process; load a file into the input topic with `--feed FILE`, keep \
+             the log in a folder with `--data FOLDER`, or name a cluster with `--bootstrap HOST:PORT`"
                 .to_owned(),
         )
         .into()),
@@ -90,13 +105,16 @@ fn open(args: &RunArgs) -> Result<Option<Source>> {
 }
 
 /// Loads what is to be fed; gives what the input topic holds then.
-fn load(job: &WindowedCounts, source: Option<Source>, place: &Place, partitions: i32, status: &mut Status) -> Result<Fed> {
+fn load(job: &WindowedCounts, source: Option<Source>, place: &Place, status: &mut Status) -> Result<Fed> {
     let mut on_batch = |fed: Fed| status.show(|| format!("loading the file: {} lines", grouped(fed.lines)));
-    let feed = Feed { rows: &job.rows(), topic: &job.input.topic, partitions, now: SystemClock.now() };
+    let feed = Feed { rows: &job.rows(), topic: &job.input.topic, partitions: place.partitions, now: SystemClock.now() };
     if !place.lasts() {
         let Some(source) = source else { return Ok(Fed::default()) };
         let to = &mut Straight(place.log.producer()?);
         return feed.load(source.lines(Fed::default())?, Fed::default(), to, &mut on_batch).context("the file cannot be loaded");
+    }
+    if source.is_none() && place.is_shared() {
+        return Ok(Fed::default()); // the topic belongs to those who write it
     }
     let mut ledger = Ledger::open(&*place.log, &job.application)?;
     if let Some(source) = source {
@@ -110,14 +128,23 @@ fn load(job: &WindowedCounts, source: Option<Source>, place: &Place, partitions:
 }
 
 /// Until the job is over or somebody wants it to end; tells whether it is over.
-fn watch(running: &mut Running<'_>, sink: &mut ResultSink, interrupt: &Interrupt, fed: Fed, status: &mut Status) -> Result<bool> {
+fn watch(
+    running: &mut Running<'_>,
+    mut sink: Option<&mut ResultSink>,
+    interrupt: &Interrupt,
+    fed: Fed,
+    status: &mut Status,
+) -> Result<bool> {
     loop {
         let over = running.is_over();
-        running.visit(&mut |row| sink.take(row), &mut |_| Ok(()))?;
-        sink.flush()?;
+        running.visit(&mut |row| taken(sink.as_deref_mut(), row), &mut |_| Ok(()))?;
+        if let Some(sink) = &mut sink {
+            sink.flush()?;
+        }
         status.show(|| {
             let (progress, results) = (running.progress(), running.seen.results);
-            let read = || format!("{} of {} records read, {} results", grouped(progress.records_in), grouped(fed.lines), grouped(results));
+            let of = if fed.lines > 0 { format!(" of {}", grouped(fed.lines)) } else { String::new() };
+            let read = || format!("{}{of} records read, {} results", grouped(progress.records_in), grouped(results));
             restoring(&progress).unwrap_or_else(read)
         });
         if over || running.has_failed() || interrupt.asked() {
@@ -142,6 +169,9 @@ fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Opt
 }
 
 fn read_note(job: &WindowedCounts, progress: &Progress, fed: Fed, interrupted: bool) -> String {
+    if fed == Fed::default() {
+        return format!("of `{}`", job.input.topic);
+    }
     // A run to the end has read all that others had left.
     let earlier = if !interrupted && progress.records_in < fed.lines { "; the others by earlier runs" } else { "" };
     format!("of {} in `{}`{earlier}", grouped(fed.lines), job.input.topic)

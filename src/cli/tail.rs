@@ -1,8 +1,25 @@
 //! Reading a topic as it grows: results, late records, dead letters.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use highwater::kafka::{Connect, Consumer, FetchLimit, Isolation};
 use highwater::{RawRecord, TopicPartition};
+
+/// How long an end that is known to be there may keep a reader waiting that gets nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One wait for records.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// Where the reading of a topic begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// With its first record.
+    Begin,
+    /// With what comes from now on.
+    End,
+}
 
 /// The committed records of one topic, each once.
 pub(crate) struct Tail {
@@ -11,20 +28,27 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// From the first record of every partition on.
-    pub(crate) fn of(log: &dyn Connect, topic: &str, partitions: i32) -> Result<Self> {
-        let partitions: Vec<_> = (0..partitions).map(|number| TopicPartition::new(topic, number)).collect();
+    /// Of every partition that the topic has.
+    pub(crate) fn of(log: &dyn Connect, topic: &str, from: From) -> Result<Self> {
+        let cannot = || format!("`{topic}` cannot be read");
+        let count = log.admin()?.describe_topics(&[topic]).with_context(cannot)?.first().map_or(0, |found| found.partitions);
+        let partitions: Vec<_> = (0..count).map(|number| TopicPartition::new(topic, number)).collect();
         let mut consumer = log.consumer(Isolation::ReadCommitted)?;
-        let begins = consumer.begin_offsets(&partitions).with_context(|| format!("`{topic}` cannot be read"))?;
-        let starts: Vec<_> = partitions.iter().cloned().zip(begins).collect();
-        consumer.assign(&starts).with_context(|| format!("`{topic}` cannot be read"))?;
+        let starts = match from {
+            From::Begin => consumer.begin_offsets(&partitions),
+            From::End => consumer.end_offsets(&partitions, Isolation::ReadUncommitted),
+        };
+        let starts: Vec<_> = partitions.iter().cloned().zip(starts.with_context(cannot)?).collect();
+        consumer.assign(&starts).with_context(cannot)?;
         Ok(Tail { consumer, partitions })
     }
 
     /// Visits what has come since the last call, without waiting; tells how many records that were.
     pub(crate) fn visit(&mut self, visit: &mut dyn FnMut(RawRecord<'_>) -> Result<()>) -> Result<u64> {
         let mut seen = 0;
+        self.consumer.poll(Duration::ZERO)?;
         for partition in &self.partitions {
+            let mut position = self.consumer.position(partition)?;
             loop {
                 let mut outcome = Ok(());
                 let fetched = self.consumer.fetch(partition, FetchLimit::default(), &mut |record| {
@@ -34,19 +58,39 @@ impl Tail {
                     }
                 })?;
                 outcome?;
-                if fetched.at_end() {
+                // A cluster sends in its own time: what has not arrived comes with a later call.
+                if fetched.at_end() || fetched.next_offset == position {
                     break;
                 }
+                position = fetched.next_offset;
             }
         }
         Ok(seen)
+    }
+
+    /// The same up to the end as it is now, and waits for it: to what is committed, or to all that was written, whose decision may still be on
+    /// its way. A decision that does not come is not waited for much longer.
+    pub(crate) fn visit_rest(&mut self, end: Isolation, visit: &mut dyn FnMut(RawRecord<'_>) -> Result<()>) -> Result<u64> {
+        let ends = self.consumer.end_offsets(&self.partitions, end)?;
+        let (mut seen, mut moved) = (0, Instant::now());
+        let mut before = Vec::new();
+        loop {
+            seen += self.visit(visit)?;
+            let positions: Vec<_> = self.partitions.iter().map(|partition| self.consumer.position(partition)).collect::<Result<_, _>>()?;
+            if positions.iter().zip(&ends).all(|(position, end)| position >= end) || moved.elapsed() > PATIENCE {
+                return Ok(seen);
+            }
+            if positions != before {
+                (before, moved) = (positions, Instant::now());
+            }
+            self.consumer.poll(WAIT)?;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use highwater::kafka::{MemoryLog, NewTopic, Outgoing};
     use highwater::{Headers, SystemClock, Timestamp};
@@ -67,7 +111,7 @@ mod tests {
             }
             producer.flush(Duration::from_secs(1));
         };
-        let mut tail = Tail::of(&log, "t", 2).unwrap();
+        let mut tail = Tail::of(&log, "t", From::Begin).unwrap();
         let mut read = || {
             let mut seen = Vec::new();
             let count = tail.visit(&mut |record| {

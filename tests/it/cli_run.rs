@@ -57,11 +57,30 @@ fn what_cannot_run_ends_with_2_and_names_the_fix() {
         (vec!["run", &job, "--feed", &feed, "--output", "counts.xls"], "must end in `.csv` or `.jsonl`"),
         (vec!["run", "nowhere.yaml", "--feed", &feed], "nowhere.yaml:1:1: cannot read the file"),
         (vec!["run", &job, "--feed", &feed, "--partitions", "0"], "0 is not in 1..=1024"),
+        (vec!["run", &job, "--data", "x", "--bootstrap", "b:1"], "cannot be used with"),
+        (vec!["run", &job, "--feed", &feed, "--state-dir", "x"], "`--state-dir` is for a job on a cluster"),
+        (vec!["run", &job, "-X", "hunter2"], "wants `KEY=VALUE`"),
+        (vec!["read", "orders"], "`highwater read --bootstrap HOST:PORT TOPIC`"),
+        (vec!["read", "folder", "orders", "--bootstrap", "b:1"], "leave one of them"),
+        (vec!["topics"], "neither a folder nor a cluster is named"),
     ] {
         let run = highwater(&args);
         assert_eq!(run.status.code(), Some(2), "{args:?}: {}", text(&run.stderr));
         assert!(text(&run.stderr).contains(fix), "{args:?}: {}", text(&run.stderr));
     }
+}
+
+#[test]
+fn a_job_file_that_names_a_cluster_is_not_run_in_a_folder() {
+    let job = std::fs::read_to_string(job("cluster", "")).unwrap() + "kafka: {bootstrap: 'b:1', properties: {group.id: x}}\n";
+    let job = temporary("cluster-too.yaml", &job);
+    let run = highwater(&["run", &job, "--data", "x"]);
+    assert_eq!(run.status.code(), Some(2));
+    assert!(text(&run.stderr).contains("leave one of them"), "{}", text(&run.stderr));
+    let run = highwater(&["run", &job]);
+    assert_eq!(run.status.code(), Some(2));
+    let told = if cfg!(feature = "kafka") { ":12:40: `group.id` cannot be set here: " } else { "this build knows no clusters" };
+    assert!(text(&run.stderr).contains(told), "{}", text(&run.stderr));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::engine::{Interrupt, ROUND, Running, log_for};
 use super::generator::Generator;
 use super::job;
 use super::restoring::restoring;
+use super::tail::From;
 use super::terminal::{Terminal, grouped};
 use crate::topologies::WindowedCounts;
 use scene::{ClosedWindows, Standing, instant, late_line};
@@ -32,14 +33,14 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     if args.crash {
         return crash::run(args);
     }
-    let job = job::parse("topologies/jobs/demo.yaml", JOB)?;
+    let job = job::parse("topologies/jobs/demo.yaml", JOB)?.job;
     let log = log_for(&job, PARTITIONS)?;
     let interrupt = Interrupt::listen()?;
     let mut show = Show::new();
     show.opening(args)?;
     let mut settings = Settings::new(job.application.clone());
     settings.threads = usize::from(args.threads);
-    let mut running = Running::start(&job, log.clone(), PARTITIONS, settings)?;
+    let mut running = Running::start(&job, log.clone(), settings, From::Begin)?;
     let mut views = Views::new(args, &log, &job)?;
     let end = views.started + args.duration;
     let mut over = false;

@@ -1,5 +1,6 @@
 //! Job files: YAML in, a prebuilt job out, or every problem of the file at once, each with its line and what to change.
 
+mod cluster;
 mod fields;
 mod windowed_counts;
 mod yaml;
@@ -10,17 +11,42 @@ use std::io;
 use std::path::Path;
 
 use fields::{Fields, Problems, one_listed, scalar};
-use yaml::{Position, Problem};
+use yaml::Problem;
 
+pub(crate) use yaml::Position;
+
+pub(crate) use cluster::{Create, KafkaSection};
 pub(crate) use fields::{duration, nearest};
 
 use crate::topologies::{self, WindowedCounts};
+
+/// A job, and where its file says that it runs.
+#[derive(Debug)]
+pub(crate) struct JobFile {
+    /// The name of the file in messages.
+    #[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "this build knows no clusters"))]
+    pub(crate) name: String,
+    pub(crate) job: WindowedCounts,
+    /// The cluster that the file names, if it names one.
+    pub(crate) kafka: Option<KafkaSection>,
+    /// Which topics may be made at start.
+    pub(crate) create: Create,
+}
 
 /// A file that is not a job.
 #[derive(Debug)]
 pub(crate) struct JobFileError {
     file: String,
     problems: Vec<Problem>,
+}
+
+impl JobFileError {
+    #[cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "this build knows no clusters"))]
+    /// Problems that show when the parts of the file are put to use.
+    pub(crate) fn of(file: &str, problems: impl IntoIterator<Item = (Position, String)>) -> Self {
+        let problems = problems.into_iter().map(|(at, text)| Problem { at, text }).collect();
+        JobFileError { file: file.to_owned(), problems }
+    }
 }
 
 impl std::error::Error for JobFileError {}
@@ -37,7 +63,7 @@ impl fmt::Display for JobFileError {
 }
 
 /// Reads a job file.
-pub(crate) fn read(path: &Path) -> Result<WindowedCounts, JobFileError> {
+pub(crate) fn read(path: &Path) -> Result<JobFile, JobFileError> {
     let file = path.display().to_string();
     match fs::read_to_string(path) {
         Ok(text) => parse(&file, &text),
@@ -53,9 +79,10 @@ pub(crate) fn read(path: &Path) -> Result<WindowedCounts, JobFileError> {
 }
 
 /// Reads the text of a job file; `file` is its name in messages.
-pub(crate) fn parse(file: &str, text: &str) -> Result<WindowedCounts, JobFileError> {
+pub(crate) fn parse(file: &str, text: &str) -> Result<JobFile, JobFileError> {
     let problems = Problems::default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text); // the mark with which some editors begin a file
+    let (mut kafka, mut create) = (None, Create::default());
     let job = match yaml::parse(text) {
         Err(problem) => {
             problems.note(problem.at, problem.text);
@@ -67,12 +94,14 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<WindowedCounts, JobFileErr
             if let Some(node) = file.required("job", topologies::windowed_counts::NAME) {
                 scalar("job", node, &problems, job_name);
             }
+            kafka = cluster::read_kafka(&mut file, &problems);
+            create = cluster::read_topics(&mut file, &problems);
             windowed_counts::read(file, &problems)
         }),
     };
     let problems = problems.into_sorted();
     match job {
-        Some(job) if problems.is_empty() => Ok(job),
+        Some(job) if problems.is_empty() => Ok(JobFile { name: file.to_owned(), job, kafka, create }),
         _ => Err(JobFileError { file: file.to_owned(), problems }),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use highwater::Guarantee;
 
-use super::parse;
+use super::{Create, parse};
 use crate::topologies::row::Format;
 use crate::topologies::time_format::TimeFormat;
 use crate::topologies::windowed_counts::{BadRecords, Bound, Emit, Idle, Window};
@@ -39,7 +39,7 @@ commit-interval: 1s
 ";
 
 fn job(text: &str) -> WindowedCounts {
-    parse("job.yaml", text).unwrap_or_else(|error| panic!("{error}"))
+    parse("job.yaml", text).unwrap_or_else(|error| panic!("{error}")).job
 }
 
 /// What is said about `GOOD` after a change.
@@ -216,4 +216,32 @@ fn a_byte_order_mark_is_no_part_of_the_first_key() {
 fn a_file_that_is_not_there_says_so() {
     let said = super::read("nowhere.yaml".as_ref()).expect_err("is not there").to_string();
     assert!(said.starts_with("nowhere.yaml:1:1: cannot read the file: "), "{said}");
+}
+
+#[test]
+fn a_cluster_and_what_may_be_made_there_are_read() {
+    let text = format!(
+        "{GOOD}kafka:\n  bootstrap: a:1,b:2\n  properties:\n    client.id: me\n    sasl.password: ${{env:P}}\n    client.rack:\ntopics: {{create: never}}\n"
+    );
+    let file = parse("job.yaml", &text).unwrap_or_else(|error| panic!("{error}"));
+    let kafka = file.kafka.expect("named");
+    assert_eq!((kafka.bootstrap.as_deref(), file.create), (Some("a:1,b:2"), Create::Never));
+    let said: Vec<_> = kafka.properties.iter().map(|(key, (at, value))| (&**key, at.line, &**value)).collect();
+    assert_eq!(said, [("client.id", 30, "me"), ("client.rack", 32, ""), ("sasl.password", 31, "${env:P}")]);
+    let file = parse("job.yaml", GOOD).unwrap();
+    assert!(file.kafka.is_none() && file.create == Create::Internal);
+}
+
+#[test]
+fn mistakes_about_a_cluster_are_told_with_their_place() {
+    let said = |more: &str| parse("job.yaml", &format!("{GOOD}{more}\n")).expect_err("has a problem").to_string();
+    for (more, expected) in [
+        ("kafka: a:1", "27:8: `kafka` must be a group of keys, not `a:1`"),
+        ("kafka: {boostrap: a}", "27:9: unknown key `boostrap` in `kafka`: did you mean `bootstrap`?"),
+        ("kafka: {properties: x}", "27:21: `properties` must be a group of keys"),
+        ("kafka: {properties: {a: [b]}}", "27:25: `a` wants one value, not a list"),
+        ("topics: {create: none}", "27:18: `create` cannot be `none`: it is `internal`, `all` or `never`"),
+    ] {
+        assert!(said(more).starts_with(&format!("job.yaml:{expected}")), "{}", said(more));
+    }
 }

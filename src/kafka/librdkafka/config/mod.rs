@@ -51,7 +51,7 @@ use crate::kafka::LogError;
 /// let problem = config.check().unwrap_err().to_string();
 /// assert_eq!(problem, "`sasl.password`: the environment has no variable `KAFKA_PASSWORD`: set it");
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct KafkaConfig {
     properties: BTreeMap<String, String>,
     environment: Option<Environment>,
@@ -78,6 +78,12 @@ impl KafkaConfig {
     /// The same with one setting more, or with another value for it.
     pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same with this value for a setting that has none yet.
+    pub fn or(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.entry(key.into()).or_insert_with(|| value.into());
         self
     }
 
