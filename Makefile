@@ -6,11 +6,16 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= $(HOME)/.cache/highwater/target
 export CARGO_TARGET_DIR
 
+# Where there is a compiler cache, the C and C++ parts are compiled once per machine.
+ifneq ($(wildcard /usr/lib/ccache),)
+export PATH := /usr/lib/ccache:$(PATH)
+endif
+
 # Pure Rust, no C: what a newcomer builds first.
 LIGHT := --no-default-features --features cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix conformance mutations sim broken kill-table random-kills five-million bench
+.PHONY: help demo setup test verify fix conformance mutations sim broken kill-table random-kills five-million bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +23,13 @@ help: ## this list
 demo: ## a live windowed count on the terminal, 20 seconds, nothing needed but a Rust toolchain
 	$(CARGO) run --locked $(LIGHT) -- demo $(ARGS)
 
-test: ## every test that a fresh clone can run: unit, integration, house rules, conformance, doc examples, a sample of the kill table
+# Tests on a real Kafka start their own, and fail where they cannot.
+test kill-table random-kills: export HIGHWATER_REQUIRE_KAFKA ?= 1
+
+setup: ## what the build and the tests need beside Rust (compilers, Java, Maven): installed if that is possible, else named
+	@tests/setup.sh
+
+test: setup ## every test that a fresh clone can run, with a real Kafka that it starts, and a sample of the kill table
 	$(CARGO) test --locked
 	SAMPLE=30 $(CARGO) test --locked --features failpoints --test kill
 
