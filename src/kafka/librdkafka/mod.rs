@@ -2,7 +2,14 @@
 //!
 //! [`KafkaLog`] opens the clients of one cluster. Everything unsafe is in `native`, which gives the C library's batch calls a safe face.
 
+mod bell;
 mod config;
+mod consumer;
+mod context;
+mod error;
+mod metadata;
+#[allow(unsafe_code)] // the only place: what the wrapper crate does not offer is called on the C library itself
+mod native;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,8 +41,8 @@ impl fmt::Debug for KafkaLog {
 }
 
 impl Connect for KafkaLog {
-    fn consumer(&self, _isolation: Isolation) -> Result<Box<dyn Consumer>, LogError> {
-        Err(missing("consumer"))
+    fn consumer(&self, isolation: Isolation) -> Result<Box<dyn Consumer>, LogError> {
+        Ok(Box::new(consumer::KafkaConsumer::open(&self.config, isolation)?))
     }
 
     fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
@@ -53,6 +60,15 @@ impl Connect for KafkaLog {
     fn member_with(&self, _options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
         Err(missing("member"))
     }
+}
+
+/// Longest wait for an answer of a cluster.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Ends clients on a thread of its own: that may wait for brokers that are gone.
+fn end_beside(end: impl FnOnce() + Send + 'static) {
+    // Without a thread they are ended here, by dropping what `spawn` did not take.
+    let _ = std::thread::Builder::new().name("highwater-end-client".to_owned()).spawn(end);
 }
 
 fn missing(client: &str) -> LogError {

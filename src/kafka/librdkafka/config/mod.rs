@@ -118,7 +118,6 @@ impl KafkaConfig {
 
     /// The settings of one client: what its role demands, and what the user said. Where both say something, the role wins if the engine owns
     /// the setting, and the user does if not. What the role demands shows which kind of client it is.
-    #[allow(dead_code, reason = "the clients come one by one")]
     pub(super) fn client(&self, role: &[(&str, &str)]) -> Result<ClientConfig, LogError> {
         let mut faults = Faults::default();
         let settings = self.settings(Kind::that_demands(role), &mut faults);

@@ -1,0 +1,321 @@
+//! The reading port on a cluster: partitions are fetched into queues of their own, and read from there in batches.
+//!
+//! The client's plain fetching is used, without any group: what is read, from where, is the owner's decision alone. A partition that is not
+//! read keeps what was fetched ahead (up to `queued.max.messages.kbytes`), so pausing costs nothing.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::bell::Bell;
+use super::config::KafkaConfig;
+use super::context::Context;
+use super::error::{about_partition, failed, said};
+use super::native::{Message, OffsetSpec, PartitionQueue, Reader, TopicHandle, list_offsets};
+use super::{ANSWER_WITHIN, metadata};
+use crate::kafka::{Consumer, FetchLimit, Fetched, Isolation, LogError};
+use crate::record::{RawRecord, Timestamp, TopicPartition};
+
+/// Most messages that one call to the client takes out of a queue.
+const BATCH: usize = 1_000;
+
+/// What reading needs, and what it has unless the settings say otherwise.
+const ROLE: [(&str, &str); 10] = [
+    ("enable.partition.eof", "true"),       // the only news of what lies past markers, aborted records and holes
+    ("auto.offset.reset", "error"),         // a position is never moved by the client
+    ("allow.auto.create.topics", "false"),  // asking for a topic does not make one
+    ("enable.auto.offset.store", "false"),  // positions are the owner's
+    ("check.crcs", "true"),                 // damage on the way is an error, never a record
+    ("fetch.wait.max.ms", "100"),           // how long the end of a partition takes to be told; new data is told at once
+    ("fetch.queue.backoff.ms", "2"),        // the default, a second, starves a fast reader
+    ("fetch.error.backoff.ms", "100"),      // of a partition whose leader moved
+    ("queued.min.messages", "1000000"),     // the limit is in bytes
+    ("queued.max.messages.kbytes", "4096"), // per partition
+];
+
+/// A consumer on a cluster.
+pub(super) struct KafkaConsumer {
+    // Queues go before the client that feeds them.
+    partitions: BTreeMap<TopicPartition, Assigned>,
+    topics: HashMap<Arc<str>, Arc<TopicHandle>>,
+    client: Arc<Reader>,
+    bell: Arc<Bell>,
+    isolation: Isolation,
+}
+
+/// A partition that is read.
+struct Assigned {
+    queue: PartitionQueue,
+    /// Taken out of the queue, not yet visited.
+    held: VecDeque<Message>,
+    next: i64,
+    /// The end as it was when the reading began, and later as the fetches saw it.
+    end: i64,
+    /// The client said that the partition ended here.
+    ended_at: Option<i64>,
+    paused: bool,
+    failure: Option<LogError>,
+}
+
+impl KafkaConsumer {
+    pub(super) fn open(config: &KafkaConfig, isolation: Isolation) -> Result<Self, LogError> {
+        KafkaConsumer::with_bell(config, isolation, Arc::new(Bell::default()))
+    }
+
+    /// A consumer whose `poll` is also ended by `bell`.
+    pub(super) fn with_bell(config: &KafkaConfig, isolation: Isolation, bell: Arc<Bell>) -> Result<Self, LogError> {
+        let level = match isolation {
+            Isolation::ReadUncommitted => "read_uncommitted",
+            Isolation::ReadCommitted => "read_committed",
+        };
+        let role: Vec<_> = ROLE.into_iter().chain([("isolation.level", level)]).collect();
+        let client: Reader =
+            config.client(&role)?.create_with_context(Context).map_err(|error| failed("the consumer cannot be opened", &error))?;
+        Ok(KafkaConsumer { partitions: BTreeMap::new(), topics: HashMap::new(), client: Arc::new(client), bell, isolation })
+    }
+
+    fn topic(&mut self, topic: &Arc<str>) -> Result<Arc<TopicHandle>, LogError> {
+        if let Some(known) = self.topics.get(topic) {
+            return Ok(known.clone());
+        }
+        let handle = TopicHandle::new(&self.client, topic).map_err(|code| said(&format!("`{topic}`"), code))?;
+        self.topics.insert(topic.clone(), handle.clone());
+        Ok(handle)
+    }
+
+    /// Begins to fetch partitions; those that were fetched before are begun anew.
+    fn start(&mut self, wanted: &[(TopicPartition, i64)], paused: impl Fn(&TopicPartition) -> bool) -> Result<(), LogError> {
+        let names: Vec<_> = wanted.iter().map(|(partition, _)| partition.clone()).collect();
+        let begins = self.begin_offsets(&names)?;
+        let highs = self.end_offsets(&names, Isolation::ReadUncommitted)?;
+        let ends = match self.isolation {
+            Isolation::ReadUncommitted => highs.clone(),
+            Isolation::ReadCommitted => self.end_offsets(&names, Isolation::ReadCommitted)?,
+        };
+        for (((partition, offset), begin), (high, end)) in wanted.iter().zip(begins).zip(highs.into_iter().zip(ends)) {
+            let (partition, offset, paused) = (partition.clone(), *offset, paused(partition));
+            let inside = (begin..=high).contains(&offset);
+            let failure = (!inside).then(|| LogError::OffsetOutOfRange { partition: partition.clone(), offset, begin, end: high });
+            self.partitions.remove(&partition); // ends its fetching before the next one begins
+            let topic = self.topic(&partition.topic)?;
+            let from = if inside { offset } else { high };
+            let queue = PartitionQueue::start(&topic, partition.partition, from, &self.bell);
+            let queue = queue.map_err(|code| about_partition(&partition, code))?;
+            let state = Assigned { queue, held: VecDeque::new(), next: offset, end, ended_at: None, paused, failure };
+            self.partitions.insert(partition, state);
+        }
+        Ok(())
+    }
+
+    fn assigned(&mut self, partition: &TopicPartition) -> Result<&mut Assigned, LogError> {
+        self.partitions.get_mut(partition).ok_or_else(|| LogError::NotAssigned(partition.clone()))
+    }
+
+    fn has_something(&self) -> bool {
+        self.partitions.values().any(|state| !state.paused && state.has_something())
+    }
+
+    /// Asks for offsets; an answer that says no such partition says which, and how many there are.
+    fn offsets(&mut self, wanted: &[(TopicPartition, OffsetSpec)], isolation: Isolation) -> Result<Vec<(i64, i64)>, LogError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client = self.client.client().native_ptr();
+        let answers = list_offsets(client, wanted, isolation, ANSWER_WITHIN).map_err(|code| said("offsets of partitions", code))?;
+        let answers = answers.into_iter().zip(wanted);
+        answers.map(|(answer, (partition, _))| answer.map_err(|code| self.explained(partition, code))).collect()
+    }
+
+    fn explained(&self, partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
+        match code {
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic => {
+                match metadata::partition_count(self.client.client(), &partition.topic) {
+                    Ok(count) => LogError::UnknownPartition { partition: partition.clone(), count },
+                    Err(error) => error,
+                }
+            }
+            code => about_partition(partition, code),
+        }
+    }
+}
+
+impl Assigned {
+    fn has_something(&self) -> bool {
+        self.failure.is_some() || !self.held.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Visits records until the limit is reached or nothing is left.
+    fn visit(
+        &mut self,
+        partition: &TopicPartition,
+        limit: FetchLimit,
+        visit: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<(), RDKafkaErrorCode> {
+        let (mut records, mut bytes) = (0, 0);
+        while records < limit.records {
+            if self.held.is_empty() {
+                self.queue.take(BATCH.min(limit.records - records), &mut self.held);
+            }
+            let Some(message) = self.held.front() else { break };
+            let error = message.error();
+            let size = message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len);
+            if error.is_none() && records > 0 && bytes + size > limit.bytes {
+                break;
+            }
+            let Some(message) = self.held.pop_front() else { break };
+            match error {
+                None if message.offset() < self.next => continue,
+                None => {
+                    (records, bytes) = (records + 1, bytes + size);
+                    self.next = message.offset() + 1;
+                    show(partition, &message, visit);
+                }
+                Some(RDKafkaErrorCode::PartitionEOF) => {
+                    self.next = self.next.max(message.offset());
+                    self.ended_at = Some(message.offset());
+                }
+                Some(code) => return Err(code),
+            }
+        }
+        Ok(())
+    }
+
+    /// The end that can be told now.
+    fn seen_end(&mut self) -> i64 {
+        if self.ended_at == Some(self.next) && self.held.is_empty() {
+            self.end = self.next;
+        } else {
+            // The high watermark is no less than the last stable offset: whoever waits for the latter waits for the client's word.
+            let high = self.queue.high_watermark().unwrap_or(self.end);
+            self.end = high.max(self.next);
+        }
+        self.end
+    }
+}
+
+fn show(partition: &TopicPartition, message: &Message, visit: &mut dyn FnMut(RawRecord<'_>)) {
+    visit(RawRecord {
+        topic: &partition.topic,
+        partition: partition.partition,
+        offset: message.offset(),
+        key: message.key(),
+        value: message.value(),
+        timestamp: Timestamp::from_millis(message.timestamp()),
+        headers: &message.headers(),
+    });
+}
+
+impl Consumer for KafkaConsumer {
+    fn assign(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
+        self.start(partitions, |_| false)
+    }
+
+    fn unassign(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.partitions.remove(partition);
+        }
+    }
+
+    fn assignment(&self) -> Vec<TopicPartition> {
+        self.partitions.keys().cloned().collect()
+    }
+
+    fn seek(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
+        let paused = self.assigned(partition)?.paused;
+        self.start(&[(partition.clone(), offset)], |_| paused)
+    }
+
+    fn position(&self, partition: &TopicPartition) -> Result<i64, LogError> {
+        self.partitions.get(partition).map(|state| state.next).ok_or_else(|| LogError::NotAssigned(partition.clone()))
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        partitions.iter().try_for_each(|partition| self.assigned(partition).map(|state| state.paused = true))
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        partitions.iter().try_for_each(|partition| self.assigned(partition).map(|state| state.paused = false))
+    }
+
+    fn poll(&mut self, timeout: Duration) -> Result<bool, LogError> {
+        // The client's own news: errors of connections, and what it wants to log.
+        if let Some(Err(error)) = self.client.poll(Duration::ZERO) {
+            tracing::debug!("{error}");
+        }
+        if self.has_something() {
+            return Ok(true);
+        }
+        self.bell.wait(timeout);
+        Ok(self.has_something())
+    }
+
+    fn fetch(&mut self, partition: &TopicPartition, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) -> Result<Fetched, LogError> {
+        let state = self.assigned(partition)?;
+        if state.paused {
+            return Ok(Fetched { next_offset: state.next, end: state.end.max(state.next) });
+        }
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
+        match state.visit(partition, limit, visit) {
+            Ok(()) => Ok(Fetched { next_offset: state.next, end: state.seen_end() }),
+            Err(code) => {
+                let failure = self.told(partition, code);
+                self.assigned(partition)?.failure = Some(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    fn begin_offsets(&mut self, partitions: &[TopicPartition]) -> Result<Vec<i64>, LogError> {
+        let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), OffsetSpec::Begin)).collect();
+        let found = self.offsets(&wanted, Isolation::ReadUncommitted)?;
+        Ok(found.into_iter().map(|(offset, _)| offset).collect())
+    }
+
+    fn end_offsets(&mut self, partitions: &[TopicPartition], isolation: Isolation) -> Result<Vec<i64>, LogError> {
+        let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), OffsetSpec::End)).collect();
+        let found = self.offsets(&wanted, isolation)?;
+        Ok(found.into_iter().map(|(offset, _)| offset).collect())
+    }
+
+    fn offsets_for_times(&mut self, times: &[(TopicPartition, Timestamp)]) -> Result<Vec<Option<i64>>, LogError> {
+        let wanted: Vec<_> = times.iter().map(|(partition, at)| (partition.clone(), OffsetSpec::Time(at.as_millis().max(0)))).collect();
+        let found = self.offsets(&wanted, self.isolation)?;
+        Ok(found.into_iter().map(|(offset, _)| (offset >= 0).then_some(offset)).collect())
+    }
+}
+
+impl KafkaConsumer {
+    /// What the client says of a partition that it stopped to fetch.
+    fn told(&mut self, partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
+        let out_of_range = matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange);
+        let Some(offset) = self.partitions.get(partition).map(|state| state.next).filter(|_| out_of_range) else {
+            return self.explained(partition, code);
+        };
+        let bounds = self.begin_offsets(std::slice::from_ref(partition)).and_then(|begin| {
+            let end = self.end_offsets(std::slice::from_ref(partition), Isolation::ReadUncommitted)?;
+            Ok((begin[0], end[0]))
+        });
+        match bounds {
+            Ok((begin, end)) => LogError::OffsetOutOfRange { partition: partition.clone(), offset, begin, end },
+            Err(error) => error,
+        }
+    }
+}
+
+/// Ending a client may wait for a broker that is gone, so it is done beside.
+impl Drop for KafkaConsumer {
+    fn drop(&mut self) {
+        let (partitions, topics) = (std::mem::take(&mut self.partitions), std::mem::take(&mut self.topics));
+        let client = self.client.clone();
+        super::end_beside(move || {
+            drop(partitions);
+            drop(topics);
+            drop(client);
+        });
+    }
+}

@@ -1,0 +1,85 @@
+//! What the client library says, in the words of the ports.
+
+use std::sync::Arc;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::error::ErrorKind;
+use crate::kafka::LogError;
+use crate::record::TopicPartition;
+
+/// An error code about one partition.
+pub(super) fn about_partition(partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
+    match code {
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicId => {
+            LogError::UnknownTopic(partition.topic.clone())
+        }
+        _ => said(&format!("`{partition}`"), code),
+    }
+}
+
+/// An error code about something named in the text.
+pub(super) fn said(what: &str, code: RDKafkaErrorCode) -> LogError {
+    let source = Arc::new(format!("{what}: {code}{}", advice(code)).into());
+    LogError::Client { kind: kind(code), source }
+}
+
+/// An error of the wrapper crate about something named in the text.
+pub(super) fn failed(what: &str, error: &KafkaError) -> LogError {
+    match error.rdkafka_error_code() {
+        Some(code) => said(what, code),
+        None => LogError::Client { kind: ErrorKind::InvalidConfig, source: Arc::new(format!("{what}: {error}").into()) },
+    }
+}
+
+fn kind(code: RDKafkaErrorCode) -> ErrorKind {
+    use RDKafkaErrorCode::*;
+    match code {
+        BrokerTransportFailure
+        | AllBrokersDown
+        | OperationTimedOut
+        | RequestTimedOut
+        | MessageTimedOut
+        | NotCoordinator
+        | CoordinatorLoadInProgress
+        | CoordinatorNotAvailable
+        | LeaderNotAvailable
+        | NotLeaderForPartition
+        | NetworkException
+        | RebalanceInProgress
+        | QueueFull
+        | NotEnoughReplicas
+        | NotEnoughReplicasAfterAppend
+        | BrokerNotAvailable
+        | Resolve => ErrorKind::Retriable,
+        Authentication
+        | SaslAuthenticationFailed
+        | UnsupportedSASLMechanism
+        | TopicAuthorizationFailed
+        | GroupAuthorizationFailed
+        | ClusterAuthorizationFailed
+        | TransactionalIdAuthorizationFailed
+        | SSL
+        | InvalidArgument
+        | UnsupportedVersion => ErrorKind::InvalidConfig,
+        _ => ErrorKind::Log,
+    }
+}
+
+/// What to do about it, where that is known.
+fn advice(code: RDKafkaErrorCode) -> &'static str {
+    use RDKafkaErrorCode::*;
+    match code {
+        BrokerTransportFailure | AllBrokersDown | OperationTimedOut | Resolve => {
+            ". Is a broker running at `bootstrap.servers`, and does it listen with this `security.protocol`?"
+        }
+        Authentication | SaslAuthenticationFailed => ". Correct `sasl.username`, `sasl.password` and `sasl.mechanism`",
+        TopicAuthorizationFailed => ". Allow it to this user with an ACL for the topic",
+        GroupAuthorizationFailed => ". Allow it to this user with an ACL for the group (the application id)",
+        TransactionalIdAuthorizationFailed => {
+            ". Allow it to this user with an ACL for transactional ids that begin with the application id"
+        }
+        ClusterAuthorizationFailed => ". Allow it to this user with an ACL for the cluster",
+        _ => "",
+    }
+}

@@ -1,0 +1,35 @@
+//! What a cluster says of a topic.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::ANSWER_WITHIN;
+use super::error::{failed, said};
+use crate::kafka::LogError;
+
+/// A topic that was just made has no leader for a moment.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+/// How many partitions a topic has.
+pub(super) fn partition_count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<i32, LogError> {
+    for look in 1.. {
+        let metadata = client.fetch_metadata(Some(topic), ANSWER_WITHIN);
+        let metadata = metadata.map_err(|error| failed(&format!("the topic `{topic}`"), &error))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let answer = found.map_or(Some(RDKafkaErrorCode::UnknownTopic), |found| found.error().map(RDKafkaErrorCode::from));
+        match (answer, found) {
+            (None, Some(found)) => return Ok(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)),
+            (Some(RDKafkaErrorCode::LeaderNotAvailable), _) if look < LOOKS => sleep(BETWEEN_LOOKS),
+            (Some(RDKafkaErrorCode::InvalidTopic), _) => return Err(LogError::IllegalName(topic.to_owned())),
+            (None | Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition), _) => {
+                return Err(LogError::UnknownTopic(topic.into()));
+            }
+            (Some(code), _) => return Err(said(&format!("the topic `{topic}`"), code)),
+        }
+    }
+    unreachable!("the loop ends by its answers")
+}
