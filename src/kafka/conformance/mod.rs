@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Admin, Connect, Consumer, FetchLimit, Fetched, Isolation, LogError, NewTopic, Outgoing, Producer};
+use crate::clock::{Clock, SystemClock};
 use crate::record::{Headers, Timestamp, TopicPartition};
 
 pub(super) use administration::*;
@@ -70,12 +71,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A log, and the names that one check may use on it.
 pub(super) struct Ground {
     log: Arc<dyn Connect>,
-    name: &'static str,
+    /// Of this run alone: a cluster has what earlier runs left.
+    name: String,
 }
 
 impl Ground {
     pub(super) fn new(log: Arc<dyn Connect>, name: &'static str) -> Self {
-        Ground { log, name }
+        Ground { log, name: format!("{name}.{}", SystemClock.now().as_millis()) }
     }
     fn name(&self, suffix: &str) -> String {
         format!("{}.{suffix}", self.name)

@@ -14,7 +14,7 @@ use super::bell::Bell;
 use super::config::KafkaConfig;
 use super::context::Context;
 use super::error::{about_partition, failed, said};
-use super::native::{Message, OffsetSpec, PartitionQueue, Reader, TopicHandle, list_offsets};
+use super::native::{Message, Native, OffsetSpec, PartitionQueue, Reader, TopicHandle, list_offsets};
 use super::{ANSWER_WITHIN, metadata};
 use crate::kafka::{Consumer, FetchLimit, Fetched, Isolation, LogError};
 use crate::record::{RawRecord, Timestamp, TopicPartition};
@@ -81,7 +81,7 @@ impl KafkaConsumer {
         if let Some(known) = self.topics.get(topic) {
             return Ok(known.clone());
         }
-        let handle = TopicHandle::new(&self.client, topic).map_err(|code| said(&format!("`{topic}`"), code))?;
+        let handle = TopicHandle::new(&Native::of_reader(&self.client), topic).map_err(|code| said(&format!("`{topic}`"), code))?;
         self.topics.insert(topic.clone(), handle.clone());
         Ok(handle)
     }
@@ -123,8 +123,8 @@ impl KafkaConsumer {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let client = self.client.client().native_ptr();
-        let answers = list_offsets(client, wanted, isolation, ANSWER_WITHIN).map_err(|code| said("offsets of partitions", code))?;
+        let answers = list_offsets(&Native::of_reader(&self.client), wanted, isolation, ANSWER_WITHIN)
+            .map_err(|code| said("offsets of partitions", code))?;
         let answers = answers.into_iter().zip(wanted);
         answers.map(|(answer, (partition, _))| answer.map_err(|code| self.explained(partition, code))).collect()
     }

@@ -1,13 +1,12 @@
 //! What a cluster says of a topic.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::ANSWER_WITHIN;
 use super::error::{failed, said};
+use super::{ANSWER_WITHIN, rest};
 use crate::kafka::LogError;
 
 /// A topic that was just made has no leader for a moment.
@@ -23,7 +22,7 @@ pub(super) fn partition_count<C: ClientContext>(client: &Client<C>, topic: &str)
         let answer = found.map_or(Some(RDKafkaErrorCode::UnknownTopic), |found| found.error().map(RDKafkaErrorCode::from));
         match (answer, found) {
             (None, Some(found)) => return Ok(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)),
-            (Some(RDKafkaErrorCode::LeaderNotAvailable), _) if look < LOOKS => sleep(BETWEEN_LOOKS),
+            (Some(RDKafkaErrorCode::LeaderNotAvailable), _) if look < LOOKS => rest(BETWEEN_LOOKS),
             (Some(RDKafkaErrorCode::InvalidTopic), _) => return Err(LogError::IllegalName(topic.to_owned())),
             (None | Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition), _) => {
                 return Err(LogError::UnknownTopic(topic.into()));

@@ -2,6 +2,7 @@
 //!
 //! [`KafkaLog`] opens the clients of one cluster. Everything unsafe is in `native`, which gives the C library's batch calls a safe face.
 
+mod admin;
 mod bell;
 mod config;
 mod consumer;
@@ -10,6 +11,9 @@ mod error;
 mod metadata;
 #[allow(unsafe_code)] // the only place: what the wrapper crate does not offer is called on the C library itself
 mod native;
+mod task_topic;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,7 +58,7 @@ impl Connect for KafkaLog {
     }
 
     fn admin(&self) -> Result<Box<dyn Admin>, LogError> {
-        Err(missing("administrator"))
+        Ok(Box::new(admin::KafkaAdmin::open(&self.config)?))
     }
 
     fn member_with(&self, _options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
@@ -64,6 +68,11 @@ impl Connect for KafkaLog {
 
 /// Longest wait for an answer of a cluster.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Lets some time pass between two looks at a cluster.
+fn rest(time: Duration) {
+    bell::Bell::default().wait(time); // nobody has it to ring
+}
 
 /// Ends clients on a thread of its own: that may wait for brokers that are gone.
 fn end_beside(end: impl FnOnce() + Send + 'static) {

@@ -1,12 +1,14 @@
 //! What the wrapper crate does not offer of the C library, with a safe face. The only unsafe code of this crate.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::AdminClient;
 use rdkafka::bindings::{self as c, rd_kafka_message_t, rd_kafka_queue_t, rd_kafka_topic_t};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
@@ -14,11 +16,35 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::bell::Bell;
 use super::context::Context;
-use crate::kafka::Isolation;
+use crate::kafka::{Isolation, Position};
 use crate::record::{Headers, TopicPartition};
 
-/// The client that everything read here comes from.
+/// A client that reads.
 pub(super) type Reader = BaseConsumer<Context>;
+/// A client that administers.
+pub(super) type Administrator = AdminClient<Context>;
+
+/// A client of any sort, kept alive.
+#[derive(Clone)]
+pub(super) struct Native {
+    client: *mut c::rd_kafka_t,
+    _owner: Arc<dyn Send + Sync>,
+}
+
+// SAFETY: the library's clients may be used from any thread, and `_owner` keeps this one alive.
+unsafe impl Send for Native {}
+// SAFETY: as above.
+unsafe impl Sync for Native {}
+
+impl Native {
+    pub(super) fn of_reader(reader: &Arc<Reader>) -> Self {
+        Native { client: reader.client().native_ptr(), _owner: reader.clone() }
+    }
+
+    pub(super) fn of_admin(admin: &Arc<Administrator>) -> Self {
+        Native { client: admin.inner().native_ptr(), _owner: admin.clone() }
+    }
+}
 
 /// What a call answered, as an error if it is one.
 fn checked(code: RDKafkaRespErr) -> Result<(), RDKafkaErrorCode> {
@@ -36,7 +62,7 @@ fn millis(timeout: Duration) -> i32 {
 pub(super) struct TopicHandle {
     raw: NonNull<rd_kafka_topic_t>,
     name: CString,
-    client: Arc<Reader>,
+    client: Native,
 }
 
 // SAFETY: the library's topic handles may be used from any thread; this one keeps its client alive.
@@ -45,10 +71,10 @@ unsafe impl Send for TopicHandle {}
 unsafe impl Sync for TopicHandle {}
 
 impl TopicHandle {
-    pub(super) fn new(client: &Arc<Reader>, topic: &str) -> Result<Arc<Self>, RDKafkaErrorCode> {
+    pub(super) fn new(client: &Native, topic: &str) -> Result<Arc<Self>, RDKafkaErrorCode> {
         let name = CString::new(topic).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
         // SAFETY: the client is alive, the name ends with a zero, and a null configuration stands for the client's.
-        let raw = unsafe { c::rd_kafka_topic_new(client.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };
+        let raw = unsafe { c::rd_kafka_topic_new(client.client, name.as_ptr(), ptr::null_mut()) };
         let raw = NonNull::new(raw).ok_or_else(last_error)?;
         Ok(Arc::new(TopicHandle { raw, name, client: client.clone() }))
     }
@@ -82,7 +108,7 @@ unsafe impl Send for PartitionQueue {}
 
 impl PartitionQueue {
     pub(super) fn start(topic: &Arc<TopicHandle>, partition: i32, offset: i64, bell: &Arc<Bell>) -> Result<Self, RDKafkaErrorCode> {
-        let client = topic.client.client().native_ptr();
+        let client = topic.client.client;
         // SAFETY: the client is alive for as long as `topic`, which the queue keeps.
         let raw = NonNull::new(unsafe { c::rd_kafka_queue_new(client) }).ok_or(RDKafkaErrorCode::Fail)?;
         let queue = PartitionQueue { raw, topic: topic.clone(), partition, batch: Vec::new(), _bell: bell.clone() };
@@ -113,7 +139,7 @@ impl PartitionQueue {
     /// The high watermark that the last fetch saw; none before the first one.
     pub(super) fn high_watermark(&self) -> Option<i64> {
         let (mut low, mut high) = (-1, -1);
-        let client = self.topic.client.client().native_ptr();
+        let client = self.topic.client.client;
         // SAFETY: client and name are alive; the library writes two numbers.
         let code =
             unsafe { c::rd_kafka_get_watermark_offsets(client, self.topic.name.as_ptr(), self.partition, &raw mut low, &raw mut high) };
@@ -222,7 +248,6 @@ pub(super) enum OffsetSpec {
     Begin,
     End,
     /// The first one with the largest timestamp of the partition.
-    #[expect(dead_code, reason = "administrators ask for it")]
     MaxTimestamp,
     /// The first one with this timestamp or a later one.
     Time(i64),
@@ -241,12 +266,12 @@ impl OffsetSpec {
 
 /// Asks for offsets, all in one go: an offset (-1 if there is none) and its timestamp for each, in the order asked.
 pub(super) fn list_offsets(
-    client: *mut c::rd_kafka_t,
+    client: &Native,
     wanted: &[(TopicPartition, OffsetSpec)],
     isolation: Isolation,
     timeout: Duration,
 ) -> Result<Vec<Result<(i64, i64), RDKafkaErrorCode>>, RDKafkaErrorCode> {
-    let mut list = rdkafka::TopicPartitionList::with_capacity(wanted.len());
+    let mut list = TopicPartitionList::with_capacity(wanted.len());
     for (partition, _) in wanted {
         list.add_partition(&partition.topic, partition.partition);
     }
@@ -254,28 +279,104 @@ pub(super) fn list_offsets(
         Isolation::ReadUncommitted => c::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
         Isolation::ReadCommitted => c::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
     };
-    // SAFETY: the caller's client is alive throughout; list, options, queue and event are made here and freed here, and the list has as many
-    // elements as `wanted`.
-    unsafe {
-        for ((_, spec), element) in wanted.iter().zip(slice::from_raw_parts_mut((*list.ptr()).elems, wanted.len())) {
-            element.offset = spec.code();
-        }
-        let queue = c::rd_kafka_queue_new(client);
-        let options = c::rd_kafka_AdminOptions_new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
-        let mut text = [0; 256];
-        c::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), text.as_mut_ptr(), text.len());
-        c::rd_kafka_AdminOptions_set_isolation_level(options, level);
-        c::rd_kafka_ListOffsets(client, list.ptr(), options, queue);
-        // A little later than the request's own time-out, so that the answer is always read.
-        let event = c::rd_kafka_queue_poll(queue, millis(timeout + Duration::from_secs(2)));
-        let answer = if event.is_null() { Err(RDKafkaErrorCode::OperationTimedOut) } else { offsets_of(event, wanted) };
-        if !event.is_null() {
-            c::rd_kafka_event_destroy(event);
-        }
-        c::rd_kafka_AdminOptions_destroy(options);
-        c::rd_kafka_queue_destroy(queue);
-        answer
+    // SAFETY: the list has as many elements as `wanted`.
+    for ((_, spec), element) in wanted.iter().zip(unsafe { elements(list.ptr()) }) {
+        element.offset = spec.code();
     }
+    let request = Request::new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout);
+    // SAFETY: client, list, options and queue are alive; the answer is one to this request.
+    unsafe {
+        c::rd_kafka_AdminOptions_set_isolation_level(request.options, level);
+        c::rd_kafka_ListOffsets(client.client, list.ptr(), request.options, request.queue);
+        offsets_of(request.answer()?.0, wanted)
+    }
+}
+
+/// A request of an administrator: what it is asked with, and where the answer comes.
+struct Request {
+    options: *mut c::rd_kafka_AdminOptions_t,
+    queue: *mut rd_kafka_queue_t,
+    patience: Duration,
+    _client: Native,
+}
+
+/// The answer to a request.
+struct Answer(*mut c::rd_kafka_event_t);
+
+impl Request {
+    fn new(client: &Native, op: c::rd_kafka_admin_op_t, timeout: Duration) -> Self {
+        let mut text = [0; 256];
+        // SAFETY: the client is alive, and kept so by what is made.
+        unsafe {
+            let queue = c::rd_kafka_queue_new(client.client);
+            let options = c::rd_kafka_AdminOptions_new(client.client, op);
+            c::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), text.as_mut_ptr(), text.len());
+            // A little later than the request's own time-out, so that the answer is always read.
+            Request { options, queue, patience: timeout + Duration::from_secs(2), _client: client.clone() }
+        }
+    }
+
+    fn answer(&self) -> Result<Answer, RDKafkaErrorCode> {
+        // SAFETY: the queue is alive; the event is freed by `Answer`.
+        let answer = Answer(unsafe { c::rd_kafka_queue_poll(self.queue, millis(self.patience)) });
+        if answer.0.is_null() {
+            return Err(RDKafkaErrorCode::OperationTimedOut);
+        }
+        // SAFETY: the event is alive.
+        checked(unsafe { c::rd_kafka_event_error(answer.0) }).map(|()| answer)
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        // SAFETY: both were made in `new`.
+        unsafe {
+            c::rd_kafka_AdminOptions_destroy(self.options);
+            c::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: the event was given to us and is freed once.
+            unsafe { c::rd_kafka_event_destroy(self.0) }
+        }
+    }
+}
+
+/// # Safety
+/// The list is alive for `'a` and nobody else changes it.
+unsafe fn elements<'a>(list: *const c::rd_kafka_topic_partition_list_t) -> &'a mut [c::rd_kafka_topic_partition_t] {
+    // SAFETY: promised by the caller; the list says how many it has.
+    unsafe {
+        match usize::try_from((*list).cnt) {
+            Ok(count @ 1..) => slice::from_raw_parts_mut((*list).elems, count),
+            _ => &mut [],
+        }
+    }
+}
+
+/// # Safety
+/// `at` is null or a text that ends with a zero.
+unsafe fn text(at: *const std::ffi::c_char) -> String {
+    // SAFETY: promised by the caller.
+    if at.is_null() { String::new() } else { unsafe { CStr::from_ptr(at) }.to_string_lossy().into_owned() }
+}
+
+/// # Safety
+/// The element is alive.
+unsafe fn partition_of(element: &c::rd_kafka_topic_partition_t) -> TopicPartition {
+    // SAFETY: the topic of an element is a text that ends with a zero.
+    TopicPartition::new(unsafe { text(element.topic) }, element.partition)
+}
+
+/// # Safety
+/// What is given is null or an array of as many pointers as the library said.
+unsafe fn array<'a, T>(first: *mut *const T, count: usize) -> &'a [*const T] {
+    // SAFETY: promised by the caller.
+    if count == 0 || first.is_null() { &[] } else { unsafe { slice::from_raw_parts(first, count) } }
 }
 
 /// # Safety
@@ -286,18 +387,216 @@ unsafe fn offsets_of(
 ) -> Result<Vec<Result<(i64, i64), RDKafkaErrorCode>>, RDKafkaErrorCode> {
     // SAFETY: promised by the caller; what is read here belongs to the event.
     unsafe {
-        checked(c::rd_kafka_event_error(event))?;
         let result = c::rd_kafka_event_ListOffsets_result(event);
         let mut count = 0;
         let infos = c::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
-        let infos = if count == 0 { &[][..] } else { slice::from_raw_parts(infos, count) };
-        let mut found = std::collections::HashMap::with_capacity(count);
-        for info in infos {
+        let mut found = HashMap::with_capacity(count);
+        for info in array(infos, count) {
             let element = &*c::rd_kafka_ListOffsetsResultInfo_topic_partition(*info);
-            let topic = CStr::from_ptr(element.topic).to_string_lossy();
             let answer = checked(element.err).map(|()| (element.offset, c::rd_kafka_ListOffsetsResultInfo_timestamp(*info)));
-            found.insert(TopicPartition::new(&*topic, element.partition), answer);
+            found.insert(partition_of(element), answer);
         }
         Ok(wanted.iter().map(|(partition, _)| found.get(partition).cloned().unwrap_or(Err(RDKafkaErrorCode::UnknownPartition))).collect())
     }
+}
+
+/// What a call about transactions answered.
+#[allow(dead_code, reason = "transactions read it")]
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: RDKafkaErrorCode,
+    /// Nothing can be done with the client any more.
+    pub(super) fatal: bool,
+    /// The same call may be made again.
+    pub(super) retriable: bool,
+    /// The transaction can only be aborted.
+    pub(super) must_abort: bool,
+}
+
+fn taken(error: *mut c::rd_kafka_error_t) -> Result<(), Refusal> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the library gave the error to us; it is freed once.
+    unsafe {
+        let refusal = Refusal {
+            code: c::rd_kafka_error_code(error).into(),
+            fatal: c::rd_kafka_error_is_fatal(error) != 0,
+            retriable: c::rd_kafka_error_is_retriable(error) != 0,
+            must_abort: c::rd_kafka_error_txn_requires_abort(error) != 0,
+        };
+        c::rd_kafka_error_destroy(error);
+        Err(refusal)
+    }
+}
+
+/// Changes settings of a topic; one without a value gets its default again. A refusal comes with the cluster's own words.
+pub(super) fn alter_topic(
+    client: &Native,
+    topic: &str,
+    changes: &[(&str, Option<&str>)],
+    timeout: Duration,
+) -> Result<(), (RDKafkaErrorCode, String)> {
+    use c::rd_kafka_AlterConfigOpType_t::{RD_KAFKA_ALTER_CONFIG_OP_TYPE_DELETE, RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET};
+    let owned = |text: &str| CString::new(text).map_err(|_| (RDKafkaErrorCode::InvalidConfig, text.to_owned()));
+    let request = Request::new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS, timeout);
+    let topic = owned(topic)?;
+    let changes: Result<Vec<_>, _> = changes.iter().map(|(key, value)| Ok((owned(key)?, value.map(owned).transpose()?))).collect();
+    let changes = changes?;
+    // SAFETY: texts, client, options and queue are alive; the resource is freed here, what is read belongs to the answer.
+    unsafe {
+        let mut resource = c::rd_kafka_ConfigResource_new(c::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, topic.as_ptr());
+        for (key, value) in &changes {
+            let op = if value.is_some() { RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET } else { RD_KAFKA_ALTER_CONFIG_OP_TYPE_DELETE };
+            let value = value.as_ref().map_or(ptr::null(), |value| value.as_ptr());
+            // A refusal comes back from the cluster as well.
+            let _ = taken(c::rd_kafka_ConfigResource_add_incremental_config(resource, key.as_ptr(), op, value));
+        }
+        c::rd_kafka_IncrementalAlterConfigs(client.client, &raw mut resource, 1, request.options, request.queue);
+        let answer = request.answer();
+        c::rd_kafka_ConfigResource_destroy(resource);
+        let answer = answer.map_err(|code| (code, String::new()))?;
+        let mut count = 0;
+        let result = c::rd_kafka_event_IncrementalAlterConfigs_result(answer.0);
+        let resources = c::rd_kafka_IncrementalAlterConfigs_result_resources(result, &raw mut count);
+        for resource in array(resources, count) {
+            checked(c::rd_kafka_ConfigResource_error(*resource))
+                .map_err(|code| (code, text(c::rd_kafka_ConfigResource_error_string(*resource))))?;
+        }
+    }
+    Ok(())
+}
+
+/// A member of a group, and what is assigned to it.
+pub(super) struct GroupMember {
+    pub(super) id: String,
+    pub(super) instance: Option<String>,
+    pub(super) partitions: Vec<TopicPartition>,
+}
+
+/// The members of a group; none if there is no such group.
+pub(super) fn describe_group(client: &Native, group: &str, timeout: Duration) -> Result<Option<Vec<GroupMember>>, RDKafkaErrorCode> {
+    let request = Request::new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout);
+    let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
+    // SAFETY: name, client, options and queue are alive; what is read belongs to the answer.
+    unsafe {
+        let mut names = [group.as_ptr()];
+        c::rd_kafka_DescribeConsumerGroups(client.client, names.as_mut_ptr(), 1, request.options, request.queue);
+        let answer = request.answer()?;
+        let mut count = 0;
+        let result = c::rd_kafka_event_DescribeConsumerGroups_result(answer.0);
+        let groups = c::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+        let Some(found) = array(groups, count).first().copied() else { return Ok(None) };
+        let error = c::rd_kafka_ConsumerGroupDescription_error(found);
+        if !error.is_null() {
+            return match c::rd_kafka_error_code(error).into() {
+                RDKafkaErrorCode::GroupIdNotFound => Ok(None),
+                code => Err(code),
+            };
+        }
+        use c::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD;
+        if c::rd_kafka_ConsumerGroupDescription_state(found) == RD_KAFKA_CONSUMER_GROUP_STATE_DEAD {
+            return Ok(None);
+        }
+        let members = 0..c::rd_kafka_ConsumerGroupDescription_member_count(found);
+        Ok(Some(members.map(|index| group_member(c::rd_kafka_ConsumerGroupDescription_member(found, index))).collect()))
+    }
+}
+
+/// # Safety
+/// The member belongs to an answer that is alive.
+unsafe fn group_member(member: *const c::rd_kafka_MemberDescription_t) -> GroupMember {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let instance = text(c::rd_kafka_MemberDescription_group_instance_id(member));
+        let assignment = c::rd_kafka_MemberDescription_assignment(member);
+        let list = if assignment.is_null() { ptr::null() } else { c::rd_kafka_MemberAssignment_partitions(assignment) };
+        let partitions = if list.is_null() { Vec::new() } else { elements(list).iter().map(|element| partition_of(element)).collect() };
+        GroupMember {
+            id: text(c::rd_kafka_MemberDescription_consumer_id(member)),
+            instance: (!instance.is_empty()).then_some(instance),
+            partitions,
+        }
+    }
+}
+
+/// All positions of a group; undecided ones do not show.
+pub(super) fn group_positions(
+    client: &Native,
+    group: &str,
+    timeout: Duration,
+) -> Result<Vec<(TopicPartition, Position)>, RDKafkaErrorCode> {
+    let request = Request::new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout);
+    let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
+    // SAFETY: name, client, options and queue are alive; the question is freed here, what is read belongs to the answer.
+    unsafe {
+        let mut question = c::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null());
+        c::rd_kafka_ListConsumerGroupOffsets(client.client, &raw mut question, 1, request.options, request.queue);
+        let answer = request.answer();
+        c::rd_kafka_ListConsumerGroupOffsets_destroy(question);
+        let answer = answer?;
+        let mut count = 0;
+        let result = c::rd_kafka_event_ListConsumerGroupOffsets_result(answer.0);
+        let groups = c::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
+        let mut positions = Vec::new();
+        for found in array(groups, count) {
+            for element in group_elements(*found)? {
+                if element.offset >= 0 {
+                    let metadata = bytes(element.metadata, element.metadata_size).unwrap_or_default();
+                    let metadata = String::from_utf8_lossy(metadata).into_owned();
+                    positions.push((partition_of(element), Position { offset: element.offset, metadata }));
+                }
+            }
+        }
+        Ok(positions)
+    }
+}
+
+/// # Safety
+/// The result belongs to an answer that is alive for `'a`.
+unsafe fn group_elements<'a>(result: *const c::rd_kafka_group_result_t) -> Result<&'a [c::rd_kafka_topic_partition_t], RDKafkaErrorCode> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let error = c::rd_kafka_group_result_error(result);
+        if !error.is_null() {
+            return Err(c::rd_kafka_error_code(error).into());
+        }
+        let list = c::rd_kafka_group_result_partitions(result);
+        Ok(if list.is_null() { &[] } else { elements(list) })
+    }
+}
+
+/// Deletes positions of a group; those that are not there are passed over.
+pub(super) fn delete_positions(
+    client: &Native,
+    group: &str,
+    partitions: &[TopicPartition],
+    timeout: Duration,
+) -> Result<(), RDKafkaErrorCode> {
+    let request = Request::new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, timeout);
+    let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.partition);
+    }
+    // SAFETY: name, list, client, options and queue are alive; the question is freed here, what is read belongs to the answer.
+    unsafe {
+        let mut question = c::rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.ptr());
+        c::rd_kafka_DeleteConsumerGroupOffsets(client.client, &raw mut question, 1, request.options, request.queue);
+        let answer = request.answer();
+        c::rd_kafka_DeleteConsumerGroupOffsets_destroy(question);
+        let answer = answer?;
+        let mut count = 0;
+        let result = c::rd_kafka_event_DeleteConsumerGroupOffsets_result(answer.0);
+        let groups = c::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &raw mut count);
+        for found in array(groups, count) {
+            for element in group_elements(*found)? {
+                match checked(element.err) {
+                    Err(RDKafkaErrorCode::UnknownTopicOrPartition) | Ok(()) => {}
+                    Err(code) => return Err(code),
+                }
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,305 @@
+//! The port for topics and groups on a cluster.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{self, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic as NativeNewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::config::KafkaConfig;
+use super::context::Context;
+use super::error::{about_partition, failed, said};
+use super::native::{self, Native, OffsetSpec};
+use super::{ANSWER_WITHIN, metadata, rest, task_topic};
+use crate::kafka::{Admin, GroupDescription, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription};
+use crate::record::{Timestamp, TopicPartition};
+
+/// Looks for a change to be everywhere, and the time between two of them.
+const LOOKS: u32 = 50;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// An administrator of a cluster.
+pub(super) struct KafkaAdmin {
+    client: Arc<AdminClient<Context>>,
+}
+
+impl KafkaAdmin {
+    pub(super) fn open(config: &KafkaConfig) -> Result<Self, LogError> {
+        let role = [("allow.auto.create.topics", "false")];
+        let client: AdminClient<Context> =
+            config.client(&role)?.create_with_context(Context).map_err(|error| failed("the administrator cannot be opened", &error))?;
+        Ok(KafkaAdmin { client: Arc::new(client) })
+    }
+
+    fn native(&self) -> Native {
+        Native::of_admin(&self.client)
+    }
+
+    /// The settings of a topic.
+    pub(super) fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>, LogError> {
+        let answers = waited("settings of a topic", self.client.describe_configs(&[ResourceSpecifier::Topic(topic)], &options()))?;
+        let mut config = BTreeMap::new();
+        for answer in answers {
+            let resource = answer.map_err(|code| about_topic(topic, code))?;
+            config.extend(resource.entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())));
+        }
+        Ok(config)
+    }
+
+    fn create(&self, topic: &NewTopic, options: &AdminOptions) -> Result<(), LogError> {
+        if topic.partitions < 1 {
+            return Err(LogError::InvalidPartitions { topic: topic.name.clone(), partitions: topic.partitions });
+        }
+        let mut new = NativeNewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(-1));
+        new = topic.config.iter().fold(new, |new, (key, value)| new.set(key, value));
+        match self.client_says(block_on(self.client.create_topics([&new], options))) {
+            Ok(()) => Ok(()),
+            Err(RDKafkaErrorCode::TopicAlreadyExists) => Err(LogError::TopicExists(topic.name.clone())),
+            Err(RDKafkaErrorCode::InvalidTopic | RDKafkaErrorCode::InvalidArgument) => Err(LogError::IllegalName(topic.name.clone())),
+            Err(code) => Err(about_topic(&topic.name, code)),
+        }
+    }
+
+    /// Which setting of a topic that was refused for its settings is to blame.
+    fn blamed(&self, topic: &NewTopic, otherwise: LogError) -> LogError {
+        let trial = options().validate_only(true);
+        let single = |(key, value): (&String, &String)| NewTopic::new(&topic.name, topic.partitions).with(key, value);
+        let guilty = topic.config.iter().find(|entry| self.create(&single(*entry), &trial).is_err());
+        guilty.map_or(otherwise, |(key, value)| invalid(&topic.name, key, value))
+    }
+
+    fn client_says(&self, answer: KafkaResult<Vec<Result<String, (String, RDKafkaErrorCode)>>>) -> Result<(), RDKafkaErrorCode> {
+        match answer {
+            Ok(results) => results.into_iter().find_map(Result::err).map_or(Ok(()), |(_, code)| Err(code)),
+            // What the client does not even ask: an empty name, say.
+            Err(error) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument)),
+        }
+    }
+
+    fn partition_count(&self, topic: &str) -> Result<i32, LogError> {
+        metadata::partition_count(self.client.inner(), topic)
+    }
+
+    fn offsets(&self, wanted: &[(TopicPartition, OffsetSpec)]) -> Result<Vec<(i64, i64)>, LogError> {
+        let answers = native::list_offsets(&self.native(), wanted, Isolation::ReadUncommitted, ANSWER_WITHIN);
+        let answers = answers.map_err(|code| said("offsets of partitions", code))?.into_iter().zip(wanted);
+        answers.map(|(answer, (partition, _))| answer.map_err(|code| self.explained(partition, code))).collect()
+    }
+
+    fn explained(&self, partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
+        let missing = matches!(code, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition);
+        match self.partition_count(&partition.topic) {
+            Ok(count) if missing => LogError::UnknownPartition { partition: partition.clone(), count },
+            Err(error) if missing => error,
+            _ => about_partition(partition, code),
+        }
+    }
+
+    /// Why records could not be deleted.
+    fn not_deleted(&self, partition: &TopicPartition, offset: i64, code: RDKafkaErrorCode) -> LogError {
+        if code != RDKafkaErrorCode::OffsetOutOfRange {
+            return self.explained(partition, code);
+        }
+        match self.offsets(&[(partition.clone(), OffsetSpec::Begin), (partition.clone(), OffsetSpec::End)]) {
+            Ok(bounds) => LogError::OffsetOutOfRange { partition: partition.clone(), offset, begin: bounds[0].0, end: bounds[1].0 },
+            Err(error) => error,
+        }
+    }
+
+    fn delete_below(&self, partition: &TopicPartition, offset: i64) -> Result<i64, LogError> {
+        let mut list = TopicPartitionList::new();
+        let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset));
+        added.map_err(|error| failed(&format!("`{partition}`"), &error))?;
+        match block_on(self.client.delete_records(&list, &options())) {
+            Ok(deleted) => match deleted.elements().first() {
+                Some(element) => match (element.error(), element.offset()) {
+                    (Err(KafkaError::OffsetFetch(code)), _) => Err(self.not_deleted(partition, offset, code)),
+                    (Err(error), _) => Err(failed(&format!("`{partition}`"), &error)),
+                    (Ok(()), Offset::Offset(begin)) => Ok(begin),
+                    (Ok(()), _) => Ok(offset),
+                },
+                None => Ok(offset),
+            },
+            Err(error) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                Err(self.not_deleted(partition, offset, code))
+            }
+        }
+    }
+
+    fn group_error(&self, group: &str, code: RDKafkaErrorCode) -> LogError {
+        match code {
+            RDKafkaErrorCode::NonEmptyGroup | RDKafkaErrorCode::GroupSubscribedToTopic => LogError::GroupNotEmpty(group.to_owned()),
+            RDKafkaErrorCode::GroupIdNotFound => LogError::UnknownGroup(group.to_owned()),
+            code => said(&format!("the group `{group}`"), code),
+        }
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN))
+}
+
+/// Wakes the thread that waits for an answer.
+struct Waiting(thread::Thread);
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for an answer of the wrapper crate, whose own thread brings it.
+fn block_on<F: Future>(answer: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Waiting(thread::current())));
+    let mut answer = pin!(answer);
+    loop {
+        match answer.as_mut().poll(&mut task::Context::from_waker(&waker)) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn waited<T>(what: &str, answer: impl Future<Output = KafkaResult<T>>) -> Result<T, LogError> {
+    block_on(answer).map_err(|error| failed(what, &error))
+}
+
+fn about_topic(topic: &str, code: RDKafkaErrorCode) -> LogError {
+    match code {
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => LogError::UnknownTopic(topic.into()),
+        code => said(&format!("the topic `{topic}`"), code),
+    }
+}
+
+fn invalid(topic: &str, key: &str, value: &str) -> LogError {
+    let (topic, key, value) = (topic.to_owned(), key.to_owned(), value.to_owned());
+    LogError::InvalidConfig { topic, key, value, reason: "the cluster refuses it" }
+}
+
+/// Looks until a change is everywhere; what takes longer is met by whoever needs it.
+fn settled(is_so: impl Fn() -> bool) {
+    for _ in 0..LOOKS {
+        if is_so() {
+            return;
+        }
+        rest(BETWEEN_LOOKS);
+    }
+}
+
+impl Admin for KafkaAdmin {
+    fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
+        for topic in topics {
+            match self.create(topic, &options()) {
+                Ok(()) => settled(|| self.partition_count(&topic.name).is_ok()),
+                Err(error @ LogError::Client { .. }) if !topic.config.is_empty() => return Err(self.blamed(topic, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, LogError> {
+        let describe = |name: &&str| {
+            let partitions = self.partition_count(name)?;
+            Ok(TopicDescription { name: (*name).to_owned(), partitions, config: self.topic_config(name)? })
+        };
+        names.iter().map(describe).collect()
+    }
+
+    fn list_topics(&self) -> Result<Vec<String>, LogError> {
+        let metadata = self.client.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(|error| failed("the list of topics", &error))?;
+        let mut names: Vec<_> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn delete_topics(&self, names: &[&str]) -> Result<(), LogError> {
+        for name in names {
+            let deleted = self.client_says(block_on(self.client.delete_topics(&[name], &options())));
+            deleted.map_err(|code| about_topic(name, code))?;
+            settled(|| matches!(self.partition_count(name), Err(LogError::UnknownTopic(_))));
+        }
+        Ok(())
+    }
+
+    fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
+        before.iter().map(|(partition, offset)| self.delete_below(partition, *offset)).collect()
+    }
+
+    fn create_partitions(&self, topic: &str, total: i32) -> Result<(), LogError> {
+        let refused = || LogError::InvalidPartitions { topic: topic.to_owned(), partitions: total };
+        let count = usize::try_from(total).ok().filter(|count| *count > 0).ok_or_else(refused)?;
+        match self.client_says(block_on(self.client.create_partitions([&NewPartitions::new(topic, count)], &options()))) {
+            Ok(()) => {
+                settled(|| self.partition_count(topic).is_ok_and(|count| count == total));
+                Ok(())
+            }
+            Err(RDKafkaErrorCode::InvalidPartitions) => Err(refused()),
+            Err(code) => Err(about_topic(topic, code)),
+        }
+    }
+
+    fn alter_topic(&self, topic: &str, changes: &[(&str, Option<&str>)]) -> Result<(), LogError> {
+        self.partition_count(topic)?;
+        match native::alter_topic(&self.native(), topic, changes, ANSWER_WITHIN) {
+            Ok(()) => Ok(()),
+            Err((RDKafkaErrorCode::InvalidConfig | RDKafkaErrorCode::InvalidRequest, text)) => {
+                let blamed = changes.iter().find(|(key, _)| text.contains(key)).or(changes.first());
+                let (key, value) = blamed.copied().unwrap_or_default();
+                Err(invalid(topic, key, value.unwrap_or_default()))
+            }
+            Err((code, _)) => Err(about_topic(topic, code)),
+        }
+    }
+
+    fn latest_times(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<(i64, Timestamp)>>, LogError> {
+        let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), OffsetSpec::MaxTimestamp)).collect();
+        let found = self.offsets(&wanted)?;
+        Ok(found.into_iter().map(|(offset, millis)| (offset >= 0).then(|| (offset, Timestamp::from_millis(millis)))).collect())
+    }
+
+    fn list_groups(&self) -> Result<Vec<String>, LogError> {
+        let groups = self.client.inner().fetch_group_list(None, ANSWER_WITHIN).map_err(|error| failed("the list of groups", &error))?;
+        let mut names: Vec<_> = groups.groups().iter().map(|group| group.name().to_owned()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn describe_group(&self, group: &str) -> Result<GroupDescription, LogError> {
+        let found = native::describe_group(&self.native(), group, ANSWER_WITHIN).map_err(|code| self.group_error(group, code))?;
+        let found = found.ok_or_else(|| LogError::UnknownGroup(group.to_owned()))?;
+        let mut members: Vec<_> = found
+            .into_iter()
+            .map(|member| MemberDescription {
+                tasks: task_topic::tasks_of(group, &member.partitions),
+                id: member.id,
+                instance: member.instance,
+            })
+            .collect();
+        members.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(GroupDescription { name: group.to_owned(), members })
+    }
+
+    fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError> {
+        let positions = native::group_positions(&self.native(), group, ANSWER_WITHIN).map_err(|code| self.group_error(group, code))?;
+        let mut positions: Vec<_> = positions.into_iter().filter(|(partition, _)| !task_topic::is_of(group, &partition.topic)).collect();
+        positions.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(positions)
+    }
+
+    fn delete_positions(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        native::delete_positions(&self.native(), group, partitions, ANSWER_WITHIN).map_err(|code| self.group_error(group, code))
+    }
+
+    fn delete_group(&self, group: &str) -> Result<(), LogError> {
+        let deleted = self.client_says(block_on(self.client.delete_groups(&[group], &options())));
+        deleted.map_err(|code| self.group_error(group, code))
+    }
+}

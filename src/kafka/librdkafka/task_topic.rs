@@ -1,0 +1,26 @@
+//! The internal topic whose partitions stand for the tasks of a group: it has no records, only owners.
+
+use crate::record::{TaskId, TopicPartition};
+
+/// The name of a group's task topic, for one sub-topology.
+#[allow(dead_code, reason = "members make it")]
+pub(super) fn name(group: &str, subtopology: u32) -> String {
+    format!("{group}-tasks-{subtopology}")
+}
+
+/// Whether a topic is a task topic of the group.
+pub(super) fn is_of(group: &str, topic: &str) -> bool {
+    subtopology(group, topic).is_some()
+}
+
+fn subtopology(group: &str, topic: &str) -> Option<u32> {
+    topic.strip_prefix(group)?.strip_prefix("-tasks-")?.parse().ok()
+}
+
+/// The tasks that partitions stand for, in order.
+pub(super) fn tasks_of(group: &str, partitions: &[TopicPartition]) -> Vec<TaskId> {
+    let task = |at: &TopicPartition| Some(TaskId { subtopology: subtopology(group, &at.topic)?, partition: at.partition });
+    let mut tasks: Vec<_> = partitions.iter().filter_map(task).collect();
+    tasks.sort();
+    tasks
+}
