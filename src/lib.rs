@@ -92,7 +92,7 @@ mod watermark;
 mod window;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::{BuildSettings, DeadLetterHeaders, Guarantee, MissingPosition, ProducerScope, Settings, StoreType};
+pub use config::{BuildSettings, CreateTopics, DeadLetterHeaders, Guarantee, MissingPosition, ProducerScope, Settings, StoreType};
 pub use dsl::{
     Consumed, Grouped, Joined, KGroupedStream, KStream, KTable, Produced, Repartitioned, SessionWindowedKStream, SinkHandle, Split,
     StreamsBuilder, TimeWindowedKStream, Topic, Windows,
@@ -103,7 +103,10 @@ pub use processor::{
     Verdict,
 };
 pub use record::{Change, Data, Headers, RawRecord, Record, TaskId, Timestamp, TopicPartition};
-pub use runtime::{Closing, Gate, InputProgress, Launch, Progress, RestoreProgress, State, Streams, TaskFailure, TaskGate, TaskProgress};
+pub use runtime::{
+    Closing, Gate, InputProgress, Launch, PlannedTopic, Progress, RestoreProgress, State, Streams, TaskFailure, TaskGate, TaskProgress,
+    TopicRole,
+};
 pub use serdes::{DefaultSerde, Role, Serde, Slot};
 pub use state::{
     Batch, DefaultStore, Direction, KeyPrefix, KeyRange, KeyValueStore, KeyValueView, Materialized, MemoryBackend, Names, Scan,

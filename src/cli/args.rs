@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show the topology of a job file, without running it
     Describe(DescribeArgs),
+    /// Show what a job needs of its cluster before it runs: topics and permissions; make those topics
+    Plan(PlanArgs),
     /// List the prebuilt jobs, or print a job file to start from
     List(ListArgs),
     /// Show the topics of a cluster, or of a log in a folder, whether a process has it or not
@@ -210,6 +212,32 @@ pub(crate) struct DescribeArgs {
     /// Say why each repartition topic exists, and when each window closes
     #[arg(long, conflicts_with = "format")]
     pub(crate) explain: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  highwater plan job.yaml --partitions 12
+  highwater plan job.yaml --bootstrap broker:9092
+  highwater plan job.yaml --bootstrap broker:9092 --apply-topics
+
+Where a job may make no topics (`topics: {create: never}` in its file), somebody who may runs this with --apply-topics. With a cluster, the \
+partitions are counted there; the topics that the job file names must exist.")]
+pub(crate) struct PlanArgs {
+    /// The job file
+    #[arg(value_name = "JOB.yaml")]
+    pub(crate) job: PathBuf,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Without a cluster: partitions of the input topic
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) partitions: u16,
+    /// Make the internal topics that are missing
+    #[arg(long)]
+    pub(crate) apply_topics: bool,
+    /// Who the commands for the permissions name
+    #[arg(long, value_name = "PRINCIPAL", default_value = "User:NAME")]
+    pub(crate) principal: String,
 }
 
 /// How a topology is drawn.

@@ -11,7 +11,7 @@ use highwater::{ErrorKind, Progress, RawRecord, Settings, Streams, SystemClock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::job_topics::provide_topics;
-use super::tail::{From, Tail};
+use super::tail::Tail;
 use crate::topologies::WindowedCounts;
 use crate::topologies::windowed_counts::{BadRecords, ResultRow};
 
@@ -40,7 +40,7 @@ pub(super) fn dead_letters(job: &WindowedCounts) -> Option<&String> {
 pub(crate) struct Running<'j> {
     job: &'j WindowedCounts,
     streams: Streams,
-    results: Tail,
+    results: Option<Tail>,
     late: Option<Tail>,
     dead: Option<Tail>,
     pub(crate) seen: Seen,
@@ -55,11 +55,11 @@ pub(crate) struct Seen {
 }
 
 impl<'j> Running<'j> {
-    /// Starts it. Results are seen `from` the beginning of their topic, or those of this run.
-    pub(crate) fn start(job: &'j WindowedCounts, log: Arc<dyn Connect>, settings: Settings, from: From) -> Result<Self> {
-        let tail = |topic: &String| Tail::of(&*log, topic, from);
-        let results = tail(&job.output_topic)?;
-        let (late, dead) = (job.late_topic.as_ref().map(tail).transpose()?, dead_letters(job).map(tail).transpose()?);
+    /// Starts it. Whether what comes out is `read` back: on a cluster that costs, and must be allowed.
+    pub(crate) fn start(job: &'j WindowedCounts, log: Arc<dyn Connect>, settings: Settings, read: bool) -> Result<Self> {
+        let tail = |topic: Option<&String>| topic.filter(|_| read).map(|topic| Tail::of(&*log, topic)).transpose();
+        let results = tail(Some(&job.output_topic))?;
+        let (late, dead) = (tail(job.late_topic.as_ref())?, tail(dead_letters(job))?);
         let streams = Streams::start(&job.topology()?, settings, log).context("the job does not start")?;
         Ok(Running { job, streams, results, late, dead, seen: Seen::default() })
     }
@@ -81,7 +81,9 @@ impl<'j> Running<'j> {
         on_late: &mut dyn FnMut(RawRecord<'_>) -> Result<()>,
     ) -> Result<()> {
         let job = self.job;
-        self.seen.results += self.results.visit(&mut |record| on_result(job.result(&record)?))?;
+        if let Some(results) = &mut self.results {
+            self.seen.results += results.visit(&mut |record| on_result(job.result(&record)?))?;
+        }
         if let Some(late) = &mut self.late {
             self.seen.late += late.visit(on_late)?;
         }
@@ -94,7 +96,9 @@ impl<'j> Running<'j> {
     /// The same up to what the last commit let out. Called once, at the end.
     pub(crate) fn visit_rest(&mut self, on_result: &mut dyn FnMut(ResultRow) -> Result<()>) -> Result<()> {
         let (job, all) = (self.job, Isolation::ReadUncommitted);
-        self.seen.results += self.results.visit_rest(all, &mut |record| on_result(job.result(&record)?))?;
+        if let Some(results) = &mut self.results {
+            self.seen.results += results.visit_rest(all, &mut |record| on_result(job.result(&record)?))?;
+        }
         if let Some(late) = &mut self.late {
             self.seen.late += late.visit_rest(all, &mut |_| Ok(()))?;
         }
@@ -106,6 +110,11 @@ impl<'j> Running<'j> {
 
     pub(crate) fn progress(&self) -> Progress {
         self.streams.progress()
+    }
+
+    /// Whether what comes out is read back.
+    pub(crate) fn reads(&self) -> bool {
+        self.results.is_some()
     }
 
     /// Records that came after their window had closed; (record, window) pairs where no topic keeps them.

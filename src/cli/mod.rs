@@ -15,6 +15,7 @@ mod list;
 mod look;
 mod output;
 mod place;
+mod plan;
 mod read;
 mod restoring;
 mod run;
@@ -56,6 +57,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Read(args) => read::run(args),
         Command::DemoWorker(args) => demo::crash::worker::run(args),
         Command::Describe(args) => describe::run(args),
+        Command::Plan(args) => plan::run(args),
     }
 }
 

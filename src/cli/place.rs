@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use highwater::kafka::{Connect, FileLog, FileLogOptions};
-use highwater::{Settings, SystemClock};
+use highwater::{CreateTopics, Settings, SystemClock};
 
 use super::args::RunArgs;
 use super::cluster;
 use super::engine::log_for;
 use super::failure::UsageError;
-use super::job::JobFile;
+use super::job::{Create, JobFile};
 use super::job_topics::{provide_topics, topics_on_cluster};
 use crate::topologies::WindowedCounts;
 
@@ -80,6 +80,9 @@ impl Place {
         settings.guarantee = job.guarantee;
         settings.commit_interval = job.commit_interval;
         settings.state_dir = self.state.clone();
+        if file.create == Create::Never {
+            settings.create_topics = CreateTopics::Never;
+        }
         settings
     }
 }

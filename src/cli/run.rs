@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use highwater::kafka::Connect;
 use highwater::{Clock, Progress, SystemClock, Timestamp};
 
 use super::args::RunArgs;
-use super::engine::{Interrupt, Running};
+use super::engine::{Interrupt, Running, dead_letters};
 use super::failure::UsageError;
 use super::feed::ledger::Ledger;
 use super::feed::source::Source;
@@ -17,7 +18,7 @@ use super::output::ResultSink;
 use super::place::Place;
 use super::restoring::restoring;
 use super::status::Status;
-use super::tail::From;
+use super::tell;
 use super::terminal::grouped;
 use crate::topologies::WindowedCounts;
 use crate::topologies::windowed_counts::{BadRecords, ResultRow};
@@ -38,8 +39,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let fed = load(job, source, &place, &mut status)?;
     // From here on Ctrl-C is a wish to end well. While the file is loaded there is nothing to lose, and it ends the process at once.
     let interrupt = Interrupt::listen()?;
-    let from = if sink.is_some() { From::Begin } else { From::End };
-    let mut running = Running::start(job, place.log.clone(), place.settings(&file, args.threads), from)?;
+    let mut running = Running::start(job, place.log.clone(), place.settings(&file, args.threads), sink.is_some())?;
+    if place.is_shared() {
+        warn_of_single_copies(job, &*place.log)?;
+    }
     if args.until.is_some() {
         running.declare_end()?; // the file is loaded: its end is the end, and what the topics hold now is all of it
     }
@@ -66,6 +69,19 @@ fn sink(args: &RunArgs, place: &Place) -> Result<Option<ResultSink>> {
         None if place.is_shared() => Ok(None),
         output => ResultSink::open(output.as_deref(), args.until.is_some()).map(Some),
     }
+}
+
+/// What is kept once is lost with its broker.
+fn warn_of_single_copies(job: &WindowedCounts, log: &dyn Connect) -> Result<()> {
+    let parts = job.topology()?.subtopologies(&job.application);
+    let names: Vec<_> = parts.iter().flat_map(|part| part.repartition_topics.keys().chain(part.changelog_topics.keys())).collect();
+    let names: Vec<_> = names.into_iter().map(String::as_str).collect();
+    let found = if names.is_empty() { Vec::new() } else { log.admin()?.describe_topics(&names)? };
+    let single: Vec<_> = found.iter().filter(|topic| topic.replication == Some(1)).map(|topic| format!("`{}`", topic.name)).collect();
+    if !single.is_empty() {
+        tell(&format!("warning: one copy only, lost with its broker (`default.replication.factor` is 1 there): {}", single.join(", ")));
+    }
+    Ok(())
 }
 
 fn taken(sink: Option<&mut ResultSink>, row: ResultRow) -> Result<()> {
@@ -142,7 +158,8 @@ fn watch(
             sink.flush()?;
         }
         status.show(|| {
-            let (progress, results) = (running.progress(), running.seen.results);
+            let progress = running.progress();
+            let results = if running.reads() { running.seen.results } else { progress.records_out };
             let of = if fed.lines > 0 { format!(" of {}", grouped(fed.lines)) } else { String::new() };
             let read = || format!("{}{of} records read, {} results", grouped(progress.records_in), grouped(results));
             restoring(&progress).unwrap_or_else(read)
@@ -157,13 +174,18 @@ fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Opt
     let progress = running.progress();
     let ended = if interrupted { "interrupted; what is below is committed" } else { "finished" };
     let to = |topic: Option<&String>| topic.map_or_else(String::new, |topic| format!("to `{topic}`"));
-    let rows = [
+    let mut rows = vec![
         ("records read", grouped(progress.records_in), read_note(job, &progress, fed, interrupted)),
         ("results", grouped(running.seen.results), to(Some(&job.output_topic))),
         ("late records", grouped(running.late(&progress)), late_note(job, &progress)),
         ("bad records", grouped(Running::bad(&progress)), bad_note(job, running, &progress, fed)),
         ("watermark", watermark_text(job, watermark, interrupted), String::new()),
     ];
+    if !running.reads() {
+        let topics = [Some(&job.output_topic), job.late_topic.as_ref(), dead_letters(job)].into_iter().flatten();
+        let topics: Vec<_> = topics.map(|topic| format!("`{topic}`")).collect();
+        rows.splice(1..2, [("records sent", grouped(progress.records_out), format!("to {}", topics.join(", ")))]);
+    }
     let line = |(what, number, note): &(&str, String, String)| format!("  {what:<14} {number:<9} {note}").trim_end().to_owned() + "\n";
     format!("{}: {ended}\n{}", job.application, rows.iter().map(line).collect::<String>())
 }
@@ -187,6 +209,7 @@ fn late_note(job: &WindowedCounts, progress: &Progress) -> String {
 
 fn bad_note(job: &WindowedCounts, running: &Running<'_>, progress: &Progress, fed: Fed) -> String {
     let dead = match &job.input.bad_records {
+        BadRecords::DeadLetter(topic) if !running.reads() => Some(format!("to `{topic}`")),
         BadRecords::DeadLetter(topic) => Some(format!("{} to `{topic}`", grouped(running.seen.dead))),
         BadRecords::Fail | BadRecords::Skip => None,
     };

@@ -12,15 +12,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// One wait for records.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Where the reading of a topic begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum From {
-    /// With its first record.
-    Begin,
-    /// With what comes from now on.
-    End,
-}
-
 /// The committed records of one topic, each once.
 pub(crate) struct Tail {
     consumer: Box<dyn Consumer>,
@@ -28,17 +19,13 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Of every partition that the topic has.
-    pub(crate) fn of(log: &dyn Connect, topic: &str, from: From) -> Result<Self> {
+    /// From the first record of every partition on.
+    pub(crate) fn of(log: &dyn Connect, topic: &str) -> Result<Self> {
         let cannot = || format!("`{topic}` cannot be read");
         let count = log.admin()?.describe_topics(&[topic]).with_context(cannot)?.first().map_or(0, |found| found.partitions);
         let partitions: Vec<_> = (0..count).map(|number| TopicPartition::new(topic, number)).collect();
         let mut consumer = log.consumer(Isolation::ReadCommitted)?;
-        let starts = match from {
-            From::Begin => consumer.begin_offsets(&partitions),
-            From::End => consumer.end_offsets(&partitions, Isolation::ReadUncommitted),
-        };
-        let starts: Vec<_> = partitions.iter().cloned().zip(starts.with_context(cannot)?).collect();
+        let starts: Vec<_> = partitions.iter().cloned().zip(consumer.begin_offsets(&partitions).with_context(cannot)?).collect();
         consumer.assign(&starts).with_context(cannot)?;
         Ok(Tail { consumer, partitions })
     }
@@ -111,7 +98,7 @@ mod tests {
             }
             producer.flush(Duration::from_secs(1));
         };
-        let mut tail = Tail::of(&log, "t", From::Begin).unwrap();
+        let mut tail = Tail::of(&log, "t").unwrap();
         let mut read = || {
             let mut seen = Vec::new();
             let count = tail.visit(&mut |record| {

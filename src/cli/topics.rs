@@ -66,14 +66,16 @@ fn table(topics: &[TopicStanding], with_bytes: bool) -> String {
     in_columns(&rows)
 }
 
-/// Text to the left, numbers to the right.
-fn in_columns(rows: &[Vec<String>]) -> String {
+/// Columns of text to the left, columns of numbers to the right.
+pub(crate) fn in_columns(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
+    let is_number = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers: Vec<_> = (0..rows[0].len()).map(|column| rows.len() > 1 && rows[1..].iter().all(|row| is_number(&row[column]))).collect();
     let cell = |(column, text): (usize, &String)| match column {
-        0 => format!("{text:<width$}", width = widths[0]),
+        _ if numbers[column] => format!("{text:>width$}", width = widths[column]),
         _ if column + 1 == widths.len() => text.clone(),
-        _ => format!("{text:>width$}", width = widths[column]),
+        _ => format!("{text:<width$}", width = widths[column]),
     };
     rows.iter().map(|row| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ") + "\n").collect()
 }

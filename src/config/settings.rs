@@ -76,6 +76,20 @@ pub struct Settings {
     pub on_missing_position: MissingPosition,
     /// Exactly once: who shares a transaction. Default: the tasks of a thread.
     pub producer_scope: ProducerScope,
+    /// Which internal topics are made at start. Default: those that are missing.
+    pub create_topics: CreateTopics,
+}
+
+/// Which internal topics are made at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CreateTopics {
+    /// Those that are missing.
+    #[default]
+    Missing,
+    /// None: if one is missing, the start fails with the list of them. [`Launch::planned_topics`](crate::Launch::planned_topics) says beforehand
+    /// what is needed.
+    Never,
 }
 
 /// Exactly once: which tasks commit together, in one transaction.
@@ -159,6 +173,7 @@ impl Settings {
             session_timeout: Duration::from_secs(45),
             on_missing_position: MissingPosition::default(),
             producer_scope: ProducerScope::default(),
+            create_topics: CreateTopics::default(),
         }
     }
 

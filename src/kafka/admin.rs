@@ -35,6 +35,8 @@ pub struct TopicDescription {
     pub name: String,
     /// How many partitions it has.
     pub partitions: i32,
+    /// How many copies its partitions have, the fewest of them; none in a log that has no copies.
+    pub replication: Option<i32>,
     /// All of its settings in force, defaults included.
     pub config: BTreeMap<String, String>,
 }

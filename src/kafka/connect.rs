@@ -23,6 +23,13 @@ pub trait Connect: Send + Sync + fmt::Debug {
     /// A consumer that can join a group.
     fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError>;
 
+    /// The topic that `group` needs for itself on this log, with a partition for each of its tasks; none if it needs none. A member makes it if
+    /// it is not there.
+    fn task_topic(&self, group: &str) -> Option<String> {
+        let _ = group;
+        None
+    }
+
     /// A consumer that can join `group`, with the usual session and no lasting name. `name` is what tools show; it need not be unique.
     fn member(&self, group: &str, name: &str, isolation: Isolation) -> Result<Box<dyn Group>, LogError> {
         self.member_with(MemberOptions { isolation, ..MemberOptions::new(group, name) })

@@ -1,30 +1,191 @@
 //! The topics an application makes for itself: found, checked, or created, before anything runs.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
 
+use crate::config::CreateTopics;
 use crate::error::{Error, ErrorKind, Place};
 use crate::failpoint;
 use crate::kafka::{Admin, LogError, NewTopic, TopicDescription};
 use crate::runtime::assignment::Layout;
 use crate::topology::{SubtopologyInfo, Topology};
 
-/// An internal topic as it has to be.
-struct Wanted<'a> {
-    name: &'a str,
-    partitions: i32,
-    config: &'a BTreeMap<String, String>,
+/// How often a topic that was just made is asked for before it counts as not made, and how long after one another: a cluster tells its brokers
+/// one by one.
+const LOOKS: usize = 100;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// An internal topic that an application needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedTopic {
+    /// What it is for.
+    pub role: TopicRole,
+    /// The topic as it has to be. Partitions and `cleanup.policy` must be right; the other settings are the operator's to change.
+    pub wanted: NewTopic,
+    /// The topic as it is; none if it is not there yet.
+    pub found: Option<TopicDescription>,
+}
+
+/// What an internal topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TopicRole {
+    /// Records on their way to the task that has their new key.
+    Repartition,
+    /// The changes of a store.
+    Changelog,
+    /// No records: its partitions stand for the tasks that the members of the group share out.
+    Tasks,
+}
+
+/// How the work is cut, and the internal topics that it needs.
+pub(crate) struct Survey {
+    pub(crate) layout: Layout,
+    pub(crate) topics: Vec<PlannedTopic>,
 }
 
 /// Looks up the source topics, cuts the work, and sees to it that every internal topic exists as it must.
 pub(crate) fn prepare(admin: &dyn Admin, topology: &Topology, application_id: &str) -> Result<Layout, Error> {
+    let mut survey = survey(admin, topology, application_id, None)?;
+    provide(admin, &mut survey.topics, CreateTopics::Missing)?;
+    Ok(survey.layout)
+}
+
+/// Looks up the source topics and cuts the work; makes nothing. `task_topic`: what the log needs for the group itself.
+pub(crate) fn survey(admin: &dyn Admin, topology: &Topology, application_id: &str, task_topic: Option<String>) -> Result<Survey, Error> {
     let parts = topology.subtopologies(application_id);
     let existing = admin.list_topics()?;
     let sources = source_counts(admin, topology, &existing)?;
     let layout = Layout::new(&parts, sources).map_err(|error| refused(None, error.to_string()))?;
-    for wanted in internal(&parts, &layout) {
-        provide(admin, &wanted, existing.iter().any(|name| name == wanted.name))?;
+    let mut wanted: Vec<_> = internal(&parts, &layout).collect();
+    let tasks = i32::try_from(layout.tasks.len()).unwrap_or(i32::MAX);
+    wanted.extend(task_topic.map(|name| (TopicRole::Tasks, NewTopic::new(name, tasks))));
+    let names: Vec<&str> =
+        wanted.iter().map(|(_, topic)| topic.name.as_str()).filter(|name| existing.iter().any(|known| known == name)).collect();
+    let described = if names.is_empty() { Vec::new() } else { admin.describe_topics(&names)? };
+    let mut found: BTreeMap<_, _> = described.into_iter().map(|topic| (topic.name.clone(), topic)).collect();
+    let planned = |(role, wanted): (TopicRole, NewTopic)| PlannedTopic { role, found: found.remove(&wanted.name), wanted };
+    Ok(Survey { topics: wanted.into_iter().map(planned).collect(), layout })
+}
+
+/// Makes the topics that are missing, if that is allowed, and refuses those that are wrong. The topic of the tasks is left to the group.
+pub(crate) fn provide(admin: &dyn Admin, topics: &mut [PlannedTopic], create: CreateTopics) -> Result<(), Error> {
+    if create == CreateTopics::Never {
+        all_there(topics)?;
     }
-    Ok(layout)
+    for topic in topics.iter_mut().filter(|topic| topic.role != TopicRole::Tasks) {
+        provide_one(admin, topic)?;
+    }
+    one_copy(topics);
+    Ok(())
+}
+
+/// Makes a topic if it is not there, reads back what came of it, and refuses it if that is wrong.
+pub(crate) fn provide_one(admin: &dyn Admin, topic: &mut PlannedTopic) -> Result<(), Error> {
+    if topic.found.is_none() {
+        create(admin, &topic.wanted)?;
+        topic.found = Some(made(admin, &topic.wanted.name)?);
+    }
+    match topic.problem() {
+        Some(text) => Err(refused(Some(&topic.wanted.name), text)),
+        None => Ok(()),
+    }
+}
+
+fn all_there(topics: &[PlannedTopic]) -> Result<(), Error> {
+    let missing: Vec<_> = topics.iter().filter(|topic| topic.found.is_none()).map(|topic| topic.wanted.line()).collect();
+    match missing.len() {
+        0 => Ok(()),
+        count => Err(refused(
+            None,
+            format!(
+                "{count} internal topics are missing, and this application may not make them: have them made (`highwater plan --apply-topics`)\n  {}",
+                missing.join("\n  ")
+            ),
+        )),
+    }
+}
+
+/// What is kept once is lost with its broker.
+fn one_copy(topics: &[PlannedTopic]) {
+    let single = topics.iter().filter(|topic| topic.role != TopicRole::Tasks && topic.has_one_copy());
+    for topic in single {
+        tracing::warn!(topic = topic.wanted.name, "an internal topic has one copy of its records: they are lost with their broker");
+    }
+}
+
+fn create(admin: &dyn Admin, topic: &NewTopic) -> Result<(), Error> {
+    failpoint::reached("topics.create");
+    match admin.create_topics(std::slice::from_ref(topic)) {
+        Ok(()) => {
+            failpoint::reached("topics.created");
+            tracing::info!(topic = topic.name, partitions = topic.partitions, "internal topic created");
+            Ok(())
+        }
+        // Another instance was faster: what it made is checked like any other.
+        Err(LogError::TopicExists(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Describes a topic that was just made.
+fn made(admin: &dyn Admin, name: &str) -> Result<TopicDescription, Error> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        match admin.describe_topics(&[name]) {
+            Ok(mut found) if !found.is_empty() => return Ok(found.remove(0)),
+            Ok(_) | Err(LogError::UnknownTopic(_)) if looks < LOOKS => thread::sleep(BETWEEN_LOOKS),
+            Ok(_) => return Err(LogError::UnknownTopic(name.into()).into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl NewTopic {
+    /// In one line: name, partitions, settings.
+    pub(crate) fn line(&self) -> String {
+        let settings: String = self.config.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+        format!("{} partitions={}{settings}", self.name, self.partitions)
+    }
+}
+
+impl PlannedTopic {
+    /// Whether its records are lost with one broker.
+    pub fn has_one_copy(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.replication == Some(1))
+    }
+
+    /// What is wrong with the topic as it is, and what to do; none if nothing is, or it is not there.
+    pub fn problem(&self) -> Option<String> {
+        let found = self.found.as_ref()?;
+        let NewTopic { name, partitions, config } = &self.wanted;
+        let has = found.partitions;
+        if self.role == TopicRole::Tasks {
+            // Partitions beyond the tasks stand for none.
+            return (has < *partitions).then(|| {
+                format!(
+                    "the topic of the tasks `{name}` has {has} partitions, this topology needs {partitions}: give it as many, or delete it"
+                )
+            });
+        }
+        if has != *partitions {
+            return Some(format!(
+                "the internal topic `{name}` has {has} partitions, this topology needs {partitions}: keys would meet the state of others. Delete it \
+                 with its data if the application starts anew, or run under another application id"
+            ));
+        }
+        let (wants, has) = (policies(config), policies(&found.config));
+        (wants != has).then(|| {
+            format!(
+                "the internal topic `{name}` has `cleanup.policy` = `{}`, this topology needs `{}`: alter the topic",
+                has.join(","),
+                wants.join(",")
+            )
+        })
+    }
 }
 
 fn source_counts(admin: &dyn Admin, topology: &Topology, existing: &[String]) -> Result<BTreeMap<String, i32>, Error> {
@@ -46,56 +207,17 @@ fn source_counts(admin: &dyn Admin, topology: &Topology, existing: &[String]) ->
     Ok(admin.describe_topics(&names)?.into_iter().map(|topic| (topic.name, topic.partitions)).collect())
 }
 
-fn internal<'a>(parts: &'a [SubtopologyInfo], layout: &'a Layout) -> impl Iterator<Item = Wanted<'a>> {
+fn internal(parts: &[SubtopologyInfo], layout: &Layout) -> impl Iterator<Item = (TopicRole, NewTopic)> {
     parts.iter().flat_map(|part| {
         let number = u32::try_from(part.number).unwrap_or(u32::MAX);
         let tasks = layout.parts.get(&number).map_or(1, |part| part.tasks);
-        let repartition =
-            part.repartition_topics.iter().map(|(name, config)| (name, layout.counts.get(name).copied().unwrap_or(1), config));
-        let changelogs = part.changelog_topics.iter().map(move |(name, config)| (name, tasks, config));
-        repartition.chain(changelogs).map(|(name, partitions, config)| Wanted { name, partitions, config: &config.config })
+        let count = |name: &String| layout.counts.get(name).copied().unwrap_or(1);
+        let repartition = part.repartition_topics.iter().map(move |(name, config)| (TopicRole::Repartition, name, count(name), config));
+        let changelogs = part.changelog_topics.iter().map(move |(name, config)| (TopicRole::Changelog, name, tasks, config));
+        repartition
+            .chain(changelogs)
+            .map(|(role, name, partitions, config)| (role, NewTopic { name: name.clone(), partitions, config: config.config.clone() }))
     })
-}
-
-fn provide(admin: &dyn Admin, wanted: &Wanted<'_>, exists: bool) -> Result<(), Error> {
-    if !exists {
-        let topic = NewTopic { name: wanted.name.to_owned(), partitions: wanted.partitions, config: wanted.config.clone() };
-        failpoint::reached("topics.create");
-        match admin.create_topics(&[topic]) {
-            Ok(()) => {
-                failpoint::reached("topics.created");
-                tracing::info!(topic = wanted.name, partitions = wanted.partitions, "internal topic created");
-                return Ok(());
-            }
-            // Another instance was faster: what it made is checked like any other.
-            Err(LogError::TopicExists(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    admin.describe_topics(&[wanted.name])?.iter().try_for_each(|found| verify(wanted, found))
-}
-
-/// Partitions and policy must be right; the other settings are the operator's to change.
-fn verify(wanted: &Wanted<'_>, found: &TopicDescription) -> Result<(), Error> {
-    let Wanted { name, partitions, config } = wanted;
-    if found.partitions != *partitions {
-        let text = format!(
-            "the internal topic `{name}` has {} partitions, this topology needs {partitions}: keys would meet the state of others. Delete it \
-             with its data if the application starts anew, or run under another application id",
-            found.partitions
-        );
-        return Err(refused(Some(name), text));
-    }
-    let (wants, has) = (policies(config), policies(&found.config));
-    if wants != has {
-        let text = format!(
-            "the internal topic `{name}` has `cleanup.policy` = `{}`, this topology needs `{}`: alter the topic",
-            has.join(","),
-            wants.join(",")
-        );
-        return Err(refused(Some(name), text));
-    }
-    Ok(())
 }
 
 fn policies(config: &BTreeMap<String, String>) -> Vec<&str> {
@@ -144,6 +266,37 @@ mod tests {
             |topic: &TopicDescription| (topic.partitions, topic.config["cleanup.policy"].clone(), topic.config["retention.ms"].clone());
         assert_eq!(facts(&made[0]), (2, "compact".to_owned(), "604800000".to_owned()));
         assert_eq!(facts(&made[1]), (2, "delete".to_owned(), "-1".to_owned()));
+    }
+
+    #[test]
+    fn nothing_is_made_where_nothing_may_be_and_what_is_missing_is_listed() {
+        let log = log(&[NewTopic::new("lines", 2)]);
+        let admin = log.admin().unwrap();
+        let look = || survey(&*admin, &topology(), "app", Some("app-tasks".to_owned())).unwrap().topics;
+        let error = provide(&*admin, &mut look(), CreateTopics::Never).unwrap_err().to_string();
+        let lines: Vec<_> = error.lines().map(str::trim).collect();
+        assert!(lines[0].contains("3 internal topics are missing") && lines[0].contains("--apply-topics"), "{error}");
+        assert!(lines[1].starts_with("app-counts-repartition partitions=2 cleanup.policy=delete"), "{error}");
+        assert!(lines[2].starts_with("app-counts-changelog partitions=2 cleanup.policy=compact"), "{error}");
+        assert_eq!((lines[3], lines.len()), ("app-tasks partitions=4", 4));
+        assert_eq!(admin.list_topics().unwrap(), ["lines"]);
+
+        provide(&*admin, &mut look(), CreateTopics::Missing).unwrap();
+        let left = provide(&*admin, &mut look(), CreateTopics::Never).unwrap_err().to_string();
+        assert_eq!(left.lines().skip(1).map(str::trim).collect::<Vec<_>>(), ["app-tasks partitions=4"], "the group makes it");
+        look().iter_mut().try_for_each(|topic| provide_one(&*admin, topic)).unwrap();
+        provide(&*admin, &mut look(), CreateTopics::Never).unwrap();
+    }
+
+    #[test]
+    fn too_few_partitions_for_the_tasks_are_a_problem_and_more_are_none() {
+        let with = |partitions| {
+            let log = log(&[NewTopic::new("lines", 2), NewTopic::new("app-tasks", partitions)]);
+            let survey = survey(&*log.admin().unwrap(), &topology(), "app", Some("app-tasks".to_owned())).unwrap();
+            survey.topics.last().unwrap().problem()
+        };
+        assert!(with(3).unwrap().contains("has 3 partitions, this topology needs 4"));
+        assert_eq!((with(4), with(5)), (None, None));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) use board::Board;
 pub use board::{RestoreProgress, TaskFailure};
 pub use gate::{Closing, Gate, TaskGate};
 pub(crate) use internal_topics::prepare;
+pub use internal_topics::{PlannedTopic, TopicRole};
 pub use plan::State;
 pub use streams::{InputProgress, Launch, Progress, Streams, TaskProgress};
 pub(crate) use thread::{Crew, Round, StreamThread};

@@ -17,7 +17,6 @@ use super::engine::{Interrupt, ROUND, Running, log_for};
 use super::generator::Generator;
 use super::job;
 use super::restoring::restoring;
-use super::tail::From;
 use super::terminal::{Terminal, grouped};
 use crate::topologies::WindowedCounts;
 use scene::{ClosedWindows, Standing, instant, late_line};
@@ -40,7 +39,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     show.opening(args)?;
     let mut settings = Settings::new(job.application.clone());
     settings.threads = usize::from(args.threads);
-    let mut running = Running::start(&job, log.clone(), settings, From::Begin)?;
+    let mut running = Running::start(&job, log.clone(), settings, true)?;
     let mut views = Views::new(args, &log, &job)?;
     let end = views.started + args.duration;
     let mut over = false;

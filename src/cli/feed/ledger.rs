@@ -11,7 +11,7 @@ use highwater::kafka::{Connect, Isolation, LogError, NewTopic, Outgoing, Transac
 use highwater::{Clock, Headers, SystemClock, TopicPartition};
 
 use super::{Fed, Intake, acknowledged};
-use crate::cli::tail::{From, Tail};
+use crate::cli::tail::Tail;
 
 /// Lines of one transaction: few enough that little is loaded again after a kill.
 const TRANSACTION_LINES: u64 = 50_000;
@@ -41,7 +41,7 @@ impl Ledger {
     fn read(&mut self, log: &dyn Connect) -> Result<()> {
         let Ledger { partition, files } = self;
         let foreign = || format!("`{partition}` does not hold what a load writes there: use another folder");
-        Tail::of(log, &partition.topic, From::Begin)?.visit_rest(Isolation::ReadCommitted, &mut |record| {
+        Tail::of(log, &partition.topic)?.visit_rest(Isolation::ReadCommitted, &mut |record| {
             if let (Some(file), Some(fed)) = (record.key, record.value) {
                 files.insert(String::from_utf8_lossy(file).into_owned(), serde_json::from_slice(fed).with_context(foreign)?);
             }

@@ -137,7 +137,7 @@ impl Topic {
     }
 
     pub(super) fn describe(&self, name: &str) -> TopicDescription {
-        TopicDescription { name: name.to_owned(), partitions: self.count(), config: self.config.all().clone() }
+        TopicDescription { name: name.to_owned(), partitions: self.count(), replication: None, config: self.config.all().clone() }
     }
 }
 

@@ -61,6 +61,10 @@ impl Connect for KafkaLog {
         Ok(Box::new(admin::KafkaAdmin::open(&self.config)?))
     }
 
+    fn task_topic(&self, group: &str) -> Option<String> {
+        Some(format!("{group}-tasks"))
+    }
+
     fn member_with(&self, _options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
         Err(missing("member"))
     }

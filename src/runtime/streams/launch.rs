@@ -11,8 +11,10 @@ use crate::config::{Guarantee, ProducerScope, Settings};
 use crate::error::{Error, ErrorKind, Place};
 use crate::kafka::Connect;
 use crate::record::Timestamp;
+use crate::runtime::assignment::Layout;
 use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListener};
 use crate::runtime::gate::TaskGate;
+use crate::runtime::internal_topics::PlannedTopic;
 use crate::runtime::plan::State;
 use crate::runtime::streams::Streams;
 use crate::runtime::thread::{Crew, StreamThread};
@@ -83,6 +85,27 @@ impl Launch {
         self
     }
 
+    /// The internal topics that it needs, and how they stand; makes nothing.
+    ///
+    /// # Errors
+    /// If a source topic does not exist, sources do not fit together, or the log refuses.
+    pub fn planned_topics(&self) -> Result<Vec<PlannedTopic>, Error> {
+        legal_application_id(&self.settings.application_id)?;
+        let id = &self.settings.application_id;
+        Ok(internal_topics::survey(&*self.log.admin()?, &self.topology, id, self.log.task_topic(id))?.topics)
+    }
+
+    /// Makes the internal topics that are missing, all that an application needs which may make none itself; gives all of them.
+    ///
+    /// # Errors
+    /// As [`planned_topics`](Self::planned_topics), and if one that is there is not as it must be. Those before it are made then.
+    pub fn make_topics(&self) -> Result<Vec<PlannedTopic>, Error> {
+        let mut topics = self.planned_topics()?;
+        let admin = self.log.admin()?;
+        topics.iter_mut().try_for_each(|topic| internal_topics::provide_one(&*admin, topic))?;
+        Ok(topics)
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -92,7 +115,7 @@ impl Launch {
         let settings = Arc::new(settings);
         legal_application_id(&settings.application_id)?;
         legal_scope(&settings, gate.is_some())?;
-        let layout = internal_topics::prepare(&*log.admin()?, &topology, &settings.application_id)?;
+        let layout = topics_for(&*log, &topology, &settings)?;
         metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
         let count = settings.threads.max(1);
         let board = Board::new(Arc::new(layout), count, on_state, on_restore);
@@ -112,6 +135,14 @@ impl Launch {
         }
         Ok(Streams { board, log, topology, threads })
     }
+}
+
+/// Sees to the internal topics; tells how the work is cut.
+fn topics_for(log: &dyn Connect, topology: &Topology, settings: &Settings) -> Result<Layout, Error> {
+    let (admin, task_topic) = (log.admin()?, log.task_topic(&settings.application_id));
+    let mut survey = internal_topics::survey(&*admin, topology, &settings.application_id, task_topic)?;
+    internal_topics::provide(&*admin, &mut survey.topics, settings.create_topics)?;
+    Ok(survey.layout)
 }
 
 /// Where stores are kept.

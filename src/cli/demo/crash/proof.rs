@@ -7,7 +7,7 @@ use highwater::kafka::FileLog;
 
 use super::input::{self, TOTALS};
 use super::worker::committed_changes;
-use crate::cli::tail::{From, Tail};
+use crate::cli::tail::Tail;
 use crate::cli::terminal::grouped;
 
 /// What one process had to read back at its start, of what was committed.
@@ -44,7 +44,7 @@ impl Proof {
     /// Reads the log.
     pub(super) fn of(log: &FileLog, records: u64, restarts: &[Restart]) -> Result<Proof> {
         let mut results = Vec::new();
-        Tail::of(log, TOTALS.name(), From::Begin)?.visit(&mut |record| {
+        Tail::of(log, TOTALS.name())?.visit(&mut |record| {
             let count = record.value.and_then(|value| value.try_into().ok()).map(i64::from_be_bytes);
             results.push((
                 String::from_utf8_lossy(record.key.unwrap_or_default()).into_owned(),
