@@ -1,8 +1,6 @@
 //! The topics an application makes for itself: found, checked, or created, before anything runs.
 
 use std::collections::BTreeMap;
-use std::thread;
-use std::time::Duration;
 
 use crate::config::CreateTopics;
 use crate::error::{Error, ErrorKind, Place};
@@ -10,11 +8,6 @@ use crate::failpoint;
 use crate::kafka::{Admin, LogError, NewTopic, TopicDescription};
 use crate::runtime::assignment::Layout;
 use crate::topology::{SubtopologyInfo, Topology};
-
-/// How often a topic that was just made is asked for before it counts as not made, and how long after one another: a cluster tells its brokers
-/// one by one.
-const LOOKS: usize = 100;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// An internal topic that an application needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,18 +123,10 @@ fn create(admin: &dyn Admin, topic: &NewTopic) -> Result<(), Error> {
     }
 }
 
-/// Describes a topic that was just made.
+/// Describes a topic that was just made: that it was made does not say that it is as it was asked for.
 fn made(admin: &dyn Admin, name: &str) -> Result<TopicDescription, Error> {
-    let mut looks = 0;
-    loop {
-        looks += 1;
-        match admin.describe_topics(&[name]) {
-            Ok(mut found) if !found.is_empty() => return Ok(found.remove(0)),
-            Ok(_) | Err(LogError::UnknownTopic(_)) if looks < LOOKS => thread::sleep(BETWEEN_LOOKS),
-            Ok(_) => return Err(LogError::UnknownTopic(name.into()).into()),
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let found = admin.describe_topics(&[name])?.into_iter().next();
+    found.ok_or_else(|| LogError::UnknownTopic(name.into()).into())
 }
 
 impl NewTopic {
