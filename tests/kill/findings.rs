@@ -5,12 +5,12 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater::kafka::{Connect, FetchLimit, Isolation, LogError};
+use highwater::kafka::{Connect, Consumer, Group, Isolation, LogError};
 use highwater::{RawRecord, State, StoreRef, Streams, TopicPartition};
 
 use super::life::Life;
 use super::notes::Notebook;
-use super::scene::{APPLICATION, COUNTS, IN, Kind, OUT, PARTITIONS, WINDOWS, sequence};
+use super::scene::{COUNTS, Kind, PARTITIONS, ROWS, WINDOWS, sequence};
 use super::victim;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -24,6 +24,8 @@ pub(crate) struct Findings {
     pub(crate) output: Vec<(String, String)>,
     /// The last value of each key of the changelog.
     pub(crate) changelog: BTreeMap<String, i64>,
+    /// The last value of each key of the table.
+    pub(crate) table: BTreeMap<String, i64>,
     /// The rows of the local stores.
     pub(crate) store: BTreeMap<String, i64>,
     /// Partitions with records that the application has not committed.
@@ -38,12 +40,17 @@ impl Findings {
     /// Looks into everything that a life has left, once nobody runs any more.
     pub(crate) fn of(life: &Life, log: &Arc<dyn Connect>) -> Outcome<Findings> {
         let mut findings = Findings { input: vec![Vec::new(); PARTITIONS as usize], ..Findings::default() };
-        visit(&**log, IN.name(), &mut |record| {
+        visit(&**log, &life.names.input(), &mut |record| {
             findings.input[record.partition as usize].push((record.offset, sequence(&text(record.value))));
         })?;
-        visit(&**log, OUT.name(), &mut |record| findings.output.push((text(record.key), text(record.value))))?;
-        if let Some(changelog) = life.kind.changelog() {
-            visit(&**log, changelog, &mut |record| {
+        visit(&**log, &life.names.output(), &mut |record| findings.output.push((text(record.key), text(record.value))))?;
+        if life.kind == Kind::Join {
+            visit(&**log, &life.names.table(), &mut |record| {
+                findings.table.insert(text(record.key), number(record.value.expect("no row is deleted")));
+            })?;
+        }
+        if let Some(changelog) = life.names.changelog(life.kind) {
+            visit(&**log, &changelog, &mut |record| {
                 let key = stored_key(life.kind, record.key.unwrap_or_default());
                 match record.value {
                     Some(value) => drop(findings.changelog.insert(key, number(value))),
@@ -51,31 +58,27 @@ impl Findings {
                 }
             })?;
         }
-        findings.look_at_ends(&**log, life.kind)?;
+        findings.look_at_ends(&**log, life)?;
         findings.start_again(life, log)?;
         Ok(findings)
     }
 
     /// What is not read, and what is not decided.
-    fn look_at_ends(&mut self, log: &dyn Connect, kind: Kind) -> Outcome<()> {
+    fn look_at_ends(&mut self, log: &dyn Connect, life: &Life) -> Outcome<()> {
         let mut consumer = log.consumer(Isolation::ReadCommitted)?;
-        let mut member = log.member(APPLICATION, "onlooker", Isolation::ReadCommitted)?;
-        for topic in [Some(IN.name()), Some(OUT.name()), kind.changelog(), kind.repartition()].into_iter().flatten() {
+        let mut member = log.member(&life.names.application(), "onlooker", Isolation::ReadCommitted)?;
+        let (kind, names) = (life.kind, &life.names);
+        for topic in names.topics(kind) {
             for number in 0..PARTITIONS {
-                let of = [TopicPartition::new(topic, number)];
-                let ends = [Isolation::ReadUncommitted, Isolation::ReadCommitted].map(|isolation| consumer.end_offsets(&of, isolation));
-                let [high, stable] = ends;
-                if high? != stable? {
+                let of = [TopicPartition::new(&*topic, number)];
+                let Some(end) = decided_end(&mut *consumer, &of)? else {
                     self.undecided.push(of[0].to_string());
-                }
-                if topic == IN.name() || Some(topic) == kind.repartition() {
-                    let position = member.committed(&of)?[0].as_ref().map_or(0, |position| position.offset);
+                    continue;
+                };
+                if topic != names.output() && Some(&topic) != names.changelog(kind).as_ref() {
+                    let position = position(&mut *member, &of)?;
                     let mut unread = 0;
-                    consumer.assign(&[(of[0].clone(), position)])?;
-                    while !consumer
-                        .fetch(&of[0], FetchLimit::default(), &mut |record| unread += u32::from(record.value.is_some()))?
-                        .at_end()
-                    {}
+                    victim::read(&mut *consumer, &of[0], position, end, &mut |record| unread += u32::from(record.value.is_some()))?;
                     if unread > 0 {
                         self.unread.push(format!("{} ({unread} records from {position} on)", of[0]));
                     }
@@ -87,7 +90,7 @@ impl Findings {
 
     /// One more start, which must find nothing to do, and the stores that it opens.
     fn start_again(&mut self, life: &Life, log: &Arc<dyn Connect>) -> Outcome<()> {
-        const PATIENCE: Duration = Duration::from_secs(20);
+        const PATIENCE: Duration = Duration::from_secs(40);
         let path = life.folder.join("judge.txt");
         let streams = victim::start(life, "a", log, &Arc::new(Notebook::open(&path)))?;
         streams.declare_end()?;
@@ -97,6 +100,7 @@ impl Findings {
         self.restored_after_close = super::notes::Notes::read(&path).restored().records;
         self.store = match life.kind {
             Kind::Copy => BTreeMap::new(),
+            Kind::Join => rows(&streams, &ROWS, |view| Ok(view.all()?.collect::<Result<Vec<_>, _>>()?))?,
             Kind::Count => rows(&streams, &COUNTS, |view| Ok(view.all()?.collect::<Result<Vec<_>, _>>()?))?,
             Kind::Windowed => rows(&streams, &WINDOWS, |view| {
                 Ok(view.all()?.into_iter().map(|(key, count)| (format!("{}@{}", key.key, key.window.start), count.value)).collect())
@@ -127,10 +131,35 @@ fn visit(log: &dyn Connect, topic: &str, visit: &mut dyn FnMut(RawRecord<'_>)) -
     for number in 0..PARTITIONS {
         let partition = TopicPartition::new(topic, number);
         let begin = consumer.begin_offsets(std::slice::from_ref(&partition))?[0];
-        consumer.assign(&[(partition.clone(), begin)])?;
-        while !consumer.fetch(&partition, FetchLimit::default(), visit)?.at_end() {}
+        let end = consumer.end_offsets(std::slice::from_ref(&partition), Isolation::ReadCommitted)?[0];
+        victim::read(&mut *consumer, &partition, begin, end, visit)?;
     }
     Ok(())
+}
+
+/// The end of a partition, if no transaction is open in it. The last markers of a cluster may be on their way yet.
+fn decided_end(consumer: &mut dyn Consumer, of: &[TopicPartition]) -> Result<Option<i64>, LogError> {
+    for _ in 0..50 {
+        let ends = [Isolation::ReadUncommitted, Isolation::ReadCommitted].map(|isolation| consumer.end_offsets(of, isolation));
+        let [high, stable] = ends;
+        let (high, stable) = (high?[0], stable?[0]);
+        if high == stable {
+            return Ok(Some(high));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(None)
+}
+
+/// The committed position of a partition.
+fn position(member: &mut dyn Group, of: &[TopicPartition]) -> Result<i64, LogError> {
+    for _ in 0..50 {
+        match member.committed(of) {
+            Err(LogError::PositionUndecided { .. }) => std::thread::sleep(Duration::from_millis(20)),
+            found => return Ok(found?[0].as_ref().map_or(0, |position| position.offset)),
+        }
+    }
+    Ok(member.committed(of)?[0].as_ref().map_or(0, |position| position.offset))
 }
 
 fn text(bytes: Option<&[u8]>) -> String {
@@ -148,6 +177,6 @@ fn stored_key(kind: Kind, bytes: &[u8]) -> String {
             let (key, rest) = bytes.split_at(bytes.len() - 12);
             format!("{}@{}", text(Some(key)), number(&rest[..8]))
         }
-        Kind::Copy | Kind::Count => text(Some(bytes)),
+        Kind::Copy | Kind::Count | Kind::Join => text(Some(bytes)),
     }
 }

@@ -7,10 +7,10 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use super::notes::Notes;
-use super::scene::Kind;
+use super::scene::{Kind, Names};
 
 /// A life that takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(90);
 
 /// What the application promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,13 @@ pub(crate) struct Life {
     pub(crate) folder: PathBuf,
     /// The how manieth in this folder.
     pub(crate) number: u32,
+    /// The cluster it is lived on, `host:port`; without one, the log in files.
+    pub(crate) bootstrap: Option<String>,
+    pub(crate) names: Names,
     pub(crate) kind: Kind,
     pub(crate) promise: Promise,
+    /// Its name in the group outlives it.
+    pub(crate) lasting: bool,
     /// Records that each partition of the input shall have in the end.
     pub(crate) records: u64,
     /// Records per partition written at once, and the pause before the next.
@@ -96,7 +101,8 @@ impl Life {
             command.env("HIGHWATER_FAILPOINT", format!("{point}:{pass}"));
         }
         let child = command.spawn().map_err(|error| error.to_string())?;
-        let (killed, failure) = outlive(child, death)?;
+        let frozen = self.expelled && self.bootstrap.is_some();
+        let (killed, failure) = outlive(child, death, frozen)?;
         let passed = fs::read_to_string(&passes).unwrap_or_default();
         let passes = if let Death::At(point, _) = death { passed.lines().filter(|line| line == point).count() as u64 } else { 0 };
         Ok(Ended { killed, failure, passes, notes: Notes::read(&self.notes()) })
@@ -114,21 +120,32 @@ impl Life {
             u64::from(self.expelled),
             u64::from(self.loses),
             u64::from(self.transactional_feed),
+            u64::from(self.lasting),
         ];
-        [folder, self.kind.name().to_owned(), self.promise.name().to_owned()]
-            .into_iter()
-            .chain(numbers.map(|number| number.to_string()))
-            .collect()
+        [
+            folder,
+            self.bootstrap.clone().unwrap_or_default(),
+            self.names.prefix.clone(),
+            self.kind.name().to_owned(),
+            self.promise.name().to_owned(),
+        ]
+        .into_iter()
+        .chain(numbers.map(|number| number.to_string()))
+        .collect()
     }
 
     /// From the arguments of the process.
     pub(crate) fn of_arguments(arguments: &[String]) -> Option<Life> {
-        let [folder, kind, promise, numbers @ ..] = arguments else { return None };
+        let [folder, bootstrap, prefix, kind, promise, numbers @ ..] = arguments else { return None };
         let numbers: Vec<u64> = numbers.iter().map(|text| text.parse()).collect::<Result<_, _>>().ok()?;
-        let [number, records, chunk, pause, closes_after, shared, expelled, loses, transactional_feed] = numbers[..] else { return None };
+        let [number, records, chunk, pause, closes_after, shared, expelled, loses, transactional_feed, lasting] = numbers[..] else {
+            return None;
+        };
         Some(Life {
             folder: folder.into(),
             number: u32::try_from(number).ok()?,
+            bootstrap: Some(bootstrap.clone()).filter(|bootstrap| !bootstrap.is_empty()),
+            names: Names { prefix: prefix.clone() },
             kind: kind.parse().ok()?,
             promise: promise.parse().ok()?,
             records,
@@ -139,13 +156,15 @@ impl Life {
             expelled: expelled == 1,
             loses: loses == 1,
             transactional_feed: transactional_feed == 1,
+            lasting: lasting == 1,
         })
     }
 }
 
 /// Waits for a process, and kills it when its time has come.
-fn outlive(mut child: Child, death: &Death) -> Result<(bool, Option<String>), String> {
+fn outlive(mut child: Child, death: &Death, frozen: bool) -> Result<(bool, Option<String>), String> {
     let begun = Instant::now();
+    let mut freezer = frozen.then(|| Freezer { pid: child.id(), next: begun + Freezer::THAWED, is_frozen: false });
     let last = if let Death::After(time) = death { *time } else { LONGEST };
     let status = loop {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
@@ -156,6 +175,7 @@ fn outlive(mut child: Child, death: &Death) -> Result<(bool, Option<String>), St
             child.wait().map_err(|error| error.to_string())?;
             return if last == LONGEST { Err(format!("hangs: not over after {LONGEST:?}")) } else { Ok((true, None)) };
         }
+        freezer.iter_mut().for_each(Freezer::turn);
         std::thread::sleep(Duration::from_millis(2));
     };
     let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
@@ -169,6 +189,28 @@ fn outlive(mut child: Child, death: &Death) -> Result<(bool, Option<String>), St
     Ok((false, Some(format!("the victim ended with {status}: {}", said.trim()))))
 }
 
+/// Stops a process for longer than its group waits for it, and lets it go on, again and again.
+struct Freezer {
+    pid: u32,
+    next: Instant,
+    is_frozen: bool,
+}
+
+impl Freezer {
+    const THAWED: Duration = Duration::from_millis(1500);
+    /// Longer than [a session](super::log::SHORT_SESSION).
+    const FROZEN: Duration = Duration::from_millis(2500);
+
+    fn turn(&mut self) {
+        if Instant::now() >= self.next {
+            self.is_frozen = !self.is_frozen;
+            let signal = if self.is_frozen { "-STOP" } else { "-CONT" };
+            Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", signal, &self.pid.to_string()]).stderr(Stdio::null()).status().ok();
+            self.next = Instant::now() + if self.is_frozen { Self::FROZEN } else { Self::THAWED };
+        }
+    }
+}
+
 impl FromStr for Promise {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -179,6 +221,6 @@ impl FromStr for Promise {
 impl FromStr for Kind {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("`{text}` is not one of copy, count, windowed"))
+        Kind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("`{text}` is not one of copy, count, windowed, join"))
     }
 }

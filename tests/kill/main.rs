@@ -1,7 +1,8 @@
 //! The kill table: a real process is killed with SIGKILL at every moment that has a name, another one goes on, and the whole is compared
 //! with a model.
 //!
-//! `make kill-table` runs all of it. `ONLY=commit.acks` (a part of a name), `KIND=copy|count|windowed`, `GUARANTEE=alo|eos` and `PASS=17` take
+//! `make kill-table` runs all of it on the log in files, `KAFKA=1` all of it on a real broker that is started for it (or the one of
+//! `KAFKA_BOOTSTRAP`). `ONLY=commit.acks` (a part of a name), `KIND=copy|count|windowed|join`, `GUARANTEE=alo|eos` and `PASS=17` take
 //! some rows, `SAMPLE=40` so many spread over all, `JOBS=2` says how many run at a time. `ROUNDS=200` is one run with so many kills at random
 //! times (`SEED=1`). A failed row leaves its folder under the temporary folder of the system, and its line says which.
 //!
@@ -9,6 +10,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests say what they expect by panicking, in their shared functions too")]
 
+#[path = "../kafka/broker/mod.rs"]
+mod broker;
 mod feed;
 mod findings;
 mod judge;
@@ -21,6 +24,7 @@ mod points;
 mod random;
 mod row;
 mod scene;
+mod stage;
 mod victim;
 
 use std::env;
@@ -33,11 +37,10 @@ use std::time::Instant;
 
 use life::{Life, Promise};
 use log::log_of;
-use points::POINTS;
+use points::{POINTS, Point};
 use row::{HEADING, Row};
 use scene::Kind;
-
-const PASSES: [u64; 3] = [1, 2, 17];
+use stage::Stage;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
 
 fn be_victim(arguments: &[String]) -> Result<bool, String> {
     let life = Life::of_arguments(arguments).ok_or("these are not the arguments of a victim")?;
-    let log = log_of(&life.folder).map_err(|error| error.to_string())?;
+    let log = log_of(&life).map_err(|error| error.to_string())?;
     victim::live(&life, &log).map(|()| true).map_err(|error| error.to_string())
 }
 
@@ -71,6 +74,7 @@ struct Asked {
     jobs: usize,
     rounds: u64,
     seed: u64,
+    on_cluster: bool,
 }
 
 impl Asked {
@@ -83,6 +87,7 @@ impl Asked {
             promise: variable("GUARANTEE").map(|text| text.parse()).transpose()?,
             pass: number("PASS")?,
             sample: number("SAMPLE")?.map(|count| count as usize),
+            on_cluster: number("KAFKA")?.unwrap_or(0) > 0,
             jobs: number("JOBS")?.unwrap_or(2).max(1) as usize,
             rounds: number("ROUNDS")?.unwrap_or(0),
             seed: number("SEED")?.unwrap_or(1),
@@ -91,11 +96,12 @@ impl Asked {
 
     fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for point in POINTS.iter().filter(|point| self.only.as_ref().is_none_or(|only| point.name.contains(only.as_str()))) {
+        for point in POINTS.iter().filter(|point| self.is_asked_for(point)) {
             for kind in Kind::ALL.into_iter().filter(|kind| self.kind.is_none_or(|wanted| wanted == *kind)) {
                 for promise in Promise::ALL.into_iter().filter(|promise| self.promise.is_none_or(|wanted| wanted == *promise)) {
                     if point.concerns(kind, promise) {
-                        let passes = PASSES.into_iter().filter(|pass| self.pass.is_none_or(|wanted| wanted == *pass));
+                        let passes =
+                            point.passes(self.on_cluster).iter().copied().filter(|pass| self.pass.is_none_or(|wanted| wanted == *pass));
                         rows.extend(passes.map(|pass| Row { point, pass, kind, promise }));
                     }
                 }
@@ -107,11 +113,17 @@ impl Asked {
         }
     }
 
+    fn is_asked_for(&self, point: &Point) -> bool {
+        let named = self.only.as_ref().is_none_or(|only| point.name.contains(only.as_str()));
+        named && !(self.on_cluster && point.is_in_the_log())
+    }
+
     fn table(&self) -> Result<bool, String> {
         let rows = self.rows();
         if rows.is_empty() {
             return Err("no row is like that: see tests/kill/points.rs for the moments".to_owned());
         }
+        let stage = Stage::provide(self.on_cluster)?;
         let (begun, next, failed) = (Instant::now(), AtomicUsize::new(0), Mutex::new(Vec::new()));
         say(HEADING);
         thread::scope(|scope| {
@@ -119,7 +131,7 @@ impl Asked {
                 scope.spawn(|| {
                     while let Some(row) = rows.get(next.fetch_add(1, Ordering::SeqCst)) {
                         let folder = folder(&format!("{}-{}-{}-{}", row.point.name, row.pass, row.kind.name(), row.promise.name()));
-                        let verdict = row.run(&folder);
+                        let verdict = row.run(&folder, &stage);
                         say(&format!("{row}  {}", verdict.line()));
                         if !verdict.faults.is_empty() {
                             failed.lock().expect("no panic while it is held").push(format!(
@@ -140,7 +152,7 @@ impl Asked {
 
     fn random(&self) -> Result<bool, String> {
         let (kind, promise) = (self.kind.unwrap_or(Kind::Count), self.promise.unwrap_or(Promise::ExactlyOnce));
-        random::run(self.rounds, kind, promise, self.seed, &folder("random"))
+        random::run(self.rounds, kind, promise, self.seed, &folder("random"), &Stage::provide(self.on_cluster)?)
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Model {
     pub(crate) rows: Rows,
     /// The last count of each key, or key and window.
     pub(crate) totals: BTreeMap<String, i64>,
-    /// What the store holds in the end: a window that is closed leaves nothing behind.
+    /// What the store holds in the end, but for the rows of a table: a window that is closed leaves nothing behind.
     pub(crate) stored: BTreeMap<String, i64>,
 }
 
@@ -26,6 +26,7 @@ impl Model {
             let (key, value) = (key(partition, sequence), value(partition, sequence));
             match kind {
                 Kind::Copy if is_copied(&value) => *model.rows.entry((key, format!("<{value}>"))).or_default() += 1,
+                Kind::Join => *model.rows.entry((key, format!("<{value}>"))).or_default() += 1,
                 Kind::Copy => {}
                 Kind::Count => {
                     let count = model.count(key.clone());
@@ -36,7 +37,7 @@ impl Model {
             }
         }
         match kind {
-            Kind::Copy => {}
+            Kind::Copy | Kind::Join => {}
             Kind::Count => model.stored = model.totals.clone(),
             Kind::Windowed => model.rows = model.totals.iter().map(|(key, count)| ((key.clone(), count.to_string()), 1)).collect(),
         }

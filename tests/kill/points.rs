@@ -43,7 +43,7 @@ pub(crate) struct Point {
 }
 
 const ANY: &[Kind] = &Kind::ALL;
-const WITH_STATE: &[Kind] = &[Kind::Count, Kind::Windowed];
+const WITH_STATE: &[Kind] = &[Kind::Count, Kind::Windowed, Kind::Join];
 const WINDOWED: &[Kind] = &[Kind::Windowed];
 const BOTH: &[Promise] = &Promise::ALL;
 const EXACTLY: &[Promise] = &[Promise::ExactlyOnce];
@@ -67,6 +67,21 @@ impl Point {
 
     const fn restoring(self) -> Point {
         Point { restores: true, ..self }
+    }
+
+    /// Whether it is a moment inside the log in files, which a cluster does not have.
+    pub(crate) fn is_in_the_log(&self) -> bool {
+        self.name.starts_with("log.")
+    }
+
+    /// The passes at which it is tried. A life on a cluster takes longer, and some moments come once per life or per visit of another instance.
+    pub(crate) fn passes(&self, on_cluster: bool) -> &'static [u64] {
+        match self.way {
+            _ if !on_cluster => &[1, 2, 17],
+            Way::Working => &[1, 2, 17],
+            Way::Losing => &[1, 4],
+            _ => &[1, 2],
+        }
     }
 
     /// Whether this application comes past it.

@@ -9,13 +9,17 @@ use super::life::{Death, Life, Promise};
 use super::log::log_of;
 use super::say;
 use super::scene::Kind;
+use super::stage::Stage;
 
 /// Runs through so many kills and to the end; tells whether all is right.
-pub(crate) fn run(rounds: u64, kind: Kind, promise: Promise, seed: u64, folder: &Path) -> Result<bool, String> {
+pub(crate) fn run(rounds: u64, kind: Kind, promise: Promise, seed: u64, folder: &Path, stage: &Stage) -> Result<bool, String> {
     let begun = Instant::now();
     let mut life = Life {
         folder: folder.to_owned(),
         number: 0,
+        bootstrap: stage.bootstrap().map(str::to_owned),
+        names: stage.names(&format!("random-{}-{}-{seed}-", kind.name(), promise.name())),
+        lasting: true,
         kind,
         promise,
         records: u64::MAX,
@@ -28,8 +32,10 @@ pub(crate) fn run(rounds: u64, kind: Kind, promise: Promise, seed: u64, folder: 
         transactional_feed: true,
     };
     let (mut lives, mut dice) = (Vec::new(), Dice(seed));
+    // A start takes longer where there is a cluster to be asked.
+    let longest = if stage.is_cluster() { 2_500 } else { 700 };
     for round in 1..=rounds {
-        let time = Duration::from_millis(1 + dice.below(700));
+        let time = Duration::from_millis(1 + dice.below(longest));
         let ended = life.live(&Death::After(time))?;
         if let Some(failure) = ended.failure {
             return Err(format!("life {round}: {failure}"));
@@ -49,13 +55,16 @@ pub(crate) fn run(rounds: u64, kind: Kind, promise: Promise, seed: u64, folder: 
         return Err(format!("the last life: {failure}"));
     }
     lives.push(last.notes);
-    let log = log_of(&life.folder).map_err(|error| error.to_string())? as std::sync::Arc<dyn highwater::kafka::Connect>;
+    let log = log_of(&life).map_err(|error| error.to_string())? as std::sync::Arc<dyn highwater::kafka::Connect>;
     let findings = Findings::of(&life, &log).map_err(|error| error.to_string())?;
     let total: usize = findings.input.iter().map(Vec::len).sum();
     let faults = Case { kind, promise, findings: &findings, lives: &lives }.faults();
     let verdict = if faults.is_empty() { "totals are exact".to_owned() } else { format!("FAILED {}", faults.join("; ")) };
     let (kind, promise, seconds) = (kind.name(), promise.name(), begun.elapsed().as_secs_f64());
     say(&format!("{rounds} random kills in a row, {kind}, {promise}: {total} records, {seconds:.1} s, {verdict}"));
+    if faults.is_empty() {
+        stage.clear(&life);
+    }
     Ok(faults.is_empty())
 }
 

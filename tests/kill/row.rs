@@ -11,7 +11,8 @@ use super::life::{Death, Ended, Life, Promise};
 use super::log::log_of;
 use super::notes::{Notes, Restored};
 use super::points::{Point, Way};
-use super::scene::Kind;
+use super::scene::{Kind, Names};
+use super::stage::Stage;
 
 /// What is tried.
 #[derive(Clone, Copy, Debug)]
@@ -36,32 +37,44 @@ pub(crate) struct Verdict {
 
 impl Row {
     /// The folder is made for it, and taken away if nothing is wrong.
-    pub(crate) fn run(&self, folder: &Path) -> Verdict {
+    pub(crate) fn run(&self, folder: &Path, stage: &Stage) -> Verdict {
         let begun = Instant::now();
-        let mut run = Run { row: self, life: self.life(folder), notes: Vec::new(), verdict: Verdict::default() };
+        let mut run = Run { row: self, life: self.life(folder, stage), notes: Vec::new(), verdict: Verdict::default() };
         if let Err(fault) = run.play() {
             run.verdict.faults.push(fault);
         }
-        let mut verdict = run.verdict;
+        let (mut verdict, life) = (run.verdict, run.life);
         verdict.took = begun.elapsed();
         if verdict.faults.is_empty() {
+            stage.clear(&life);
             fs::remove_dir_all(folder).ok();
         }
         verdict
     }
 
-    fn life(&self, folder: &Path) -> Life {
+    fn life(&self, folder: &Path, stage: &Stage) -> Life {
         let expelled = self.point.way == Way::Fenced;
         let shared = expelled || self.point.way == Way::Sharing;
+        // Whoever is expelled on a cluster was asleep, and the other instance of its process with it.
+        let shared = shared && !(expelled && stage.is_cluster());
+        let pause = Duration::from_millis(match (shared, expelled) {
+            (_, true) if stage.is_cluster() => 100,
+            (true, _) => 20,
+            _ => 4,
+        });
         Life {
             folder: folder.to_owned(),
             number: 0,
+            bootstrap: stage.bootstrap().map(str::to_owned),
+            names: stage.names(&format!("{}-{}-{}-{}-", self.point.name, self.pass, self.kind.name(), self.promise.name())),
+            // A member that leaves for good gives its tasks up at once, one with a lasting name does not.
+            lasting: !shared && !expelled,
             kind: self.kind,
             promise: self.promise,
             // Others come and go more slowly than the application commits.
             records: if (shared || self.point.way == Way::Losing) && self.pass > 2 { 1200 } else { 600 },
             chunk: 10,
-            pause: Duration::from_millis(if shared { 20 } else { 4 }),
+            pause,
             closes_after: None,
             shared,
             expelled,
@@ -89,6 +102,9 @@ impl Run<'_> {
             Way::StartingAnew => {
                 for _ in 0..pass {
                     fs::remove_dir_all(self.life.folder.join("log")).ok();
+                    if self.life.bootstrap.is_some() {
+                        self.life.names = Names { prefix: format!("{}anew-", self.life.names.prefix) };
+                    }
                     self.dies(point.name, 1)?;
                 }
             }
@@ -112,7 +128,7 @@ impl Run<'_> {
         let last = self.live(&Death::None)?;
         self.verdict.restored = last.notes.restored();
         self.verdict.after = last.notes.taken.unwrap_or(0);
-        let log = log_of(&self.life.folder).map_err(|error| error.to_string())? as std::sync::Arc<dyn highwater::kafka::Connect>;
+        let log = log_of(&self.life).map_err(|error| error.to_string())? as std::sync::Arc<dyn highwater::kafka::Connect>;
         let findings = Findings::of(&self.life, &log).map_err(|error| error.to_string())?;
         let total: u64 = findings.input.iter().map(|records| records.len() as u64).sum();
         let (before, decided) = committed_at_start(&findings, &last.notes);
@@ -129,7 +145,9 @@ impl Run<'_> {
     /// What the last life took, and what it had to restore.
     fn check_last_life(&mut self, total: u64) {
         let Verdict { before, after, restored, ref mut faults, .. } = self.verdict;
-        if let Some(before) = before.filter(|before| before + after != total) {
+        // What is taken of a table is counted too.
+        let told_apart = self.row.kind != Kind::Join;
+        if let Some(before) = before.filter(|before| told_apart && before + after != total) {
             faults.push(format!("resumed: {before} records were committed and {after} of {total} taken after that"));
         }
         let Point { way, restores, .. } = self.row.point;

@@ -1,4 +1,4 @@
-//! What is run and killed: three applications, and the names they go by.
+//! What is run and killed: four applications, and the names they go by.
 
 use std::time::Duration;
 
@@ -6,12 +6,10 @@ use highwater::{
     Consumed, EmitStrategy, KeyValueStore, StoreRef, StreamsBuilder, TimeWindows, Timestamp, Topic, Topology, Watermark, WindowStore,
 };
 
-pub(crate) const APPLICATION: &str = "app";
 pub(crate) const PARTITIONS: i32 = 3;
-pub(crate) const IN: Topic<String, String> = Topic::new("in");
-pub(crate) const OUT: Topic<String, String> = Topic::new("out");
 pub(crate) const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("counts");
 pub(crate) const WINDOWS: StoreRef<WindowStore<String, i64>> = StoreRef::new("windows");
+pub(crate) const ROWS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("rows");
 
 /// Event time of the first records, long past: no record is too far ahead of the wall clock.
 const BEGIN: i64 = 1_700_000_000_000;
@@ -31,48 +29,94 @@ pub(crate) enum Kind {
     Count,
     /// A count per group and window through a repartition topic, sent when its window closes.
     Windowed,
+    /// Each record with the row of its key in a table that goes on changing in other rows.
+    Join,
+}
+
+/// What topics and groups are called: every run on a cluster has its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// Stands before each name.
+    pub(crate) prefix: String,
+}
+
+impl Names {
+    pub(crate) fn application(&self) -> String {
+        format!("{}app", self.prefix)
+    }
+
+    pub(crate) fn input(&self) -> String {
+        format!("{}in", self.prefix)
+    }
+
+    pub(crate) fn output(&self) -> String {
+        format!("{}out", self.prefix)
+    }
+
+    pub(crate) fn table(&self) -> String {
+        format!("{}table", self.prefix)
+    }
+
+    /// Topics that the application makes for itself.
+    pub(crate) fn changelog(&self, kind: Kind) -> Option<String> {
+        let store = match kind {
+            Kind::Copy => None,
+            Kind::Count => Some("counts"),
+            Kind::Windowed => Some("windows"),
+            Kind::Join => Some("rows"),
+        };
+        store.map(|store| format!("{}-{store}-changelog", self.application()))
+    }
+
+    pub(crate) fn repartition(&self, kind: Kind) -> Option<String> {
+        (kind == Kind::Windowed).then(|| format!("{}-windows-repartition", self.application()))
+    }
+
+    /// All topics of a run.
+    pub(crate) fn topics(&self, kind: Kind) -> Vec<String> {
+        let table = (kind == Kind::Join).then(|| self.table());
+        let own = [Some(self.input()), Some(self.output()), table, self.changelog(kind), self.repartition(kind)];
+        own.into_iter().flatten().collect()
+    }
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 3] = [Kind::Copy, Kind::Count, Kind::Windowed];
+    pub(crate) const ALL: [Kind; 4] = [Kind::Copy, Kind::Count, Kind::Windowed, Kind::Join];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Copy => "copy",
             Kind::Count => "count",
             Kind::Windowed => "windowed",
+            Kind::Join => "join",
         }
     }
 
-    /// Topics that the application makes for itself.
-    pub(crate) fn changelog(self) -> Option<&'static str> {
-        match self {
-            Kind::Copy => None,
-            Kind::Count => Some("app-counts-changelog"),
-            Kind::Windowed => Some("app-windows-changelog"),
-        }
-    }
-
-    pub(crate) fn repartition(self) -> Option<&'static str> {
-        (self == Kind::Windowed).then_some("app-windows-repartition")
-    }
-
-    pub(crate) fn topology(self) -> Topology {
+    pub(crate) fn topology(self, names: &Names) -> Topology {
         let builder = StreamsBuilder::new();
+        let (input, output) = (Topic::<String, String>::named(names.input()), Topic::<String, String>::named(names.output()));
         match self {
             Kind::Copy => {
-                builder.stream(IN).filter(|_, value| is_copied(value)).map_values(|value| format!("<{value}>")).to(OUT);
+                builder.stream(input).filter(|_, value| is_copied(value)).map_values(|value| format!("<{value}>")).to(output);
             }
             Kind::Count => {
-                let counts = builder.stream(IN).group_by_key().count(COUNTS);
-                counts.to_stream().map_values(|count| count.unwrap_or_default().to_string()).to(OUT);
+                let counts = builder.stream(input).group_by_key().count(COUNTS);
+                counts.to_stream().map_values(|count| count.unwrap_or_default().to_string()).to(output);
             }
             Kind::Windowed => {
                 let watermark = Watermark::bounded(ms(DISORDER)).never_idle();
-                let groups = builder.stream(Consumed::with(IN).watermark(watermark)).group_by(|_, value| group(value));
+                let groups = builder.stream(Consumed::with(input).watermark(watermark)).group_by(|_, value| group(value));
                 let windows = groups.windowed_by(TimeWindows::of(ms(WINDOW))).emit(EmitStrategy::on_window_close());
                 let counts = windows.count(WINDOWS).to_stream();
-                counts.map(|key, count| (format!("{}@{}", key.key, key.window.start), count.unwrap_or_default().to_string())).to(OUT);
+                counts.map(|key, count| (format!("{}@{}", key.key, key.window.start), count.unwrap_or_default().to_string())).to(output);
+            }
+            Kind::Join => {
+                let table = builder.table_as(ROWS, Topic::<String, i64>::named(names.table()));
+                let joined = builder.stream(input).try_join_table(&table, |key, value, row| match row == row_of(key) {
+                    true => Ok(format!("<{value}>")),
+                    false => Err(format!("{key} has the row {row}")),
+                });
+                joined.to(output);
             }
         }
         builder.build().expect("a valid topology")
@@ -81,6 +125,26 @@ impl Kind {
 
 fn ms(millis: i64) -> Duration {
     Duration::from_millis(millis.unsigned_abs())
+}
+
+/// What stands in the row of a key that records have; it was there before them.
+pub(crate) fn row_of(key: &str) -> i64 {
+    key.bytes().map(i64::from).sum()
+}
+
+/// Every third record comes with a change of the table, in a row that no record has.
+pub(crate) fn table_change(partition: i32, sequence: u64) -> Option<(String, i64)> {
+    sequence.is_multiple_of(3).then(|| (format!("p{partition}-x{}", sequence % 7), sequence.cast_signed()))
+}
+
+/// Rows that are there from the beginning.
+pub(crate) fn first_rows(partition: i32) -> impl Iterator<Item = (String, i64)> {
+    (0..5).map(move |sequence| key(partition, sequence)).map(|key| (key.clone(), row_of(&key)))
+}
+
+/// Before every record.
+pub(crate) fn before_all() -> Timestamp {
+    Timestamp::from_millis(BEGIN - 20_000)
 }
 
 /// One of 17 records goes no further.

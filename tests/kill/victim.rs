@@ -1,59 +1,32 @@
-//! The process that is killed: an application on the log in files, fed as it runs.
+//! The process that is killed: an application on the log in files or on a cluster, fed as it runs.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use highwater::kafka::{Connect, FetchLimit, FileLog, Isolation, LogError, MemoryLog, NewTopic};
-use highwater::{Launch, RestoreProgress, State, Streams, TopicPartition};
+use highwater::kafka::{Connect, Consumer, FetchLimit, Isolation, LogError, NewTopic};
+use highwater::{Launch, RawRecord, RestoreProgress, State, Streams, TopicPartition};
 
 use super::feed::Feed;
 use super::life::Life;
 use super::linger::Lingering;
-use super::log::settings;
+use super::log::{Whims, settings};
 use super::notes::Notebook;
-use super::scene::{APPLICATION, IN, Kind, OUT, PARTITIONS};
+use super::scene::{Kind, PARTITIONS};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a log in this process can be made to do.
-pub(crate) trait Whims: Connect {
-    /// Keeps markers back, or writes those that wait.
-    fn hold_markers(&self, held: bool);
-    fn write_next_marker(&self) -> bool;
-    /// Throws the oldest member out.
-    fn expel_one(&self);
-}
-
-macro_rules! has_whims {
-    ($log:ty) => {
-        impl Whims for $log {
-            fn hold_markers(&self, held: bool) {
-                self.hold_markers(held);
-            }
-            fn write_next_marker(&self) -> bool {
-                self.write_next_marker()
-            }
-            fn expel_one(&self) {
-                let _ = (1..1_000).any(|number| self.expel(APPLICATION, &format!("{APPLICATION}-1-{number}")));
-            }
-        }
-    };
-}
-has_whims!(MemoryLog);
-has_whims!(FileLog);
-
 /// Lives to the end, unless it is killed.
-pub(crate) fn live<L: Whims + 'static>(life: &Life, whims: &Arc<L>) -> Outcome<()> {
+pub(crate) fn live(life: &Life, whims: &Arc<dyn Whims>) -> Outcome<()> {
     let log: &Arc<dyn Connect> = &(whims.clone() as Arc<dyn Connect>);
     let notes = Arc::new(Notebook::open(&life.notes()));
-    provide_topics(&**log)?;
-    let mut feed = Feed::open(&**log, life.transactional_feed)?;
-    note_start(&**log, &feed, &notes)?;
+    provide_topics(life, &**log)?;
+    let mut feed = Feed::open(&**log, life)?;
+    note_start(life, &**log, &feed, &notes)?;
     let streams = start(life, "a", log, &notes)?;
     let (over, quiet) = (AtomicBool::new(false), AtomicBool::new(false));
     let fed = thread::scope(|scope| {
@@ -78,9 +51,10 @@ pub(crate) fn live<L: Whims + 'static>(life: &Life, whims: &Arc<L>) -> Outcome<(
     Ok(streams.stop(PATIENCE)?)
 }
 
-fn provide_topics(log: &dyn Connect) -> Result<(), LogError> {
+fn provide_topics(life: &Life, log: &dyn Connect) -> Result<(), LogError> {
     let admin = log.admin()?;
-    for topic in [IN.name(), OUT.name()] {
+    let table = (life.kind == Kind::Join).then(|| life.names.table());
+    for topic in [life.names.input(), life.names.output()].into_iter().chain(table) {
         match admin.create_topics(&[NewTopic::new(topic, PARTITIONS)]) {
             Ok(()) | Err(LogError::TopicExists(_)) => {}
             Err(error) => return Err(error),
@@ -89,9 +63,9 @@ fn provide_topics(log: &dyn Connect) -> Result<(), LogError> {
     Ok(())
 }
 
-fn note_start(log: &dyn Connect, feed: &Feed, notes: &Notebook) -> Result<(), LogError> {
-    let partitions: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(IN.name(), number)).collect();
-    let mut member = log.member(APPLICATION, "onlooker", Isolation::ReadCommitted)?;
+fn note_start(life: &Life, log: &dyn Connect, feed: &Feed, notes: &Notebook) -> Result<(), LogError> {
+    let partitions: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(life.names.input(), number)).collect();
+    let mut member = log.member(&life.names.application(), "onlooker", Isolation::ReadCommitted)?;
     for (partition, count) in partitions.iter().zip(feed.counts()) {
         let position = match member.committed(std::slice::from_ref(partition)) {
             Ok(found) => found[0].as_ref().map_or(0, |position| position.offset).to_string(),
@@ -105,35 +79,52 @@ fn note_start(log: &dyn Connect, feed: &Feed, notes: &Notebook) -> Result<(), Lo
 
 /// Starts an instance with a state folder of its own.
 pub(crate) fn start(life: &Life, instance: &str, log: &Arc<dyn Connect>, notes: &Arc<Notebook>) -> Outcome<Streams> {
-    let settings = settings(life.kind, life.promise, &Life::state(&life.folder).join(instance));
-    let (log_of, notes, instance, kind) = (log.clone(), notes.clone(), instance.to_owned(), life.kind);
-    let listener = move |progress: &RestoreProgress| note_restored(kind, &instance, &*log_of, progress, &notes);
+    let settings = settings(life, instance);
+    let (notes, instance, changelog) = (notes.clone(), instance.to_owned(), life.names.changelog(life.kind));
+    let onlooker = Mutex::new(log.consumer(Isolation::ReadCommitted)?);
+    let listener = move |progress: &RestoreProgress| {
+        let changelog = TopicPartition::new(changelog.clone().expect("a store with a changelog"), progress.task.partition);
+        let mut onlooker = onlooker.lock().expect("no panic while it is held");
+        let committed = committed(&mut **onlooker, &changelog, progress.begin, progress.position).expect("the changelog can be read");
+        notes.write(&format!("restored {instance}-{}-{} {} {committed}", progress.store, progress.task, progress.records));
+    };
     let loses = life.loses.then_some(3);
     let lingering = Arc::new(Lingering { log: log.clone(), loses });
-    Ok(Launch::new(&life.kind.topology(), settings, lingering).on_restore(listener).start()?)
-}
-
-fn note_restored(kind: Kind, instance: &str, log: &dyn Connect, progress: &RestoreProgress, notes: &Notebook) {
-    let changelog = TopicPartition::new(kind.changelog().expect("a store with a changelog"), progress.task.partition);
-    let committed = committed(log, &changelog, progress.begin, progress.position).expect("the changelog can be read");
-    notes.write(&format!("restored {instance}-{}-{} {} {committed}", progress.store, progress.task, progress.records));
+    Ok(Launch::new(&life.kind.topology(&life.names), settings, lingering).on_restore(listener).start()?)
 }
 
 /// Committed records of a partition between two offsets.
-fn committed(log: &dyn Connect, partition: &TopicPartition, from: i64, to: i64) -> Result<u64, LogError> {
-    let mut consumer = log.consumer(Isolation::ReadCommitted)?;
-    consumer.assign(&[(partition.clone(), from)])?;
+fn committed(consumer: &mut dyn Consumer, partition: &TopicPartition, from: i64, to: i64) -> Result<u64, LogError> {
     let mut count = 0;
-    loop {
-        let mut beyond = false;
-        let fetched = consumer.fetch(partition, FetchLimit::default(), &mut |record| match record.offset < to {
-            true => count += 1,
-            false => beyond = true,
+    read(consumer, partition, from, to, &mut |_| count += 1)?;
+    Ok(count)
+}
+
+/// Visits the records of a partition from one offset to another, which is an end of it, as they come.
+pub(crate) fn read(
+    consumer: &mut dyn Consumer,
+    partition: &TopicPartition,
+    from: i64,
+    to: i64,
+    visit: &mut dyn FnMut(RawRecord<'_>),
+) -> Result<(), LogError> {
+    consumer.assign(&[(partition.clone(), from)])?;
+    let until = Instant::now() + PATIENCE;
+    let mut position = from;
+    while position < to {
+        let fetched = consumer.fetch(partition, FetchLimit::default(), &mut |record| {
+            if record.offset < to {
+                visit(record);
+            }
         })?;
-        if beyond || fetched.at_end() {
-            return Ok(count);
+        if fetched.next_offset == position {
+            assert!(Instant::now() < until, "{partition} gives nothing between {position} and {to}");
+            consumer.poll(Duration::from_millis(20))?;
         }
+        position = fetched.next_offset;
     }
+    consumer.unassign(std::slice::from_ref(partition));
+    Ok(())
 }
 
 #[derive(PartialEq, Eq)]
@@ -175,7 +166,7 @@ fn wait_until_taken(streams: &Streams, before: u64) -> u64 {
 }
 
 /// What the log does meanwhile: markers come late where tasks move, and members are thrown out.
-fn trouble(life: &Life, log: &impl Whims, quiet: &AtomicBool) {
+fn trouble(life: &Life, log: &dyn Whims, quiet: &AtomicBool) {
     const EVERY: Duration = Duration::from_millis(1);
     log.hold_markers(life.shared);
     for round in 1_u32.. {
@@ -187,7 +178,7 @@ fn trouble(life: &Life, log: &impl Whims, quiet: &AtomicBool) {
             log.write_next_marker();
         }
         if life.expelled && round.is_multiple_of(40) {
-            log.expel_one();
+            log.expel_one(&life.names.application());
         }
         thread::sleep(EVERY);
     }
@@ -198,8 +189,9 @@ fn come_and_go(life: &Life, log: &Arc<dyn Connect>, notes: &Arc<Notebook>, over:
     const STAY: Duration = Duration::from_millis(15);
     /// More than the most passes of a row, however slow the machine is.
     const VISITS: u32 = 25;
+    let visits = if life.bootstrap.is_some() { 4 } else { VISITS };
     for visit in 1.. {
-        if over.load(Ordering::SeqCst) && visit > VISITS {
+        if over.load(Ordering::SeqCst) && visit > visits {
             break;
         }
         let other = start(life, "b", log, notes)?;

@@ -12,8 +12,9 @@ use highwater::kafka::{Connect, MemoryLog};
 use super::findings::Findings;
 use super::judge::Case;
 use super::life::{Life, Promise};
+use super::log::Whims;
 use super::notes::{Notes, Restored};
-use super::scene::Kind;
+use super::scene::{Kind, Names};
 use super::victim;
 
 /// One undisturbed life on a log in memory, and what it left.
@@ -32,6 +33,9 @@ impl Run {
         let life = Life {
             folder,
             number: 0,
+            bootstrap: None,
+            names: Names { prefix: String::new() },
+            lasting: false,
             kind,
             promise,
             records: 100,
@@ -43,7 +47,7 @@ impl Run {
             loses: false,
             transactional_feed: true,
         };
-        let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
+        let log: Arc<dyn Whims> = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
         victim::live(&life, &log).unwrap();
         // Stores are in memory here: what is restored at a start is not the question.
         let findings = Findings { restored_after_close: 0, ..Findings::of(&life, &(log as Arc<dyn Connect>)).unwrap() };
@@ -72,7 +76,8 @@ fn an_undisturbed_run_is_acquitted() {
         for promise in Promise::ALL {
             let run = Run::of(kind, promise);
             assert_eq!(run.faults(&run.findings, std::slice::from_ref(&run.notes)), [""; 0], "{kind:?} {promise:?}");
-            assert_eq!(run.notes.taken, Some(300));
+            let changes = if kind == Kind::Join { 3 * (5 + 34) } else { 0 };
+            assert_eq!(run.notes.taken, Some(300 + changes));
             assert!(run.findings.output.len() > 30);
         }
     }
@@ -127,6 +132,9 @@ fn a_store_is_what_its_changelog_says() {
     run.spoilt("local store", |findings| drop(findings.store.pop_last()));
     let run = Run::of(Kind::Windowed, Promise::ExactlyOnce);
     run.spoilt("local store", |findings| findings.store.extend([("g01@1700000000000".to_owned(), 3)]));
+    let run = Run::of(Kind::Join, Promise::AtLeastOnce);
+    run.spoilt("local store", |findings| drop(findings.store.pop_last()));
+    run.spoilt("fold of the changelog", |findings| drop(findings.table.pop_last()));
     let mut life = run.notes.clone();
     life.restored.insert("a-counts-0_0".to_owned(), Restored { records: 3, committed: 2 });
     assert!(run.faults(&run.findings, &[life])[0].contains("read 3 back of 2"));
