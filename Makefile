@@ -61,12 +61,12 @@ sim: ## the engine in simulation: make sim SEEDS=1000, and make sim SEED=17 for 
 broken: ## break the engine on purpose, nine times, and see that the simulation notices: make broken, ONLY=3 for one, WITH=kill-table for that one
 	@SEEDS=$(SEEDS) ONLY="$(ONLY)" WITH="$(WITH)" tests/broken/run.sh
 
-kill-table: ## SIGKILL at every step: make kill-table, ONLY=commit.acks KIND=count GUARANTEE=eos PASS=17 for some rows, SAMPLE=40 for a few of all
-	@ONLY="$(ONLY)" KIND="$(KIND)" GUARANTEE="$(GUARANTEE)" PASS="$(PASS)" SAMPLE="$(SAMPLE)" JOBS="$(JOBS)" ROUNDS= \
+kill-table: ## SIGKILL at every step: make kill-table, KAFKA=1 on a real broker, ONLY=commit.acks KIND=count GUARANTEE=eos PASS=17 for some rows, SAMPLE=40 for a few of all
+	@KAFKA="$(KAFKA)" ONLY="$(ONLY)" KIND="$(KIND)" GUARANTEE="$(GUARANTEE)" PASS="$(PASS)" SAMPLE="$(SAMPLE)" JOBS="$(JOBS)" ROUNDS= \
 		$(CARGO) test --locked --features failpoints --test kill
 
-random-kills: ## one run killed again and again at random times: make random-kills ROUNDS=200 KIND=count GUARANTEE=eos SEED=1
-	@ROUNDS=$(or $(ROUNDS),200) KIND="$(KIND)" GUARANTEE="$(GUARANTEE)" SEED="$(SEED)" $(CARGO) test --locked --features failpoints --test kill
+random-kills: ## one run killed again and again at random times: make random-kills ROUNDS=200 KIND=count GUARANTEE=eos SEED=1, KAFKA=1 on a real broker
+	@KAFKA="$(KAFKA)" ROUNDS=$(or $(ROUNDS),200) KIND="$(KIND)" GUARANTEE="$(GUARANTEE)" SEED="$(SEED)" $(CARGO) test --locked --features failpoints --test kill
 
 five-million: ## five million windows close at one instant, with state on disk and 256 MB: make five-million, ARGS=exactly-once
 	$(CARGO) bench --locked --bench five_million -- $(ARGS)

@@ -109,6 +109,8 @@ fn usual(nodes: usize, set: &mut impl FnMut(&str, &str)) {
         ("controller.quorum.election.timeout.ms", "500"),
         ("controller.quorum.fetch.timeout.ms", "1000"),
         ("log.initial.task.delay.ms", "1000"),
+        ("log.segment.delete.delay.ms", "1000"),
+        ("log.index.size.max.bytes", "1048576"),
         ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500"),
     ] {
         set(key, value);
