@@ -207,8 +207,8 @@ impl Admin for KafkaAdmin {
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, LogError> {
         let describe = |name: &&str| {
-            let partitions = self.partition_count(name)?;
-            Ok(TopicDescription { name: (*name).to_owned(), partitions, config: self.topic_config(name)? })
+            let (partitions, copies) = metadata::shape(self.client.inner(), name)?;
+            Ok(TopicDescription { name: (*name).to_owned(), partitions, replication: Some(copies), config: self.topic_config(name)? })
         };
         names.iter().map(describe).collect()
     }

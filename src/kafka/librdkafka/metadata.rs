@@ -15,13 +15,22 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// How many partitions a topic has.
 pub(super) fn partition_count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<i32, LogError> {
+    shape(client, topic).map(|(partitions, _)| partitions)
+}
+
+/// How many partitions a topic has, and how many copies, the fewest of them.
+pub(super) fn shape<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<(i32, i32), LogError> {
     for look in 1.. {
         let metadata = client.fetch_metadata(Some(topic), ANSWER_WITHIN);
         let metadata = metadata.map_err(|error| failed(&format!("the topic `{topic}`"), &error))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let answer = found.map_or(Some(RDKafkaErrorCode::UnknownTopic), |found| found.error().map(RDKafkaErrorCode::from));
         match (answer, found) {
-            (None, Some(found)) => return Ok(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)),
+            (None, Some(found)) => {
+                let copies = found.partitions().iter().map(|partition| partition.replicas().len()).min();
+                let [partitions, copies] = [found.partitions().len(), copies.unwrap_or(0)].map(|n| i32::try_from(n).unwrap_or(i32::MAX));
+                return Ok((partitions, copies));
+            }
             (Some(RDKafkaErrorCode::LeaderNotAvailable), _) if look < LOOKS => rest(BETWEEN_LOOKS),
             (Some(RDKafkaErrorCode::InvalidTopic), _) => return Err(LogError::IllegalName(topic.to_owned())),
             (None | Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition), _) => {
