@@ -55,6 +55,7 @@ Examples:
   highwater demo --for 1m --rate 20000
   highwater demo --seed 7 | less          plain lines where there is no terminal
   highwater demo --crash                  a count on disk that is killed three times and loses nothing
+  highwater demo --crash --bootstrap broker:9092    the same on a cluster, on topics of its own
 
 Ctrl-C ends it early: what was counted is committed, and it says where it stands.")]
 pub(crate) struct DemoArgs {
@@ -82,9 +83,11 @@ pub(crate) struct DemoArgs {
     /// Where the log and the state are; a new or empty folder. Without it, in the system's temporary folder
     #[arg(long, value_name = "DIR", requires = "crash")]
     pub(crate) folder: Option<PathBuf>,
-    /// Leave the log and the state in the folder
+    /// Leave the log and the state where they are
     #[arg(long, requires = "crash")]
     pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
 }
 
 /// What the demo tells the process that it kills.
@@ -94,6 +97,11 @@ pub(crate) struct DemoWorkerArgs {
     pub(crate) folder: PathBuf,
     #[arg(long)]
     pub(crate) records: u64,
+    /// What stands before the names on a cluster
+    #[arg(long)]
+    pub(crate) run: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
 }
 
 #[derive(Debug, Args)]
@@ -152,7 +160,7 @@ pub(crate) struct RunArgs {
 }
 
 /// How a cluster is reached.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ClusterArgs {
     /// Work on this cluster: addresses of some of its brokers, with commas between
     #[arg(long, value_name = "HOST:PORT")]

@@ -31,6 +31,7 @@ fn the_crash_demo_says_what_does_not_go_together() {
     for (args, fix) in [
         (&["demo", "--crash", "--rate", "5"][..], "cannot be used with"),
         (&["demo", "--kills", "3"], "--crash"),
+        (&["demo", "--bootstrap", "127.0.0.1:1"], "--crash"),
         (&["demo", "--crash", "--folder", &file], "cannot make the folder"),
     ] {
         let output = highwater(args);

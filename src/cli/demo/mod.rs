@@ -14,6 +14,7 @@ use highwater::{Clock, Headers, RawRecord, Settings, SystemClock, Timestamp, Top
 
 use super::args::DemoArgs;
 use super::engine::{Interrupt, ROUND, Running, log_for};
+use super::failure::UsageError;
 use super::generator::Generator;
 use super::job;
 use super::restoring::restoring;
@@ -31,6 +32,9 @@ const PLAIN_STATUS_EVERY: Duration = Duration::from_secs(5);
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     if args.crash {
         return crash::run(args);
+    }
+    if args.cluster.is_said() {
+        return Err(UsageError("the views of this demo stay in this process; on a cluster there is `demo --crash`".to_owned()).into());
     }
     let job = job::parse("topologies/jobs/demo.yaml", JOB)?.job;
     let log = log_for(&job, PARTITIONS)?;

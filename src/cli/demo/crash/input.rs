@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use highwater::kafka::{Connect, FileLog, NewTopic, Outgoing, partition_of};
-use highwater::{Headers, Timestamp, Topic, TopicPartition};
+use highwater::kafka::{Connect, NewTopic, Outgoing, Producer, partition_of};
+use highwater::{Headers, Timestamp, TopicPartition};
 
-pub(super) const VISITS: Topic<String, String> = Topic::new("visits");
-pub(super) const TOTALS: Topic<String, i64> = Topic::new("totals");
+use super::site::Site;
+
 pub(super) const PARTITIONS: i32 = 3;
 
 const BATCH: u64 = 3_000;
@@ -36,8 +36,9 @@ pub(super) fn truth(records: u64) -> HashMap<String, i64> {
 }
 
 /// Makes the topics and writes all visits; tells now and then how many there are.
-pub(super) fn load(log: &FileLog, records: u64, on_batch: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
-    let topics = [VISITS.name(), TOTALS.name()].map(|name| NewTopic::new(name, PARTITIONS));
+pub(super) fn load(log: &dyn Connect, site: &Site, records: u64, on_batch: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+    let visits = site.visits();
+    let topics = [&visits, &site.totals()].map(|name| NewTopic::new(name, PARTITIONS));
     log.admin()?.create_topics(&topics).context("the topics cannot be made")?;
     let (mut producer, headers) = (log.producer()?, Headers::default());
     for begin in (0..records).step_by(usize::try_from(BATCH)?) {
@@ -51,10 +52,15 @@ pub(super) fn load(log: &FileLog, records: u64, on_batch: &mut dyn FnMut(u64) ->
                 .iter()
                 .map(|(user, at)| Outgoing { key: Some(user.as_bytes()), value: Some(b"/"), timestamp: *at, headers: &headers })
                 .collect();
-            producer.send(&TopicPartition::new(VISITS.name(), partition), &sent)?;
+            producer.send(&TopicPartition::new(&*visits, partition), &sent)?;
         }
+        written(&mut *producer)?;
         on_batch((begin + BATCH).min(records))?;
     }
+    Ok(())
+}
+
+fn written(producer: &mut dyn Producer) -> Result<()> {
     match producer.flush(Duration::from_secs(30)).failed.first() {
         Some((partition, error)) => bail!("the input could not be written to `{partition}`: {error}"),
         None => Ok(()),

@@ -4,6 +4,7 @@
 mod input;
 mod proof;
 mod said;
+mod site;
 pub(crate) mod worker;
 
 use std::fs;
@@ -14,8 +15,6 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
-use highwater::SystemClock;
-use highwater::kafka::{Durability, FileLog, FileLogOptions};
 
 use super::super::args::DemoArgs;
 use super::super::engine::Interrupt;
@@ -23,34 +22,18 @@ use super::super::failure::UsageError;
 use super::super::terminal::{Terminal, grouped};
 use proof::{Proof, Restart};
 use said::Said;
+use site::Site;
 
 /// A kill comes within this time after the process has come far enough: sometimes between two transactions, mostly inside one.
 const WITHIN: Duration = Duration::from_millis(60);
 
-/// Where things are in the folder of a run.
-fn log_in(folder: &Path) -> PathBuf {
-    folder.join("log")
-}
-
-fn state_in(folder: &Path) -> PathBuf {
-    folder.join("state")
-}
-
-/// The log of the run. It is a process that is killed and not the machine, so nothing waits for the disk.
-fn open_log(folder: &Path) -> Result<FileLog> {
-    let options = FileLogOptions { durability: Durability::ProcessKill, ..FileLogOptions::default() };
-    let path = log_in(folder);
-    FileLog::open(&path, std::sync::Arc::new(SystemClock), options)
-        .with_context(|| format!("the log in `{}` cannot be opened", path.display()))
-}
-
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let begun = Instant::now();
-    let folder = provide_folder(args.folder.as_deref())?;
+    let site = Site::new(provide_folder(args.folder.as_deref())?, &args.cluster);
     let mut scene = Scene {
         records: args.records,
         kills: args.kills,
-        folder: &folder,
+        site: &site,
         terminal: Terminal::stdout(),
         interrupt: Interrupt::listen()?,
         taken: 0,
@@ -58,9 +41,19 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     };
     let outcome = scene.play();
     match &outcome {
-        Ok(()) if !args.keep => fs::remove_dir_all(&folder).with_context(|| format!("`{}` cannot be removed", folder.display()))?,
+        Ok(()) if !args.keep => {
+            let folder = site.folder();
+            fs::remove_dir_all(folder).with_context(|| format!("`{}` cannot be removed", folder.display()))?;
+            if site.is_cluster() {
+                site.clear()?;
+            }
+        }
+        _ if site.is_cluster() => {
+            let text = format!("\nThe topics of this run are left: `highwater read --bootstrap … {}`.", site.totals());
+            scene.terminal.line(&text)?;
+        }
         _ => {
-            let log = log_in(&folder);
+            let log = site.log_folder();
             scene.terminal.line(&format!("\nThe log of this run is in `{0}`: `highwater read {0} totals`.", log.display()))?;
         }
     }
@@ -87,7 +80,7 @@ fn provide_folder(named: Option<&Path>) -> Result<PathBuf> {
 struct Scene<'a> {
     records: u64,
     kills: u32,
-    folder: &'a Path,
+    site: &'a Site,
     terminal: Terminal,
     interrupt: Interrupt,
     /// Visits that the processes have taken so far, those they took again among them.
@@ -107,11 +100,16 @@ impl Scene<'_> {
 
     fn opening(&mut self) -> Result<()> {
         let terminal = &mut self.terminal;
-        let log = open_log(self.folder)?;
-        input::load(&log, self.records, &mut |loaded| progress(terminal, &format!("writing the input: {} visits", grouped(loaded))))?;
+        let log = self.site.open()?;
+        input::load(&*log, self.site, self.records, &mut |loaded| {
+            progress(terminal, &format!("writing the input: {} visits", grouped(loaded)))
+        })?;
         let (visits, users) = (grouped(self.records), grouped(input::users(self.records)));
         let lines = [
-            format!("{visits} visits by {users} users lie in a topic on disk. Another process counts them per user, exactly once,"),
+            format!(
+                "{visits} visits by {users} users lie in a topic {}. Another process counts them per user, exactly once,",
+                if self.site.is_cluster() { "of the cluster" } else { "on disk" }
+            ),
             format!(
                 "and is killed in the middle of its work: {} times SIGKILL, no warning, no clean-up. Each time a new process",
                 self.kills
@@ -125,7 +123,7 @@ impl Scene<'_> {
 
     /// One process, until it has come far enough to be killed, or to its end.
     fn live(&mut self, number: u32, until: Option<u64>) -> Result<()> {
-        let mut child = Worker::start(self.folder, self.records)?;
+        let mut child = Worker::start(self.site, self.records)?;
         let before = self.taken;
         let output = child.0.stdout.take().context("the process has no output")?;
         for line in BufReader::new(output).lines() {
@@ -171,8 +169,8 @@ impl Scene<'_> {
     }
 
     fn prove(&mut self) -> Result<()> {
-        let log = open_log(self.folder)?;
-        let proof = Proof::of(&log, self.records, &self.restarts)?;
+        let log = self.site.open()?;
+        let proof = Proof::of(&*log, self.site, self.records, &self.restarts)?;
         self.terminal.line("\nRead back from the topic of the totals, committed records only:")?;
         let again = self.taken.saturating_sub(self.records);
         proof.lines(again).iter().try_for_each(|line| self.terminal.line(line))?;
@@ -199,10 +197,10 @@ fn some_time() -> Duration {
 struct Worker(Child);
 
 impl Worker {
-    fn start(folder: &Path, records: u64) -> Result<Worker> {
+    fn start(site: &Site, records: u64) -> Result<Worker> {
         let program = std::env::current_exe().context("the program does not know where it is")?;
         let mut command = Command::new(program);
-        command.arg("demo-worker").arg("--folder").arg(folder).arg("--records").arg(records.to_string());
+        command.arg("demo-worker").args(site.arguments()).arg("--records").arg(records.to_string());
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         Ok(Worker(child.context("the process that counts does not start")?))
     }

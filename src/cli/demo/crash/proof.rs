@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, anyhow};
-use highwater::kafka::FileLog;
+use highwater::kafka::{Connect, Isolation};
 
-use super::input::{self, TOTALS};
+use super::input;
+use super::site::Site;
 use super::worker::committed_changes;
 use crate::cli::tail::Tail;
 use crate::cli::terminal::grouped;
@@ -42,9 +43,9 @@ pub(super) struct Proof {
 
 impl Proof {
     /// Reads the log.
-    pub(super) fn of(log: &FileLog, records: u64, restarts: &[Restart]) -> Result<Proof> {
+    pub(super) fn of(log: &dyn Connect, site: &Site, records: u64, restarts: &[Restart]) -> Result<Proof> {
         let mut results = Vec::new();
-        Tail::of(log, TOTALS.name())?.visit(&mut |record| {
+        Tail::of(log, &site.totals())?.visit_rest(Isolation::ReadCommitted, &mut |record| {
             let count = record.value.and_then(|value| value.try_into().ok()).map(i64::from_be_bytes);
             results.push((
                 String::from_utf8_lossy(record.key.unwrap_or_default()).into_owned(),
@@ -52,7 +53,7 @@ impl Proof {
             ));
             Ok(())
         })?;
-        let changes = committed_changes(log)?;
+        let changes = committed_changes(log, site)?;
         Ok(Proof { changes, restarts: restarts.to_vec(), ..Proof::judge(records, &input::truth(records), results) })
     }
 

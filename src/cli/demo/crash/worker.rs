@@ -1,24 +1,22 @@
-//! The process that counts and is killed: an ordinary application over the log on disk, exactly once, with state on disk.
+//! The process that counts and is killed: an ordinary application over a log on disk or a cluster, exactly once, with state on disk.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use highwater::kafka::{Connect, FetchLimit, FileLog, Isolation, LogError};
-use highwater::{Guarantee, KeyValueStore, Launch, Settings, State, StoreRef, Streams, StreamsBuilder, TopicPartition, Topology};
+use highwater::kafka::{Connect, Isolation};
+use highwater::{Guarantee, KeyValueStore, Launch, Settings, State, StoreRef, Streams, StreamsBuilder, Topic, Topology};
 
-use super::input::{PARTITIONS, TOTALS, VISITS};
 use super::said::Said;
-use super::{open_log, state_in};
+use super::site::Site;
 use crate::cli::args::DemoWorkerArgs;
+use crate::cli::tail::Tail;
 
-const APPLICATION: &str = "crash-demo";
-pub(super) const CHANGELOG: &str = "crash-demo-visits-per-user-changelog";
-const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("visits-per-user");
+pub(super) const STORE: &str = "visits-per-user";
+const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new(STORE);
 
 /// How often it says where it is.
 const EVERY: Duration = Duration::from_millis(15);
@@ -30,10 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Counts to the end, unless it is killed.
 pub(crate) fn run(args: &DemoWorkerArgs) -> Result<()> {
-    let log = Arc::new(open_log(&args.folder)?);
-    let committed = committed_changes(&log)?;
+    let site = Site::told(args);
+    let log = site.open()?;
+    let committed = committed_changes(&*log, &site)?;
     let restored = Arc::new(AtomicU64::new(0));
-    let streams = start(&log, &args.folder, args.records, &restored)?;
+    let streams = start(&log, &site, args.records, &restored)?;
     streams.declare_end()?;
     if !matches!(streams.wait_for(State::Running, PATIENCE), State::Running | State::Finished) {
         return Err(failure(&streams));
@@ -51,13 +50,14 @@ pub(crate) fn run(args: &DemoWorkerArgs) -> Result<()> {
     say(Said::Finished(taken))
 }
 
-fn start(log: &Arc<FileLog>, folder: &Path, records: u64, restored: &Arc<AtomicU64>) -> Result<Streams> {
-    let mut settings = Settings::new(APPLICATION);
+fn start(log: &Arc<dyn Connect>, site: &Site, records: u64, restored: &Arc<AtomicU64>) -> Result<Streams> {
+    let mut settings = Settings::new(site.application());
     settings.guarantee = Guarantee::ExactlyOnce;
-    settings.state_dir = Some(state_in(folder));
+    settings.state_dir = Some(site.state());
+    settings.instance_id = site.is_cluster().then(|| "counter".into()); // the next one gets its tasks at once
     settings.commit_interval = Duration::from_millis(100);
     let (restored, parts) = (restored.clone(), std::sync::Mutex::new(std::collections::BTreeMap::new()));
-    let launch = Launch::new(&topology(records)?, settings, log.clone()).on_restore(move |progress| {
+    let launch = Launch::new(&topology(site, records)?, settings, log.clone()).on_restore(move |progress| {
         let mut parts = parts.lock().expect("no panic while it is held");
         parts.insert(progress.task, progress.records);
         restored.store(parts.values().sum(), Ordering::Relaxed);
@@ -65,11 +65,11 @@ fn start(log: &Arc<FileLog>, folder: &Path, records: u64, restored: &Arc<AtomicU
     launch.start().context("the process that counts does not start")
 }
 
-fn topology(records: u64) -> Result<Topology> {
+fn topology(site: &Site, records: u64) -> Result<Topology> {
     let builder = StreamsBuilder::new();
     let pace = Pace { per_second: (records / LASTS.as_secs()).max(LEAST_PER_SECOND), begun: Instant::now(), passed: AtomicU64::new(0) };
-    let visits = builder.stream(VISITS).peek(move |_, _| pace.keep());
-    visits.group_by_key().count(COUNTS).to_stream().map_values(Option::unwrap_or_default).to(TOTALS);
+    let visits = builder.stream(Topic::<String, String>::named(site.visits())).peek(move |_, _| pace.keep());
+    visits.group_by_key().count(COUNTS).to_stream().map_values(Option::unwrap_or_default).to(Topic::<String, i64>::named(site.totals()));
     Ok(builder.build()?)
 }
 
@@ -91,18 +91,12 @@ impl Pace {
 }
 
 /// Records of the changelog that are committed: what a process without state of its own would have to read.
-pub(super) fn committed_changes(log: &FileLog) -> Result<u64> {
-    let mut consumer = log.consumer(Isolation::ReadCommitted)?;
-    let mut count = 0;
-    for number in 0..PARTITIONS {
-        let partition = TopicPartition::new(CHANGELOG, number);
-        match consumer.assign(&[(partition.clone(), 0)]) {
-            Err(LogError::UnknownTopic(_)) => return Ok(0),
-            other => other?,
-        }
-        while !consumer.fetch(&partition, FetchLimit::default(), &mut |_| count += 1)?.at_end() {}
+pub(super) fn committed_changes(log: &dyn Connect, site: &Site) -> Result<u64> {
+    let changelog = site.changelog();
+    if !log.admin()?.list_topics()?.contains(&changelog) {
+        return Ok(0);
     }
-    Ok(count)
+    Tail::of(log, &changelog)?.visit_rest(Isolation::ReadCommitted, &mut |_| Ok(()))
 }
 
 fn failure(streams: &Streams) -> anyhow::Error {
