@@ -8,6 +8,7 @@ mod config;
 mod consumer;
 mod context;
 mod error;
+mod member;
 mod metadata;
 #[allow(unsafe_code)] // the only place: what the wrapper crate does not offer is called on the C library itself
 mod native;
@@ -65,8 +66,8 @@ impl Connect for KafkaLog {
         Some(format!("{group}-tasks"))
     }
 
-    fn member_with(&self, _options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
-        Err(missing("member"))
+    fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
+        Ok(Box::new(member::KafkaMember::open(self, options)?))
     }
 }
 

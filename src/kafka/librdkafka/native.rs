@@ -1,5 +1,7 @@
 //! What the wrapper crate does not offer of the C library, with a safe face. The only unsafe code of this crate.
 
+mod membership;
+
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::{self, NonNull};
@@ -13,6 +15,8 @@ use rdkafka::bindings::{self as c, rd_kafka_message_t, rd_kafka_queue_t, rd_kafk
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
+
+pub(super) use membership::{Committed, commit, membership};
 
 use super::bell::Bell;
 use super::context::Context;

@@ -116,12 +116,22 @@ impl KafkaConfig {
         key.map_or("", String::as_str)
     }
 
+    /// Whether brokers keep the sessions of groups and share out their partitions (KIP-848).
+    pub(super) fn has_broker_sessions(&self) -> bool {
+        let said = ["consumer.group.protocol", "group.protocol"].iter().find_map(|key| self.properties.get(*key));
+        said.is_some_and(|protocol| protocol.trim().eq_ignore_ascii_case("consumer"))
+    }
+
     /// The settings of one client: what its role demands, and what the user said. Where both say something, the role wins if the engine owns
     /// the setting, and the user does if not. What the role demands shows which kind of client it is.
     pub(super) fn client(&self, role: &[(&str, &str)]) -> Result<ClientConfig, LogError> {
         let mut faults = Faults::default();
-        let settings = self.settings(Kind::that_demands(role), &mut faults);
+        let mut settings = self.settings(Kind::that_demands(role), &mut faults);
         faults.into_result()?;
+        if !role.iter().any(|(key, _)| *key == "group.id") {
+            // Of no use to who is in no group, and the library wants them to fit to others.
+            settings.retain(|name, _| !["group.protocol", "max.poll.interval.ms"].contains(&name.as_str()));
+        }
         let mut config = ClientConfig::new();
         for (key, value) in role {
             if owned::owner(key).is_some() || !settings.contains_key(names::plain(key)) {

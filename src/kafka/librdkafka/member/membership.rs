@@ -1,0 +1,306 @@
+//! One stay in a group: a client of the library that subscribes to the task topics and reads nothing.
+//!
+//! The library heartbeats and joins rebalances on its own threads. An assignment is answered at once; a revocation is answered when all of it
+//! is [released](Membership::release), and until then the client stays in the generation it is in. A lost assignment is never answered: the
+//! client is given up, and whoever wants to come back opens another one.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::positions::{self, Outcome};
+use super::standing::Standing;
+use super::tasks::Tasks;
+use super::watcher::{News, Watcher, agree};
+use crate::clock::{Clock, SystemClock};
+use crate::kafka::librdkafka::bell::Bell;
+use crate::kafka::librdkafka::config::KafkaConfig;
+use crate::kafka::librdkafka::error::{about_partition, failed, said};
+use crate::kafka::librdkafka::{ANSWER_WITHIN, end_beside, native};
+use crate::kafka::{Isolation, LogError, MemberOptions, Position};
+use crate::record::{TaskId, TopicPartition, millis};
+
+/// Longest wait for the group to hear of somebody's leave.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Between two tries of a commit while the group settles.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
+/// A client of a group, subscribed or not.
+pub(super) struct Membership {
+    /// Always there until it is dropped.
+    client: Option<BaseConsumer<Watcher>>,
+    bell: Arc<Bell>,
+    group: String,
+    /// What it joined with.
+    tasks: Option<Tasks>,
+    pub(super) standing: Standing,
+    /// By which the group knows it, once it does.
+    known_as: Option<String>,
+    /// Why it cannot go on.
+    refused: Option<LogError>,
+    /// Another client came under the same lasting name.
+    usurped: bool,
+}
+
+impl Membership {
+    /// A client of a group that it can ask about positions, and join.
+    pub(super) fn open(config: &KafkaConfig, options: &MemberOptions, bell: &Arc<Bell>) -> Result<Self, LogError> {
+        let role = role(options, config.has_broker_sessions());
+        let role: Vec<(&str, &str)> = role.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let config = config.client(&role)?;
+        let client = config.create_with_context(Watcher::default());
+        let mut client: BaseConsumer<Watcher> = client.map_err(|error| failed("the member cannot be opened", &error))?;
+        let rung = bell.clone();
+        client.set_nonempty_callback(move || rung.ring());
+        Ok(Membership {
+            client: Some(client),
+            bell: bell.clone(),
+            group: options.group.clone(),
+            tasks: None,
+            standing: Standing::default(),
+            known_as: None,
+            refused: None,
+            usurped: false,
+        })
+    }
+
+    /// Asks the group for a place. What comes of it is news.
+    pub(super) fn subscribe(&mut self, tasks: Tasks) -> Result<(), LogError> {
+        let topics = tasks.topics();
+        self.tasks = Some(tasks);
+        let names: Vec<&str> = topics.keys().map(String::as_str).collect();
+        self.client().subscribe(&names).map_err(|error| failed(&format!("the group `{}`", self.group), &error))
+    }
+
+    fn client(&self) -> &BaseConsumer<Watcher> {
+        self.client.as_ref().expect("there until it is dropped")
+    }
+
+    /// Takes in what the library has to say.
+    pub(super) fn serve(&mut self) -> Result<(), LogError> {
+        loop {
+            match self.client().poll(Duration::ZERO) {
+                Some(Ok(_)) => tracing::warn!(group = self.group, "a record in the task topic: nobody should write there"),
+                Some(Err(error)) => self.hear_error(&error),
+                None if self.client().context().has_news() => {}
+                None => break,
+            }
+            for news in self.client().context().take() {
+                self.hear(news);
+            }
+        }
+        if self.standing.is_held() && self.has_lost_its_name() {
+            // The library does not say so while it waits for an answer.
+            self.standing.lose();
+        }
+        self.refused.take().map_or(Ok(()), Err)
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Assigned(partitions) => {
+                let tasks = self.tasks_of(&partitions);
+                self.standing.assign(tasks);
+                self.known_as = native::membership(self.client()).map(|(member, _)| member).filter(|member| !member.is_empty());
+            }
+            News::Requested(partitions) => {
+                let tasks = self.tasks_of(&partitions);
+                if self.standing.request(tasks) {
+                    agree(self.client(), false);
+                }
+            }
+            News::Lost => self.standing.lose(),
+        }
+    }
+
+    fn tasks_of(&self, partitions: &[TopicPartition]) -> Vec<TaskId> {
+        self.tasks.as_ref().map(|tasks| tasks.of(partitions)).unwrap_or_default()
+    }
+
+    fn hear_error(&mut self, error: &KafkaError) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        match code {
+            RDKafkaErrorCode::FencedInstanceId => {
+                self.usurped = true;
+                self.standing.lose();
+            }
+            RDKafkaErrorCode::PollExceeded => self.standing.lose(),
+            _ if fatal && self.client().client().fatal_error().is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId) => {
+                self.usurped = true;
+                self.standing.lose();
+            }
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::InconsistentGroupProtocol
+            | RDKafkaErrorCode::UnsupportedVersion => self.refused = Some(said(&format!("the group `{}`", self.group), code)),
+            _ if fatal => self.refused = Some(said(&format!("the group `{}`", self.group), code)),
+            _ => tracing::debug!(group = self.group, %error, "membership"),
+        }
+    }
+
+    /// Whether another member has come under its lasting name.
+    pub(super) fn is_usurped(&self) -> bool {
+        self.usurped
+    }
+
+    /// The member and the generation as the library has them; none while it is in no group.
+    pub(super) fn place(&self) -> Option<(String, i32)> {
+        let known_as = self.known_as.as_deref()?;
+        native::membership(self.client()).filter(|(member, generation)| member == known_as && *generation >= 0)
+    }
+
+    fn has_lost_its_name(&self) -> bool {
+        let now = native::membership(self.client());
+        self.known_as.as_deref().zip(now).is_some_and(|(known_as, (member, generation))| member != known_as || generation < 0)
+    }
+
+    /// Gives tasks up; the library goes on with its rebalance when nothing more is held.
+    pub(super) fn release(&mut self, tasks: &[TaskId]) {
+        if self.standing.release(tasks) {
+            agree(self.client(), false);
+        }
+    }
+
+    /// Writes positions down as whoever the client is now. Between two generations of the group a member waits for the next one.
+    pub(super) fn commit(&mut self, positions: &[(TopicPartition, Position)]) -> Result<Outcome, LogError> {
+        let what = format!("a commit of the group `{}`", self.group);
+        let list = positions::list_of(positions)?;
+        let until = Deadline::after(ANSWER_WITHIN);
+        loop {
+            let answer = native::commit(self.client(), &list, until.rest()).map_err(|code| said(&what, code))?;
+            let answer = answer.map(Outcome::from).ok_or_else(|| said(&what, RDKafkaErrorCode::OperationTimedOut))?;
+            if !matches!(answer, Outcome::Later) || self.known_as.is_none() {
+                return Ok(answer);
+            }
+            self.serve()?;
+            if self.standing.is_lost() {
+                return Ok(Outcome::Refused);
+            }
+            if until.rest().is_zero() {
+                return Err(said(&what, RDKafkaErrorCode::RebalanceInProgress));
+            }
+            self.bell.wait(BETWEEN_TRIES);
+        }
+    }
+
+    /// The mark of what the group runs.
+    pub(super) fn mark(&self, tasks: &Tasks) -> Result<Option<String>, LogError> {
+        let found = self.committed(&[tasks.mark_place()], ANSWER_WITHIN)?;
+        let found = found.ok_or_else(|| said(&format!("the group `{}`", self.group), RDKafkaErrorCode::OperationTimedOut))?;
+        Ok(found.into_iter().next().flatten().map(|position| position.metadata))
+    }
+
+    /// Writes the mark; false if the group is not empty, and this is none of its members.
+    pub(super) fn write_mark(&mut self, tasks: &Tasks) -> Result<bool, LogError> {
+        let place = tasks.mark_place();
+        match self.commit(&[(place.clone(), Position { offset: 0, metadata: tasks.mark.clone() })])? {
+            Outcome::Done => Ok(true),
+            Outcome::Refused | Outcome::Later => Ok(false),
+            Outcome::Failed(code, _) => Err(about_partition(&place, code)),
+        }
+    }
+
+    /// Whether the group runs what it has joined with; none if it did not answer. A group that has forgotten is told.
+    pub(super) fn agrees(&mut self, within: Duration) -> Result<Option<bool>, LogError> {
+        let Some(tasks) = self.tasks.clone() else { return Ok(None) };
+        let Some(found) = self.committed(&[tasks.mark_place()], within)? else { return Ok(None) };
+        match found.into_iter().next().flatten() {
+            Some(position) => Ok(Some(position.metadata == tasks.mark)),
+            None => self.write_mark(&tasks).map(Some),
+        }
+    }
+
+    /// The positions of partitions; none if there is no answer yet.
+    pub(super) fn committed(&self, partitions: &[TopicPartition], within: Duration) -> Result<Option<Vec<Option<Position>>>, LogError> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        match self.client().committed_offsets(list, within) {
+            Ok(list) => positions::of_list(&list, partitions).map(Some),
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => Ok(None),
+            Err(error) => Err(failed(&format!("positions of the group `{}`", self.group), &error)),
+        }
+    }
+}
+
+impl Membership {
+    /// Ends it without waiting: the group has let go of it already.
+    pub(super) fn abandon(mut self) {
+        self.end();
+    }
+
+    /// Ends the client on a thread of its own; says when that is done.
+    fn end(&mut self) -> Option<Receiver<()>> {
+        let client = self.client.take()?;
+        client.context().close();
+        if self.standing.is_held() || self.standing.is_lost() {
+            agree(&client, false);
+        }
+        let (over, ended) = channel();
+        end_beside(move || {
+            drop(client);
+            // Nobody waits if it took too long.
+            let _ = over.send(());
+        });
+        Some(ended)
+    }
+}
+
+impl Drop for Membership {
+    /// Leaves, and waits for the group to hear of it. A member with a lasting name is still counted in until its session is over.
+    fn drop(&mut self) {
+        if let Some(ended) = self.end()
+            && ended.recv_timeout(FAREWELL).is_err()
+        {
+            tracing::warn!(group = self.group, "no answer to a leave: the group waits for the end of the session");
+        }
+    }
+}
+
+/// A moment to wait until.
+pub(super) struct Deadline(i64);
+
+impl Deadline {
+    pub(super) fn after(span: Duration) -> Self {
+        Deadline(SystemClock.now().as_millis() + millis(span))
+    }
+
+    pub(super) fn rest(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0 - SystemClock.now().as_millis()).unwrap_or(0))
+    }
+}
+
+/// What membership needs. With `broker_sessions` (KIP-848) the broker decides about sessions and shares.
+fn role(options: &MemberOptions, broker_sessions: bool) -> Vec<(&'static str, String)> {
+    let isolation = match options.isolation {
+        Isolation::ReadUncommitted => "read_uncommitted",
+        Isolation::ReadCommitted => "read_committed",
+    };
+    let session = options.session_timeout.as_millis();
+    // How long a thread may be busy with one round; also how long a rebalance waits for it.
+    let busy = session.max(300_000);
+    let mut role = vec![
+        ("group.id", options.group.clone()),
+        ("client.id", options.name.clone()),
+        ("enable.auto.commit", "false".to_owned()),
+        ("enable.auto.offset.store", "false".to_owned()),
+        ("allow.auto.create.topics", "false".to_owned()),
+        ("isolation.level", isolation.to_owned()), // of a reader of committed records: positions of open transactions are waited for
+        ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
+        ("max.poll.interval.ms", busy.to_string()),
+    ];
+    role.extend(options.instance.iter().map(|instance| ("group.instance.id", instance.clone())));
+    if !broker_sessions {
+        let heartbeat = (session / 10).clamp(100, 1_000);
+        role.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
+        role.push(("session.timeout.ms", session.to_string()));
+        role.push(("heartbeat.interval.ms", heartbeat.to_string()));
+    }
+    role
+}
