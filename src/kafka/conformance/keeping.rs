@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::transactions::producer;
 use super::{Ground, PATIENCE, numbered, read_from, read_to_end, try_write};
+use crate::clock::{Clock, SystemClock};
 use crate::kafka::{Consumer, FetchLimit, Isolation, LogError, NewTopic, Outgoing};
 use crate::record::{Headers, Timestamp, TopicPartition};
 
@@ -17,7 +18,7 @@ fn compacted(ground: &Ground, suffix: &str) -> TopicPartition {
 /// Writes values under keys; no value is a tombstone.
 fn write_keyed(ground: &Ground, partition: &TopicPartition, records: &[(&str, Option<&str>)]) -> Result<i64, LogError> {
     let headers = Headers::default();
-    let timestamp = Timestamp::from_millis(1);
+    let timestamp = SystemClock.now(); // a broker ends a segment by the times of its records
     let record =
         |(key, value)| Outgoing { key: Some(str::as_bytes(key)), value: Option::map(value, str::as_bytes), timestamp, headers: &headers };
     try_write(&mut *ground.producer(), partition, &records.iter().copied().map(record).collect::<Vec<_>>())
@@ -130,6 +131,7 @@ fn begin_moved(ground: &Ground, partition: &TopicPartition, value: &str) -> (i64
 
 /// A reader that stood in what was deleted is told so, and by nothing else.
 fn told(reader: &mut dyn Consumer, partition: &TopicPartition) {
+    reader.seek(partition, 0).expect("assigned"); // what was fetched ahead is given up
     assert!(reader.poll(PATIENCE).expect("polled"), "an error is news");
     let lost = read_to_end(reader, partition);
     assert!(matches!(lost, Err(LogError::OffsetOutOfRange { offset: 0, begin: 1.., .. })), "{lost:?}");

@@ -92,7 +92,8 @@ impl Ground {
         self.log.producer().expect("a producer")
     }
     fn topic(&self, suffix: &str, partitions: i32) -> Vec<TopicPartition> {
-        self.topic_with(NewTopic::new(self.name(suffix), partitions))
+        // Times are small numbers in most checks: a week is over.
+        self.topic_with(NewTopic::new(self.name(suffix), partitions).with("retention.ms", "-1"))
     }
     fn topic_with(&self, topic: NewTopic) -> Vec<TopicPartition> {
         self.admin().create_topics(std::slice::from_ref(&topic)).expect("a new topic");
@@ -134,6 +135,17 @@ fn read_to_end(consumer: &mut dyn Consumer, partition: &TopicPartition) -> Resul
         consumer.poll(PATIENCE / 100)?;
     }
     panic!("the end of {partition} was not reached");
+}
+
+/// Polls and fetches until an error; a client may have fetched ahead.
+fn read_until_refused(consumer: &mut dyn Consumer, partition: &TopicPartition) -> LogError {
+    for _ in 0..100 {
+        if let Err(error) = consumer.fetch(partition, FetchLimit::default(), &mut |_| ()) {
+            return error;
+        }
+        consumer.poll(PATIENCE / 100).expect("polled");
+    }
+    panic!("{partition} is still read")
 }
 
 /// Reads a partition from an offset on with a consumer of its own.

@@ -61,6 +61,7 @@ pub(crate) fn an_offset_out_of_range_is_an_error_with_both_ends(ground: &Ground)
         let told = matches!(refused, Err(LogError::OffsetOutOfRange { offset, begin: 1, end: 3, .. }) if offset == outside);
         assert!(told, "{outside}: {refused:?}");
     }
+    open.seek(partition, 0).expect("assigned"); // what was fetched ahead is given up
     assert!(open.poll(PATIENCE).expect("polled"), "an error is news");
     let lost = read_to_end(&mut *open, partition);
     assert!(matches!(lost, Err(LogError::OffsetOutOfRange { offset: 0, .. })), "an open reader is told, not moved: {lost:?}");
@@ -166,5 +167,6 @@ pub(crate) fn a_visitor_may_write(ground: &Ground) {
         reader.fetch(partition, FetchLimit::default(), visit).expect("fetched");
     }
     assert_eq!(producer.flush(PATIENCE).acked, [(partition.clone(), 3)]);
+    assert!(reader.poll(PATIENCE).expect("polled"));
     assert_eq!(read_to_end(&mut *reader, partition).expect("read").0, numbered(&[(2, "copy"), (3, "copy")]));
 }

@@ -1,6 +1,6 @@
 //! Checks of topics as such: B1, B2, B18, B19.
 
-use super::{Ground, numbered, read_from, read_to_end};
+use super::{Ground, numbered, read_from, read_until_refused};
 use crate::kafka::{LogError, NewTopic};
 use crate::record::TopicPartition;
 
@@ -41,7 +41,8 @@ pub(crate) fn a_topic_made_again_is_another_one(ground: &Ground) {
     let mut reader = ground.consumer();
     reader.assign(&[(partition.clone(), 0)]).expect("there");
     ground.admin().delete_topics(&[&partition.topic]).expect("deleted");
-    assert!(matches!(read_to_end(&mut *reader, partition), Err(LogError::UnknownTopic(_))), "a reader of the old one is told");
+    let told = read_until_refused(&mut *reader, partition);
+    assert!(matches!(told, LogError::UnknownTopic(_)), "a reader of the old one is told: {told:?}");
     ground.topic("t", 1);
     ground.write(partition, &["new"]);
     assert_eq!(read_from(ground, partition, 0).expect("read"), numbered(&[(0, "new")]));

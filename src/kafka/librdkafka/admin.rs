@@ -14,9 +14,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::KafkaConfig;
 use super::context::Context;
-use super::error::{about_partition, failed, said};
+use super::error::{failed, said};
 use super::native::{self, Native, OffsetSpec};
-use super::{ANSWER_WITHIN, metadata, rest, task_topic};
+use super::{ANSWER_WITHIN, metadata, offsets, rest, task_topic};
 use crate::kafka::{Admin, GroupDescription, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription};
 use crate::record::{Timestamp, TopicPartition};
 
@@ -86,19 +86,12 @@ impl KafkaAdmin {
         metadata::partition_count(self.client.inner(), topic)
     }
 
-    fn offsets(&self, wanted: &[(TopicPartition, OffsetSpec)]) -> Result<Vec<(i64, i64)>, LogError> {
-        let answers = native::list_offsets(&self.native(), wanted, Isolation::ReadUncommitted, ANSWER_WITHIN);
-        let answers = answers.map_err(|code| said("offsets of partitions", code))?.into_iter().zip(wanted);
-        answers.map(|(answer, (partition, _))| answer.map_err(|code| self.explained(partition, code))).collect()
+    fn offsets(&self, wanted: &[(TopicPartition, OffsetSpec)]) -> Result<Vec<offsets::Found>, LogError> {
+        offsets::ask(&self.native(), wanted, Isolation::ReadUncommitted, &|topic| self.partition_count(topic))
     }
 
     fn explained(&self, partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
-        let missing = matches!(code, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition);
-        match self.partition_count(&partition.topic) {
-            Ok(count) if missing => LogError::UnknownPartition { partition: partition.clone(), count },
-            Err(error) if missing => error,
-            _ => about_partition(partition, code),
-        }
+        offsets::explained(partition, code, &|topic| self.partition_count(topic))
     }
 
     /// Why records could not be deleted.
@@ -113,8 +106,10 @@ impl KafkaAdmin {
     }
 
     fn delete_below(&self, partition: &TopicPartition, offset: i64) -> Result<i64, LogError> {
+        offsets::exists(partition, &|topic| self.partition_count(topic))?;
         let mut list = TopicPartitionList::new();
-        let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset));
+        // A broker takes -1 for the end.
+        let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset.max(0)));
         added.map_err(|error| failed(&format!("`{partition}`"), &error))?;
         match block_on(self.client.delete_records(&list, &options())) {
             Ok(deleted) => match deleted.elements().first() {

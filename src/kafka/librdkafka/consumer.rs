@@ -12,27 +12,30 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::bell::Bell;
 use super::config::KafkaConfig;
-use super::context::Context;
+use super::context::ReaderContext;
 use super::error::{about_partition, failed, said};
-use super::native::{Message, Native, OffsetSpec, PartitionQueue, Reader, TopicHandle, list_offsets};
-use super::{ANSWER_WITHIN, metadata};
+use super::native::{Message, Native, OffsetSpec, PartitionQueue, Reader, TopicHandle};
+use super::{metadata, offsets};
+use crate::clock::{Clock, SystemClock};
+use crate::error::ErrorKind;
 use crate::kafka::{Consumer, FetchLimit, Fetched, Isolation, LogError};
-use crate::record::{RawRecord, Timestamp, TopicPartition};
+use crate::record::{RawRecord, Timestamp, TopicPartition, millis};
 
 /// Most messages that one call to the client takes out of a queue.
 const BATCH: usize = 1_000;
 
 /// What reading needs, and what it has unless the settings say otherwise.
-const ROLE: [(&str, &str); 10] = [
-    ("enable.partition.eof", "true"),       // the only news of what lies past markers, aborted records and holes
-    ("auto.offset.reset", "error"),         // a position is never moved by the client
-    ("allow.auto.create.topics", "false"),  // asking for a topic does not make one
-    ("enable.auto.offset.store", "false"),  // positions are the owner's
-    ("check.crcs", "true"),                 // damage on the way is an error, never a record
-    ("fetch.wait.max.ms", "100"),           // how long the end of a partition takes to be told; new data is told at once
-    ("fetch.queue.backoff.ms", "2"),        // the default, a second, starves a fast reader
-    ("fetch.error.backoff.ms", "100"),      // of a partition whose leader moved
-    ("queued.min.messages", "1000000"),     // the limit is in bytes
+const ROLE: [(&str, &str); 11] = [
+    ("enable.partition.eof", "true"),      // the only news of what lies past markers, aborted records and holes
+    ("auto.offset.reset", "error"),        // a position is never moved by the client
+    ("allow.auto.create.topics", "false"), // asking for a topic does not make one
+    ("enable.auto.offset.store", "false"), // positions are the owner's
+    ("check.crcs", "true"),                // damage on the way is an error, never a record
+    ("fetch.wait.max.ms", "100"),          // how long the end of a partition takes to be told; new data is told at once
+    ("fetch.queue.backoff.ms", "2"),       // the default, a second, starves a fast reader
+    ("fetch.error.backoff.ms", "100"),     // of a partition whose leader moved
+    ("topic.metadata.propagation.max.ms", "5000"), // how long after its making a topic may be unknown to a broker
+    ("queued.min.messages", "1000000"),    // the limit is in bytes
     ("queued.max.messages.kbytes", "4096"), // per partition
 ];
 
@@ -56,6 +59,8 @@ struct Assigned {
     end: i64,
     /// The client said that the partition ended here.
     ended_at: Option<i64>,
+    /// The position or the end has moved without a record, and nobody was told.
+    moved: bool,
     paused: bool,
     failure: Option<LogError>,
 }
@@ -72,8 +77,10 @@ impl KafkaConsumer {
             Isolation::ReadCommitted => "read_committed",
         };
         let role: Vec<_> = ROLE.into_iter().chain([("isolation.level", level)]).collect();
-        let client: Reader =
-            config.client(&role)?.create_with_context(Context).map_err(|error| failed("the consumer cannot be opened", &error))?;
+        let client: Reader = config
+            .client(&role)?
+            .create_with_context(ReaderContext::default())
+            .map_err(|error| failed("the consumer cannot be opened", &error))?;
         Ok(KafkaConsumer { partitions: BTreeMap::new(), topics: HashMap::new(), client: Arc::new(client), bell, isolation })
     }
 
@@ -104,7 +111,7 @@ impl KafkaConsumer {
             let from = if inside { offset } else { high };
             let queue = PartitionQueue::start(&topic, partition.partition, from, &self.bell);
             let queue = queue.map_err(|code| about_partition(&partition, code))?;
-            let state = Assigned { queue, held: VecDeque::new(), next: offset, end, ended_at: None, paused, failure };
+            let state = Assigned { queue, held: VecDeque::new(), next: offset, end, ended_at: None, moved: false, paused, failure };
             self.partitions.insert(partition, state);
         }
         Ok(())
@@ -114,37 +121,73 @@ impl KafkaConsumer {
         self.partitions.get_mut(partition).ok_or_else(|| LogError::NotAssigned(partition.clone()))
     }
 
-    fn has_something(&self) -> bool {
-        self.partitions.values().any(|state| !state.paused && state.has_something())
+    fn has_something(&mut self) -> bool {
+        let found = self.partitions.values_mut().any(|state| !state.paused && state.has_something());
+        found || (self.client.context().has_said() && self.has_lost_one())
     }
 
-    /// Asks for offsets; an answer that says no such partition says which, and how many there are.
-    fn offsets(&mut self, wanted: &[(TopicPartition, OffsetSpec)], isolation: Isolation) -> Result<Vec<(i64, i64)>, LogError> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let answers = list_offsets(&Native::of_reader(&self.client), wanted, isolation, ANSWER_WITHIN)
-            .map_err(|code| said("offsets of partitions", code))?;
-        let answers = answers.into_iter().zip(wanted);
-        answers.map(|(answer, (partition, _))| answer.map_err(|code| self.explained(partition, code))).collect()
-    }
-
-    fn explained(&self, partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
-        match code {
-            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic => {
-                match metadata::partition_count(self.client.client(), &partition.topic) {
-                    Ok(count) => LogError::UnknownPartition { partition: partition.clone(), count },
-                    Err(error) => error,
+    /// Looks whether everything that is read is still there; what is not has an error to report.
+    fn has_lost_one(&mut self) -> bool {
+        let mut counts = HashMap::new();
+        let client = &self.client;
+        let mut lost = false;
+        for (partition, state) in &mut self.partitions {
+            let count: &Result<i32, LogError> =
+                counts.entry(&partition.topic).or_insert_with(|| metadata::partition_count(client.client(), &partition.topic));
+            // No answer is no news: the client goes on asking.
+            let gone = match count {
+                Ok(count) => {
+                    (partition.partition >= *count).then(|| LogError::UnknownPartition { partition: partition.clone(), count: *count })
                 }
-            }
-            code => about_partition(partition, code),
+                Err(error @ LogError::UnknownTopic(_)) => Some(error.clone()),
+                Err(_) => None,
+            };
+            lost |= gone.is_some();
+            state.failure = state.failure.take().or(gone);
         }
+        lost
+    }
+
+    /// Asks for offsets, of partitions that are assigned or not.
+    fn offsets(&self, wanted: &[(TopicPartition, OffsetSpec)], isolation: Isolation) -> Result<Vec<offsets::Found>, LogError> {
+        offsets::ask(&Native::of_reader(&self.client), wanted, isolation, &|topic| self.partition_count(topic))
+    }
+
+    fn partition_count(&self, topic: &str) -> Result<i32, LogError> {
+        metadata::partition_count(self.client.client(), topic)
     }
 }
 
 impl Assigned {
-    fn has_something(&self) -> bool {
-        self.failure.is_some() || !self.held.is_empty() || !self.queue.is_empty()
+    /// Whether a fetch would give a record or an error, or tell of a position or an end that has moved. What tells of neither is settled.
+    fn has_something(&mut self) -> bool {
+        loop {
+            if self.failure.is_some() || self.moved {
+                return true;
+            }
+            match self.front().map(|message| (message.error(), message.offset())) {
+                None => return false,
+                Some((Some(RDKafkaErrorCode::PartitionEOF), offset)) => self.ends_at(offset),
+                Some((None, offset)) if offset < self.next => {}
+                Some(_) => return true,
+            }
+            self.held.pop_front();
+        }
+    }
+
+    /// What comes next.
+    fn front(&mut self) -> Option<&Message> {
+        if self.held.is_empty() {
+            self.queue.take(BATCH, &mut self.held);
+        }
+        self.held.front()
+    }
+
+    /// The client has come to the end of the partition, past whatever is not seen.
+    fn ends_at(&mut self, offset: i64) {
+        self.moved |= self.next < offset || self.next < self.end;
+        self.next = self.next.max(offset);
+        self.ended_at = Some(offset);
     }
 
     /// Visits records until the limit is reached or nothing is left.
@@ -155,31 +198,26 @@ impl Assigned {
         visit: &mut dyn FnMut(RawRecord<'_>),
     ) -> Result<(), RDKafkaErrorCode> {
         let (mut records, mut bytes) = (0, 0);
-        while records < limit.records {
-            if self.held.is_empty() {
-                self.queue.take(BATCH.min(limit.records - records), &mut self.held);
-            }
-            let Some(message) = self.held.front() else { break };
-            let error = message.error();
-            let size = message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len);
-            if error.is_none() && records > 0 && bytes + size > limit.bytes {
-                break;
-            }
-            let Some(message) = self.held.pop_front() else { break };
+        while let Some(message) = self.front() {
+            let (error, offset) = (message.error(), message.offset());
             match error {
-                None if message.offset() < self.next => continue,
+                None if offset < self.next => {}
                 None => {
-                    (records, bytes) = (records + 1, bytes + size);
-                    self.next = message.offset() + 1;
-                    show(partition, &message, visit);
+                    let Some(message) = self.held.front() else { break };
+                    bytes += message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len);
+                    if records == limit.records || (records > 0 && bytes > limit.bytes) {
+                        break;
+                    }
+                    records += 1;
+                    self.next = offset + 1;
+                    show(partition, message, visit);
                 }
-                Some(RDKafkaErrorCode::PartitionEOF) => {
-                    self.next = self.next.max(message.offset());
-                    self.ended_at = Some(message.offset());
-                }
+                Some(RDKafkaErrorCode::PartitionEOF) => self.ends_at(offset),
                 Some(code) => return Err(code),
             }
+            self.held.pop_front();
         }
+        self.moved = false;
         Ok(())
     }
 
@@ -245,14 +283,23 @@ impl Consumer for KafkaConsumer {
         if let Some(Err(error)) = self.client.poll(Duration::ZERO) {
             tracing::debug!("{error}");
         }
-        if self.has_something() {
-            return Ok(true);
+        let until = SystemClock.now().as_millis().saturating_add(millis(timeout));
+        let mut left = timeout;
+        while !self.has_something() {
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.bell.wait(left);
+            // Rings may be about what is no news here. A clock that is set back makes nobody wait for longer than was asked.
+            left = left.min(Duration::from_millis(u64::try_from(until - SystemClock.now().as_millis()).unwrap_or(0)));
         }
-        self.bell.wait(timeout);
-        Ok(self.has_something())
+        Ok(true)
     }
 
     fn fetch(&mut self, partition: &TopicPartition, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) -> Result<Fetched, LogError> {
+        if self.client.context().has_said() {
+            self.has_lost_one();
+        }
         let state = self.assigned(partition)?;
         if state.paused {
             return Ok(Fetched { next_offset: state.next, end: state.end.max(state.next) });
@@ -264,6 +311,10 @@ impl Consumer for KafkaConsumer {
             Ok(()) => Ok(Fetched { next_offset: state.next, end: state.seen_end() }),
             Err(code) => {
                 let failure = self.told(partition, code);
+                if failure.kind() == ErrorKind::Retriable {
+                    self.assigned(partition)?.held.pop_front(); // the client goes on by itself
+                    return Err(failure);
+                }
                 self.assigned(partition)?.failure = Some(failure.clone());
                 Err(failure)
             }
@@ -294,7 +345,7 @@ impl KafkaConsumer {
     fn told(&mut self, partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
         let out_of_range = matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange);
         let Some(offset) = self.partitions.get(partition).map(|state| state.next).filter(|_| out_of_range) else {
-            return self.explained(partition, code);
+            return offsets::explained(partition, code, &|topic| self.partition_count(topic));
         };
         let bounds = self.begin_offsets(std::slice::from_ref(partition)).and_then(|begin| {
             let end = self.end_offsets(std::slice::from_ref(partition), Isolation::ReadUncommitted)?;

@@ -1,5 +1,7 @@
 //! What the client library tells beside its answers: its log, as events of `tracing`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
@@ -27,3 +29,32 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+/// The same for a client that reads. What the library has to say of a partition it does not read any more, because its topic is gone, it
+/// does not hand over with the batches, but logs: here is noted that it has said something.
+#[derive(Debug, Default)]
+pub(super) struct ReaderContext {
+    said: AtomicBool,
+}
+
+impl ReaderContext {
+    /// Whether something was said since the last time of asking.
+    pub(super) fn has_said(&self) -> bool {
+        self.said.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl ClientContext for ReaderContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        if facility == "ERROR" {
+            self.said.store(true, Ordering::Relaxed);
+        }
+        Context.log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Context.error(error, reason);
+    }
+}
+
+impl ConsumerContext for ReaderContext {}

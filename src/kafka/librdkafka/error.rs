@@ -11,9 +11,10 @@ use crate::record::TopicPartition;
 /// An error code about one partition.
 pub(super) fn about_partition(partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
     match code {
-        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicId => {
-            LogError::UnknownTopic(partition.topic.clone())
-        }
+        RDKafkaErrorCode::UnknownTopicOrPartition
+        | RDKafkaErrorCode::UnknownPartition
+        | RDKafkaErrorCode::UnknownTopic
+        | RDKafkaErrorCode::UnknownTopicId => LogError::UnknownTopic(partition.topic.clone()),
         _ => said(&format!("`{partition}`"), code),
     }
 }

@@ -12,6 +12,7 @@ mod member;
 mod metadata;
 #[allow(unsafe_code)] // the only place: what the wrapper crate does not offer is called on the C library itself
 mod native;
+mod offsets;
 mod task_topic;
 #[cfg(test)]
 mod tests;

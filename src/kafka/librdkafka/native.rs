@@ -19,12 +19,12 @@ use rdkafka::types::RDKafkaRespErr;
 pub(super) use membership::{Committed, commit, membership};
 
 use super::bell::Bell;
-use super::context::Context;
+use super::context::{Context, ReaderContext};
 use crate::kafka::{Isolation, Position};
 use crate::record::{Headers, TopicPartition};
 
 /// A client that reads.
-pub(super) type Reader = BaseConsumer<Context>;
+pub(super) type Reader = BaseConsumer<ReaderContext>;
 /// A client that administers.
 pub(super) type Administrator = AdminClient<Context>;
 
@@ -123,12 +123,6 @@ impl PartitionQueue {
             0 => Ok(queue),
             _ => Err(last_error()),
         }
-    }
-
-    /// Whether nothing has come.
-    pub(super) fn is_empty(&self) -> bool {
-        // SAFETY: the queue is alive.
-        unsafe { c::rd_kafka_queue_length(self.raw.as_ptr()) == 0 }
     }
 
     /// Moves what has come to `into`, at most `at_most` messages, without waiting.

@@ -25,4 +25,4 @@ macro_rules! on_a_cluster {
     };
 }
 
-on_a_cluster!(topics_that_cannot_be_are_refused);
+on_a_cluster!(topics_that_cannot_be_are_refused a_poll_without_time_does_not_wait assignment_to_nowhere_fails);
