@@ -18,6 +18,17 @@ pub struct Outgoing<'a> {
     pub headers: &'a Headers,
 }
 
+impl Outgoing<'_> {
+    /// What a batch with this record alone weighs in Kafka's format, which is what `max.message.bytes` limits. At most a few bytes more.
+    pub(super) fn size_on_wire(&self) -> usize {
+        /// Head of a batch, and of a record with the longest possible lengths.
+        const AROUND: usize = 61 + 21;
+        const LENGTHS: usize = 10;
+        let headers = self.headers.iter().map(|(name, value)| LENGTHS + name.len() + value.map_or(0, <[u8]>::len));
+        AROUND + self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers.sum::<usize>()
+    }
+}
+
 /// What became of everything sent since the last flush.
 #[derive(Clone, Debug, Default)]
 pub struct Flushed {

@@ -124,7 +124,7 @@ impl TopicConfig {
     /// Refuses a batch with a record that the topic does not take.
     pub(super) fn check(&self, partition: &TopicPartition, records: &[Outgoing<'_>], now: Timestamp) -> Result<(), LogError> {
         for (index, record) in records.iter().enumerate() {
-            let bytes = size_on_wire(record);
+            let bytes = record.size_on_wire();
             if bytes > self.max_message_bytes {
                 return Err(LogError::RecordTooLarge { partition: partition.clone(), index, bytes, limit: self.max_message_bytes });
             }
@@ -160,15 +160,6 @@ fn check(key: &str, default: &str, value: &str) -> Result<(), &'static str> {
         _ if default.parse::<f64>().is_ok() && value.parse::<f64>().is_err() => Err("not a number"),
         _ => Ok(()),
     }
-}
-
-/// What a batch with this record alone weighs in Kafka's format, which is what `max.message.bytes` limits. At most a few bytes more.
-fn size_on_wire(record: &Outgoing<'_>) -> usize {
-    /// Head of a batch, and of a record with the longest possible lengths.
-    const AROUND: usize = 61 + 21;
-    const LENGTHS: usize = 10;
-    let headers = record.headers.iter().map(|(name, value)| LENGTHS + name.len() + value.map_or(0, <[u8]>::len));
-    AROUND + record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers.sum::<usize>()
 }
 
 #[cfg(test)]

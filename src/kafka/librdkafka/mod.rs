@@ -13,17 +13,18 @@ mod metadata;
 #[allow(unsafe_code)] // the only place: what the wrapper crate does not offer is called on the C library itself
 mod native;
 mod offsets;
+mod outbound;
+mod producer;
 mod task_topic;
 #[cfg(test)]
 mod tests;
+mod transactional;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::{KafkaConfig, KafkaConfigError};
-
-use crate::error::ErrorKind;
 
 use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, Producer, TransactionalProducer};
 
@@ -52,11 +53,11 @@ impl Connect for KafkaLog {
     }
 
     fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
-        Err(missing("producer"))
+        Ok(Box::new(producer::KafkaProducer::open(&self.config)?))
     }
 
-    fn transactional_producer(&self, _id: &str, _timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
-        Err(missing("transactional producer"))
+    fn transactional_producer(&self, id: &str, timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
+        Ok(Box::new(transactional::KafkaTransactions::open(&self.config, id, timeout)?))
     }
 
     fn admin(&self) -> Result<Box<dyn Admin>, LogError> {
@@ -84,8 +85,4 @@ fn rest(time: Duration) {
 fn end_beside(end: impl FnOnce() + Send + 'static) {
     // Without a thread they are ended here, by dropping what `spawn` did not take.
     let _ = std::thread::Builder::new().name("highwater-end-client".to_owned()).spawn(end);
-}
-
-fn missing(client: &str) -> LogError {
-    LogError::Client { kind: ErrorKind::Internal, source: Arc::new(format!("there is no {client} for real clusters yet").into()) }
 }

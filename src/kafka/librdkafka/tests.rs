@@ -26,3 +26,10 @@ macro_rules! on_a_cluster {
 }
 
 on_a_cluster!(topics_that_cannot_be_are_refused a_poll_without_time_does_not_wait assignment_to_nowhere_fails);
+
+on_a_cluster!(records_come_back_as_they_were_sent a_large_record_comes_back an_oversized_record_is_refused_and_nothing_with_it
+    the_log_may_stamp_the_time sends_to_nowhere_fail
+    a_flush_tells_the_highest_offset_of_each_partition a_compacted_topic_takes_no_record_without_a_key);
+
+// Transactions.
+on_a_cluster!(transactions_follow_each_other steps_out_of_order_are_refused);

@@ -1,0 +1,309 @@
+//! What producers of both kinds are made of: a client, the topics it writes to, and a thread that drains what became of its records.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::error::{about_partition, failed, said};
+use super::native::{self, OutboundBatch, OutboundQueue, OutboundReport, OutboundTopic, Writer};
+use super::{ANSWER_WITHIN, KafkaConfig, metadata};
+use crate::kafka::{Flushed, LogError, Outgoing};
+use crate::record::TopicPartition;
+
+/// Until a record is given up, unless its transaction is given up earlier.
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// What every client that writes is told. Lingering is short, and a flush ends it: it only forms batches while records come.
+const SETTINGS: [(&str, &str); 8] = [
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("partitioner", "murmur2_random"),
+    ("linger.ms", "5"),
+    ("queue.buffering.max.messages", "1000000"),
+    ("queue.buffering.max.kbytes", "65536"),
+    // What a topic takes is the topic's own matter.
+    ("message.max.bytes", "1000000000"),
+    ("topic.metadata.propagation.max.ms", "1000"),
+];
+
+/// Batches are not longer than this, nor longer than one record.
+const BATCH_BYTES: usize = 1_000_000;
+
+/// A client that writes, and what it knows.
+pub(super) struct Outbound {
+    topics: HashMap<Arc<str>, Topic>,
+    batch: OutboundBatch,
+    /// Sent and not yet told about.
+    open: u64,
+    /// Lost before they reached the client's queue, although earlier records of the same slice had.
+    lost: BTreeMap<TopicPartition, LogError>,
+    reports: Arc<Reports>,
+    drain: Option<JoinHandle<()>>,
+    client: Arc<Writer>,
+}
+
+struct Topic {
+    handle: OutboundTopic,
+    limits: Limits,
+    /// Sent and not yet told about, by partition.
+    open: Vec<u64>,
+}
+
+/// What a topic takes, as far as it may be known.
+#[derive(Clone, Copy, Default)]
+struct Limits {
+    record_bytes: Option<usize>,
+    compacts: bool,
+}
+
+impl Outbound {
+    /// A client with these settings beside those of all that write.
+    pub(super) fn open(config: &KafkaConfig, more: &[(&str, &str)]) -> Result<Self, LogError> {
+        let role: Vec<_> = SETTINGS.iter().chain(more).copied().collect();
+        let mut config = config.client(&role)?;
+        config.set("batch.size", BATCH_BYTES.to_string());
+        let client = Arc::new(native::open_writer(&config).map_err(|error| failed("the producer", &error))?);
+        let reports = Arc::<Reports>::default();
+        let (mut queue, told) = (OutboundQueue::of(&client), reports.clone());
+        let drain = thread::Builder::new().name("highwater-reports".to_owned()).spawn(move || {
+            while !told.over.load(Ordering::Acquire) {
+                queue.serve(Duration::from_secs(1), &mut |report| told.note(&report));
+                told.news.notify_all();
+            }
+        });
+        let drain = drain.map_err(|error| LogError::Client { kind: crate::error::ErrorKind::Internal, source: Arc::new(error.into()) })?;
+        let (topics, batch) = (HashMap::new(), OutboundBatch::default());
+        Ok(Outbound { topics, batch, open: 0, lost: BTreeMap::new(), reports, drain: Some(drain), client })
+    }
+
+    pub(super) fn client(&self) -> &Writer {
+        &self.client
+    }
+
+    /// How many partitions a topic has now.
+    pub(super) fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
+        let count = metadata::partition_count(&self.client, topic)?;
+        if let Some(known) = self.topics.get_mut(topic) {
+            known.open.resize(usize::try_from(count).unwrap_or(0), 0);
+        }
+        Ok(count)
+    }
+
+    /// Makes sure that a partition is one that can be written to.
+    fn acquaint(&mut self, partition: &TopicPartition) -> Result<(), LogError> {
+        let has = |topic: &Topic| usize::try_from(partition.partition).is_ok_and(|n| n < topic.open.len());
+        if self.topics.get(&partition.topic).is_some_and(has) {
+            return Ok(());
+        }
+        // With the handle before the question, its answer brings the client to know the topic.
+        let handle = OutboundTopic::new(&self.client, &partition.topic).map_err(|code| about_partition(partition, code))?;
+        let count = self.partition_count(&partition.topic)?;
+        if !self.topics.contains_key(&partition.topic) {
+            let open = vec![0; usize::try_from(count).unwrap_or(0)];
+            let limits = Limits::ask(&self.client, &partition.topic);
+            self.topics.insert(partition.topic.clone(), Topic { handle, limits, open });
+        }
+        if self.topics.get(&partition.topic).is_some_and(has) {
+            return Ok(());
+        }
+        Err(LogError::UnknownPartition { partition: partition.clone(), count })
+    }
+
+    pub(super) fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
+        self.acquaint(partition)?;
+        let Some(topic) = self.topics.get(&partition.topic) else { return Ok(()) };
+        let limits = topic.limits;
+        limits.check(partition, records)?;
+        let mut sent = 0;
+        while sent < records.len() {
+            // The client makes batches without asking how large they may be there.
+            let small = limits.record_bytes.filter(|limit| *limit < BATCH_BYTES);
+            let slice = small.map_or(&records[sent..], |limit| prefix(&records[sent..], limit));
+            let (taken, refused) = self.enqueue(partition, slice);
+            sent += taken;
+            match refused {
+                Some(error) if sent == 0 => return Err(error),
+                Some(error) => {
+                    self.lost.entry(partition.clone()).or_insert(error);
+                    return Ok(());
+                }
+                None => {}
+            }
+            if small.is_some() {
+                native::outbound_flush(&self.client, SEND_TIMEOUT);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands records to the client, and waits for room in its queue where there is none: how many it has taken, and why not all.
+    fn enqueue(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> (usize, Option<LogError>) {
+        let Some(topic) = self.topics.get_mut(&partition.topic) else { return (0, None) };
+        let (mut sent, mut waits) = (0, 0);
+        loop {
+            let (taken, refused) = topic.handle.send(partition.partition, &records[sent..], &mut self.batch);
+            sent += taken;
+            self.open += taken as u64;
+            topic.open[usize::try_from(partition.partition).expect("looked at before")] += taken as u64;
+            match refused {
+                None => return (sent, None),
+                Some(RDKafkaErrorCode::QueueFull) if waits < LONGEST_WAIT => {
+                    waits = if taken == 0 { waits + 1 } else { 0 };
+                    self.reports.wait(A_WAIT);
+                }
+                Some(code) => {
+                    let error = about_partition(partition, code);
+                    if matches!(error, LogError::UnknownTopic(_)) && topic.open.iter().all(|open| *open == 0) {
+                        self.topics.remove(&partition.topic);
+                    }
+                    return (sent, Some(error));
+                }
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self, timeout: Duration) -> Flushed {
+        let mut flushed = Flushed::default();
+        if self.open == 0 && self.lost.is_empty() {
+            return flushed;
+        }
+        let done = native::outbound_flush(&self.client, timeout);
+        let mut lost = std::mem::take(&mut self.lost);
+        let told = std::mem::take(&mut *self.reports.told());
+        for (partition, told) in told {
+            self.settle(&partition, told.count);
+            if let Some(code) = told.failed {
+                lost.entry(partition.clone()).or_insert_with(|| about_partition(&partition, code));
+            }
+            flushed.acked.extend(told.acked.map(|offset| (partition, offset)));
+        }
+        if !done {
+            for partition in self.still_open() {
+                let error = said(&format!("`{partition}`"), RDKafkaErrorCode::OperationTimedOut);
+                lost.entry(partition).or_insert(error);
+            }
+        }
+        flushed.failed = lost.into_iter().collect();
+        flushed
+    }
+
+    /// Forgets everything sent: it has been purged.
+    pub(super) fn forget(&mut self) {
+        self.reports.told().clear();
+        self.lost.clear();
+        self.open = 0;
+        self.topics.values_mut().for_each(|topic| topic.open.fill(0));
+    }
+
+    fn settle(&mut self, partition: &TopicPartition, count: u64) {
+        self.open = self.open.saturating_sub(count);
+        let topic = self.topics.get_mut(&partition.topic);
+        let open = topic.and_then(|topic| topic.open.get_mut(usize::try_from(partition.partition).ok()?));
+        open.into_iter().for_each(|open| *open = open.saturating_sub(count));
+    }
+
+    fn still_open(&self) -> Vec<TopicPartition> {
+        let numbered = |topic: &Topic| topic.open.iter().zip(0..).filter(|(open, _)| **open > 0).map(|(_, n)| n).collect::<Vec<i32>>();
+        let partitions =
+            self.topics.iter().flat_map(|(name, topic)| numbered(topic).into_iter().map(|n| TopicPartition::new(name.clone(), n)));
+        partitions.collect()
+    }
+}
+
+impl Drop for Outbound {
+    /// May wait for brokers that are gone: see [`end_beside`](super::end_beside).
+    fn drop(&mut self) {
+        self.reports.over.store(true, Ordering::Release);
+        native::outbound_wake(&self.client);
+        self.drain.take().map(JoinHandle::join);
+    }
+}
+
+/// Waits for room in the queue of a client, and how many of them without any there may be: longer than records stay in it.
+const A_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: u32 = 2000;
+
+/// The first of some records, as many as fit together.
+fn prefix<'a, 'b>(records: &'a [Outgoing<'b>], limit: usize) -> &'a [Outgoing<'b>] {
+    let mut bytes = 0;
+    let fits = records.iter().take_while(|record| {
+        bytes += record.size_on_wire();
+        bytes <= limit
+    });
+    &records[..fits.count().clamp(1, records.len())]
+}
+
+impl Limits {
+    /// What the cluster says. Who may not ask is told when a record is refused.
+    fn ask(client: &Writer, topic: &str) -> Self {
+        let settings = native::topic_settings(client, topic, ANSWER_WITHIN).unwrap_or_else(|code| {
+            tracing::debug!(topic, "what the topic takes is not known: {code}");
+            Vec::new()
+        });
+        let value = |name: &str| settings.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        Limits {
+            record_bytes: value("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
+            compacts: value("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
+        }
+    }
+
+    fn check(self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
+        for (index, record) in records.iter().enumerate() {
+            if record.timestamp.as_millis() < 0 {
+                let reason = "a record's time cannot be negative";
+                return Err(LogError::InvalidTimestamp { partition: partition.clone(), index, timestamp: record.timestamp, reason });
+            }
+            if record.key.is_none() && self.compacts {
+                return Err(LogError::KeyMissing { partition: partition.clone(), index });
+            }
+            let bytes = record.size_on_wire();
+            if let Some(limit) = self.record_bytes.filter(|limit| bytes > *limit) {
+                return Err(LogError::RecordTooLarge { partition: partition.clone(), index, bytes, limit });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What became of records, until a flush asks.
+#[derive(Default)]
+struct Reports {
+    told: Mutex<BTreeMap<TopicPartition, Told>>,
+    news: Condvar,
+    over: AtomicBool,
+}
+
+/// What became of the records of one partition.
+#[derive(Debug, Default)]
+struct Told {
+    count: u64,
+    acked: Option<i64>,
+    /// The first reason.
+    failed: Option<RDKafkaErrorCode>,
+}
+
+impl Reports {
+    fn told(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, report: &OutboundReport<'_>) {
+        let mut told = self.told();
+        let told = told.entry(TopicPartition::new(report.topic, report.partition)).or_default();
+        told.count += report.count;
+        match report.outcome {
+            Ok(offset) => told.acked = told.acked.max(Some(offset)),
+            Err(code) => told.failed = told.failed.or(Some(code)),
+        }
+    }
+
+    /// Waits for anything new.
+    fn wait(&self, at_most: Duration) {
+        drop(self.news.wait_timeout(self.told(), at_most));
+    }
+}
