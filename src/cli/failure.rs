@@ -28,7 +28,17 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// The text of an error on standard error: a job file's problems as they are, for editors to jump to.
 pub(crate) fn told(error: &anyhow::Error) -> String {
-    if error.is::<JobFileError>() { error.to_string() } else { format!("error: {error:#}") }
+    if error.is::<JobFileError>() {
+        return error.to_string();
+    }
+    // An error that stands for its cause says the same as it: once is enough.
+    let mut said: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.last().is_none_or(|last| !last.contains(&cause)) {
+            said.push(cause);
+        }
+    }
+    format!("error: {}", said.join(": "))
 }
 
 #[cfg(test)]
@@ -43,6 +53,12 @@ mod tests {
         assert_eq!(code(UsageError("x".to_owned()).into()), ExitCode::from(USAGE));
         assert_eq!(code(super::super::job::parse("j", "").expect_err("empty").into()), ExitCode::from(USAGE));
         assert_eq!(code(io::Error::other("disk").into()), ExitCode::from(FAILED));
+    }
+
+    #[test]
+    fn a_cause_is_not_told_twice() {
+        let error = anyhow::Error::from(io::Error::other(io::Error::other("disk"))).context("writing");
+        assert_eq!(told(&error), "error: writing: disk");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Admin, Consumer, Group, Isolation, LogError, MemberOptions, Producer, TransactionalProducer};
+use super::{Admin, Consumer, Group, Isolation, LogError, MemberOptions, NewTopic, Producer, TransactionalProducer};
+use crate::record::TaskId;
 
 /// A log that clients can be opened to: one cluster with its addresses and credentials, or a log in this process.
 pub trait Connect: Send + Sync + fmt::Debug {
@@ -23,11 +24,10 @@ pub trait Connect: Send + Sync + fmt::Debug {
     /// A consumer that can join a group.
     fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError>;
 
-    /// The topic that `group` needs for itself on this log, with a partition for each of its tasks; none if it needs none. A member makes it if
-    /// it is not there.
-    fn task_topic(&self, group: &str) -> Option<String> {
-        let _ = group;
-        None
+    /// The topics that `group` needs for itself on this log, to share out these tasks. A member makes those that are not there.
+    fn task_topics(&self, group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
+        let _ = (group, tasks);
+        Vec::new()
     }
 
     /// A consumer that can join `group`, with the usual session and no lasting name. `name` is what tools show; it need not be unique.

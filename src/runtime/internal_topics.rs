@@ -6,6 +6,7 @@ use crate::config::CreateTopics;
 use crate::error::{Error, ErrorKind, Place};
 use crate::failpoint;
 use crate::kafka::{Admin, LogError, NewTopic, TopicDescription};
+use crate::record::TaskId;
 use crate::runtime::assignment::Layout;
 use crate::topology::{SubtopologyInfo, Topology};
 
@@ -39,22 +40,25 @@ pub(crate) struct Survey {
     pub(crate) topics: Vec<PlannedTopic>,
 }
 
+/// What a log needs for the group itself, to share out these tasks.
+pub(crate) type TaskTopics<'a> = &'a dyn Fn(&[TaskId]) -> Vec<NewTopic>;
+
 /// Looks up the source topics, cuts the work, and sees to it that every internal topic exists as it must.
 pub(crate) fn prepare(admin: &dyn Admin, topology: &Topology, application_id: &str) -> Result<Layout, Error> {
-    let mut survey = survey(admin, topology, application_id, None)?;
+    let mut survey = survey(admin, topology, application_id, &|_| Vec::new())?;
     provide(admin, &mut survey.topics, CreateTopics::Missing)?;
     Ok(survey.layout)
 }
 
-/// Looks up the source topics and cuts the work; makes nothing. `task_topic`: what the log needs for the group itself.
-pub(crate) fn survey(admin: &dyn Admin, topology: &Topology, application_id: &str, task_topic: Option<String>) -> Result<Survey, Error> {
+/// Looks up the source topics and cuts the work; makes nothing.
+pub(crate) fn survey(admin: &dyn Admin, topology: &Topology, application_id: &str, task_topics: TaskTopics<'_>) -> Result<Survey, Error> {
     let parts = topology.subtopologies(application_id);
     let existing = admin.list_topics()?;
     let sources = source_counts(admin, topology, &existing)?;
     let layout = Layout::new(&parts, sources).map_err(|error| refused(None, error.to_string()))?;
     let mut wanted: Vec<_> = internal(&parts, &layout).collect();
-    let tasks = i32::try_from(layout.tasks.len()).unwrap_or(i32::MAX);
-    wanted.extend(task_topic.map(|name| (TopicRole::Tasks, NewTopic::new(name, tasks))));
+    let tasks: Vec<_> = layout.tasks.iter().map(|inputs| inputs.task).collect();
+    wanted.extend(task_topics(&tasks).into_iter().map(|topic| (TopicRole::Tasks, topic)));
     let names: Vec<&str> =
         wanted.iter().map(|(_, topic)| topic.name.as_str()).filter(|name| existing.iter().any(|known| known == name)).collect();
     let described = if names.is_empty() { Vec::new() } else { admin.describe_topics(&names)? };
@@ -63,7 +67,7 @@ pub(crate) fn survey(admin: &dyn Admin, topology: &Topology, application_id: &st
     Ok(Survey { topics: wanted.into_iter().map(planned).collect(), layout })
 }
 
-/// Makes the topics that are missing, if that is allowed, and refuses those that are wrong. The topic of the tasks is left to the group.
+/// Makes the topics that are missing, if that is allowed, and refuses those that are wrong. Those of the tasks are left to the group.
 pub(crate) fn provide(admin: &dyn Admin, topics: &mut [PlannedTopic], create: CreateTopics) -> Result<(), Error> {
     if create == CreateTopics::Never {
         all_there(topics)?;
@@ -253,11 +257,15 @@ mod tests {
         assert_eq!(facts(&made[1]), (2, "delete".to_owned(), "-1".to_owned()));
     }
 
+    fn tasks_topic(tasks: &[TaskId]) -> Vec<NewTopic> {
+        vec![NewTopic::new("app-tasks", i32::try_from(tasks.len()).unwrap())]
+    }
+
     #[test]
     fn nothing_is_made_where_nothing_may_be_and_what_is_missing_is_listed() {
         let log = log(&[NewTopic::new("lines", 2)]);
         let admin = log.admin().unwrap();
-        let look = || survey(&*admin, &topology(), "app", Some("app-tasks".to_owned())).unwrap().topics;
+        let look = || survey(&*admin, &topology(), "app", &tasks_topic).unwrap().topics;
         let error = provide(&*admin, &mut look(), CreateTopics::Never).unwrap_err().to_string();
         let lines: Vec<_> = error.lines().map(str::trim).collect();
         assert!(lines[0].contains("3 internal topics are missing") && lines[0].contains("--apply-topics"), "{error}");
@@ -277,7 +285,7 @@ mod tests {
     fn too_few_partitions_for_the_tasks_are_a_problem_and_more_are_none() {
         let with = |partitions| {
             let log = log(&[NewTopic::new("lines", 2), NewTopic::new("app-tasks", partitions)]);
-            let survey = survey(&*log.admin().unwrap(), &topology(), "app", Some("app-tasks".to_owned())).unwrap();
+            let survey = survey(&*log.admin().unwrap(), &topology(), "app", &tasks_topic).unwrap();
             survey.topics.last().unwrap().problem()
         };
         assert!(with(3).unwrap().contains("has 3 partitions, this topology needs 4"));

@@ -22,9 +22,12 @@ fn the_plan_lists_topics_and_permissions() {
     let plan = highwater(&["plan", &job("plan", ""), "--partitions", "3", "--principal", "User:shop"]);
     assert!(plan.status.success(), "{}", text(&plan.stderr));
     let told = text(&plan.stdout);
-    for (topic, partitions, role) in
-        [("shop-regrouped-repartition", "3", "repartition"), ("shop-counts-changelog", "3", "changelog"), ("shop-tasks", "6", "tasks")]
-    {
+    for (topic, partitions, role) in [
+        ("shop-regrouped-repartition", "3", "repartition"),
+        ("shop-counts-changelog", "3", "changelog"),
+        ("shop-tasks-0", "3", "tasks"),
+        ("shop-tasks-1", "3", "tasks"),
+    ] {
         assert_eq!(rows(&told, topic)[0][1..3], [partitions, role], "{told}");
     }
     let mut topics: Vec<_> = rows(&told, "Topic").into_iter().map(|row| row[1..].join(" ")).collect();
@@ -36,12 +39,13 @@ fn the_plan_lists_topics_and_permissions() {
         "late Write results",
         "shop-counts-changelog Read Write DescribeConfigs Create changelog",
         "shop-regrouped-repartition Read Write Delete DescribeConfigs Create repartition; what was read is deleted",
-        "shop-tasks Read DescribeConfigs Create tasks of the group",
+        "shop-tasks-0 Read DescribeConfigs Create tasks of the group",
+        "shop-tasks-1 Read DescribeConfigs Create tasks of the group",
     ];
     assert_eq!(topics, expected, "{told}");
     assert!(rows(&told, "TransactionalId")[0].starts_with(&["TransactionalId".into(), "shop-*".into(), "Write".into(), "Describe".into()]));
     let commands = rows(&told, "kafka-acls.sh");
-    assert_eq!(commands.len(), 10, "group, seven topics, transactions, cluster: {told}");
+    assert_eq!(commands.len(), 11, "group, eight topics, transactions, cluster: {told}");
     assert!(told.contains("--allow-principal User:shop --operation Read --group shop\n"), "{told}");
     assert!(told.contains("--transactional-id shop- --resource-pattern-type prefixed\n"), "{told}");
 }

@@ -2,14 +2,17 @@
 
 mod acls;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use highwater::kafka::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, MemoryLog, Producer, TransactionalProducer};
-use highwater::{Launch, PlannedTopic, Settings, TopicRole};
+use highwater::kafka::{
+    Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, MemoryLog, NewTopic, Producer, TransactionalProducer,
+};
+use highwater::{Launch, PlannedTopic, Settings, TaskId, TopicRole};
 
 use super::args::PlanArgs;
 use super::cluster;
@@ -113,7 +116,11 @@ impl Connect for Imagined {
     fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
         self.0.member_with(options)
     }
-    fn task_topic(&self, group: &str) -> Option<String> {
-        Some(format!("{group}-tasks"))
+    fn task_topics(&self, group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
+        let mut widths = BTreeMap::new();
+        for task in tasks {
+            *widths.entry(task.subtopology).or_insert(0) += 1;
+        }
+        widths.into_iter().map(|(part, width)| NewTopic::new(format!("{group}-tasks-{part}"), width)).collect()
     }
 }

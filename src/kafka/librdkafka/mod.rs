@@ -26,7 +26,9 @@ use std::time::Duration;
 
 pub use config::{KafkaConfig, KafkaConfigError};
 
-use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, Producer, TransactionalProducer};
+use crate::record::TaskId;
+
+use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, NewTopic, Producer, TransactionalProducer};
 
 /// A Kafka cluster.
 #[derive(Clone)]
@@ -64,8 +66,8 @@ impl Connect for KafkaLog {
         Ok(Box::new(admin::KafkaAdmin::open(&self.config)?))
     }
 
-    fn task_topic(&self, group: &str) -> Option<String> {
-        Some(format!("{group}-tasks"))
+    fn task_topics(&self, group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
+        task_topic::topics(group, tasks)
     }
 
     fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {

@@ -1,11 +1,26 @@
 //! The internal topic whose partitions stand for the tasks of a group: it has no records, only owners.
 
+use std::collections::BTreeMap;
+
+use crate::kafka::NewTopic;
 use crate::record::{TaskId, TopicPartition};
 
 /// The name of a group's task topic, for one sub-topology.
-#[allow(dead_code, reason = "members make it")]
 pub(super) fn name(group: &str, subtopology: u32) -> String {
     format!("{group}-tasks-{subtopology}")
+}
+
+/// The task topics of a group that has these tasks, each with a partition for each of its own. They hold no records.
+pub(super) fn topics(group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
+    let mut widths = BTreeMap::new();
+    for task in tasks {
+        let width: &mut i32 = widths.entry(task.subtopology).or_default();
+        *width = (*width).max(task.partition + 1);
+    }
+    let topic = |(subtopology, width)| {
+        NewTopic::new(name(group, subtopology), width).with("cleanup.policy", "delete").with("retention.ms", "3600000")
+    };
+    widths.into_iter().map(topic).collect()
 }
 
 /// Whether a topic is a task topic of the group.

@@ -92,7 +92,7 @@ impl Launch {
     pub fn planned_topics(&self) -> Result<Vec<PlannedTopic>, Error> {
         legal_application_id(&self.settings.application_id)?;
         let id = &self.settings.application_id;
-        Ok(internal_topics::survey(&*self.log.admin()?, &self.topology, id, self.log.task_topic(id))?.topics)
+        Ok(internal_topics::survey(&*self.log.admin()?, &self.topology, id, &|tasks| self.log.task_topics(id, tasks))?.topics)
     }
 
     /// Makes the internal topics that are missing, all that an application needs which may make none itself; gives all of them.
@@ -139,8 +139,8 @@ impl Launch {
 
 /// Sees to the internal topics; tells how the work is cut.
 fn topics_for(log: &dyn Connect, topology: &Topology, settings: &Settings) -> Result<Layout, Error> {
-    let (admin, task_topic) = (log.admin()?, log.task_topic(&settings.application_id));
-    let mut survey = internal_topics::survey(&*admin, topology, &settings.application_id, task_topic)?;
+    let (admin, id) = (log.admin()?, &settings.application_id);
+    let mut survey = internal_topics::survey(&*admin, topology, id, &|tasks| log.task_topics(id, tasks))?;
     internal_topics::provide(&*admin, &mut survey.topics, settings.create_topics)?;
     Ok(survey.layout)
 }
