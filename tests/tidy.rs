@@ -40,6 +40,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("rdkafka", &["src/kafka/librdkafka"]),
     ("rocksdb", &["src/state/backend/rocksdb"]),
     ("fjall", &["src/kafka/embedded", "src/state/backend/fjall"]),
+    ("ureq", &["src/kafka/librdkafka/config"]),
     ("axum", &["src/endpoint/"]),
     ("hyper", &["src/endpoint/"]),
     ("warp", &["src/endpoint/"]),

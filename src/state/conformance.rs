@@ -137,7 +137,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn contains(range: &(Bound<Vec<u8>>, Bound<Vec<u8>>), key: &Vec<u8>) -> bool {
     use std::ops::RangeBounds;
-    (range.0.as_ref(), range.1.as_ref()).contains(key)
+    RangeBounds::<Vec<u8>>::contains(&(range.0.as_ref(), range.1.as_ref()), key)
 }
 
 /// Any sequence of batches and scans gives what a sorted map gives.

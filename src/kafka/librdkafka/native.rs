@@ -3,7 +3,7 @@
 mod membership;
 
 use std::collections::{HashMap, VecDeque};
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::AdminClient;
 use rdkafka::bindings::{self as c, rd_kafka_message_t, rd_kafka_queue_t, rd_kafka_topic_t};
-use rdkafka::client::{Client, ClientContext as _};
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -23,6 +23,7 @@ use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
 pub(super) use membership::{Committed, commit, membership};
 
 use super::bell::Bell;
+use super::config::Token;
 use super::context::{Context, ReaderContext};
 use crate::kafka::{Isolation, Outgoing, Position};
 use crate::record::{Headers, TopicPartition};
@@ -64,6 +65,31 @@ fn checked(code: RDKafkaRespErr) -> Result<(), RDKafkaErrorCode> {
 
 fn millis(timeout: Duration) -> i32 {
     i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// Gives a client the bearer token that it shows to brokers from now on.
+pub(super) fn show_token<C: ClientContext>(client: &Client<C>, token: &Token) -> Result<(), String> {
+    let text = |text: &str| CString::new(text).map_err(|_| "a part of the token has a zero in it".to_owned());
+    let (value, principal) = (text(&token.value)?, text(&token.principal)?);
+    let pairs = token.extensions.iter().flat_map(|(name, value)| [text(name), text(value)]).collect::<Result<Vec<_>, _>>()?;
+    let mut extensions: Vec<*const c_char> = pairs.iter().map(|text| text.as_ptr()).collect();
+    let mut why = [0; 512];
+    // SAFETY: the client is alive; all texts end with a zero, outlive the call, and are copied by it; it writes at most as many bytes of its
+    // reason as it is told there are.
+    let code = unsafe {
+        c::rd_kafka_oauthbearer_set_token(
+            client.native_ptr(),
+            value.as_ptr(),
+            token.expires.as_millis(),
+            principal.as_ptr(),
+            extensions.as_mut_ptr(),
+            extensions.len(),
+            why.as_mut_ptr(),
+            why.len(),
+        )
+    };
+    // SAFETY: the reason ends with a zero; it was all zeros before.
+    checked(code).map_err(|_| unsafe { CStr::from_ptr(why.as_ptr()) }.to_string_lossy().into_owned())
 }
 
 /// A topic as a client knows it.

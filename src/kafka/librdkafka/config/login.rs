@@ -1,5 +1,7 @@
 //! Who the client is: SASL, with `sasl.jaas.config` in the names of librdkafka.
 
+use std::collections::BTreeMap;
+
 use super::fault::Faults;
 use super::jaas::{self, Login};
 use super::spelling::{Said, Spelled};
@@ -76,8 +78,36 @@ fn bearer(login: &Login, said: &Said, spelled: &mut Spelled, faults: &mut Faults
         spelled.put("sasl.oauthbearer.config", said.with(&format!("principal={subject}")), faults);
         spelled.put("enable.sasl.oauthbearer.unsecure.jwt", said.with("true"), faults);
     }
-    if spelled.settings.contains_key("sasl.oauthbearer.token.endpoint.url") {
-        spelled.put("sasl.oauthbearer.method", said.with("oidc"), faults);
+}
+
+/// Whether bearer tokens come from an issuer.
+pub(super) fn is_issued(settings: &BTreeMap<String, Said>) -> bool {
+    let is = |name: &str, value: &str| settings.get(name).is_some_and(|said| said.value.eq_ignore_ascii_case(value));
+    is("sasl.mechanisms", "OAUTHBEARER") && is("sasl.oauthbearer.method", "oidc")
+}
+
+/// Whether it is said where bearer tokens come from.
+fn issued(spelled: &mut Spelled, key: &str, faults: &mut Faults) {
+    let get = |name: &str| spelled.settings.get(name);
+    if get("enable.sasl.oauthbearer.unsecure.jwt").is_some_and(|said| said.value.eq_ignore_ascii_case("true")) {
+        return;
+    }
+    for (name, works) in [("sasl.oauthbearer.grant.type", "client_credentials"), ("sasl.oauthbearer.metadata.authentication.type", "none")]
+    {
+        if let Some(said) = get(name).filter(|said| !said.value.eq_ignore_ascii_case(works)) {
+            faults.note(&said.key, format!("`{}` = `{}` is not supported: use client credentials", said.key, said.value));
+        }
+    }
+    for name in ["sasl.oauthbearer.token.endpoint.url", "sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret"] {
+        if get(name).is_none_or(|said| said.value.is_empty()) {
+            faults.note(key, format!("`{key}` = `OAUTHBEARER` needs `{name}`: add it; tokens come from an issuer, by client credentials"));
+        }
+    }
+    // Kafka's clients in Java have no word for it.
+    let method = Said { key: key.to_owned(), value: "oidc".to_owned(), own: false };
+    spelled.settings.entry("sasl.oauthbearer.method".to_owned()).or_insert(method);
+    if let Some(said) = spelled.settings.get("sasl.oauthbearer.method").filter(|said| !said.value.eq_ignore_ascii_case("oidc")) {
+        faults.note(&said.key, format!("`{}` cannot be `{}`: it is `oidc`", said.key, said.value));
     }
 }
 
@@ -107,7 +137,7 @@ fn mechanism(spelled: &mut Spelled, faults: &mut Faults) {
     match said.value.as_str() {
         "GSSAPI" => faults.note(&key, format!("`{key}` = `GSSAPI` (Kerberos) is not supported: use one of {}", MECHANISMS.join(", "))),
         "AWS_MSK_IAM" => faults.note(&key, format!("`{key}` = `AWS_MSK_IAM` is not supported: use SCRAM-SHA-512, which MSK offers too")),
-        "OAUTHBEARER" => {}
+        "OAUTHBEARER" => issued(spelled, &key, faults),
         known if MECHANISMS.contains(&known) => {
             for name in ["sasl.username", "sasl.password"] {
                 if !spelled.settings.contains_key(name) {

@@ -5,6 +5,7 @@
 //! but in a client's own configuration.
 
 mod fault;
+mod issuer;
 mod jaas;
 mod login;
 mod names;
@@ -15,6 +16,7 @@ mod spelling;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +28,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 pub use fault::KafkaConfigError;
+pub(super) use tokens::{SignIn, Token};
 
 use fault::{Fault, Faults};
 use names::Kind;
@@ -55,12 +58,14 @@ use crate::kafka::LogError;
 pub struct KafkaConfig {
     properties: BTreeMap<String, String>,
     environment: Option<Environment>,
+    /// The bearer token that all clients show, where they need one.
+    tokens: Arc<tokens::Shared>,
 }
 
 impl KafkaConfig {
     /// A cluster by the addresses of some of its brokers: `host:port`, several with commas between.
     pub fn new(bootstrap: impl Into<String>) -> Self {
-        KafkaConfig { properties: BTreeMap::new(), environment: None }.with("bootstrap.servers", bootstrap)
+        KafkaConfig::default().with("bootstrap.servers", bootstrap)
     }
 
     /// What a properties file says, as Kafka's clients in Java read it.
@@ -72,18 +77,20 @@ impl KafkaConfig {
         let refused = |text: String| KafkaConfigError::new(vec![Fault { key: String::new(), text }]);
         let text = fs::read_to_string(path).map_err(|error| refused(format!("cannot read `{}`: {error}", path.display())))?;
         let pairs = properties::parse(&text).map_err(|(line, why)| refused(format!("`{}` line {line}: {why}", path.display())))?;
-        Ok(KafkaConfig { properties: pairs.into_iter().collect(), environment: None })
+        Ok(KafkaConfig { properties: pairs.into_iter().collect(), ..KafkaConfig::default() })
     }
 
     /// The same with one setting more, or with another value for it.
     pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.insert(key.into(), value.into());
+        self.tokens = Arc::default(); // a token stands for what was said
         self
     }
 
     /// The same with this value for a setting that has none yet.
     pub fn or(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.entry(key.into()).or_insert_with(|| value.into());
+        self.tokens = Arc::default();
         self
     }
 
@@ -138,7 +145,7 @@ impl KafkaConfig {
                 config.set(*key, *value);
             }
         }
-        for (name, said) in settings {
+        for (name, said) in settings.into_iter().filter(|(name, _)| !tokens::is_for_issuer(name)) {
             config.set(name, said.value);
         }
         Ok(config)
@@ -147,7 +154,7 @@ impl KafkaConfig {
     /// What was said, for clients of one kind.
     fn settings(&self, kind: Kind, faults: &mut Faults) -> BTreeMap<String, Said> {
         let settings = spelling::read(&self.properties, kind, self.environment.as_ref(), faults);
-        for (name, said) in &settings {
+        for (name, said) in settings.iter().filter(|(name, _)| !tokens::is_for_issuer(name)) {
             let alone = ClientConfig::from_iter([(name.clone(), said.value.clone())]);
             if let Err(error) = alone.create_native_config() {
                 faults.note(&said.key, refused(name, said, &error));

@@ -7,7 +7,7 @@ const PRODUCER: &[(&str, &str)] = &[("partitioner", "murmur2_random")];
 
 fn config(text: &str) -> KafkaConfig {
     let pairs = properties::parse(text).unwrap().into_iter().collect();
-    KafkaConfig { properties: pairs, environment: None }
+    KafkaConfig { properties: pairs, ..KafkaConfig::default() }
 }
 
 fn told(config: &ClientConfig, name: &str) -> Option<String> {
@@ -86,6 +86,23 @@ fn certificates_come_as_text_as_files_and_in_stores() {
 }
 
 #[test]
+fn bearer_tokens_are_the_issuers_business_and_not_the_librarys() {
+    let java = "bootstrap.servers=b:1\nsecurity.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\n\
+        sasl.oauthbearer.token.endpoint.url=https://issuer/token\n\
+        sasl.login.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler\n\
+        sasl.jaas.config=x.OAuthBearerLoginModule required clientId=\"me\" clientSecret=\"hunter2\" scope=\"s\" extension_logicalCluster=\"lkc\";";
+    let config = config(java);
+    let settings = config.settings(Kind::Admin, &mut Faults::default());
+    let get = |name: &str| settings.get(name).map(|said| said.value.as_str());
+    assert_eq!((get("sasl.oauthbearer.client.id"), get("sasl.oauthbearer.client.secret")), (Some("me"), Some("hunter2")));
+    assert_eq!((get("sasl.oauthbearer.scope"), get("sasl.oauthbearer.extensions")), (Some("s"), Some("logicalCluster=lkc")));
+    assert!(login::is_issued(&settings));
+    let client = config.client(&[]).unwrap();
+    assert_eq!((told(&client, "sasl.mechanisms").as_deref(), told(&client, "sasl.oauthbearer.method")), (Some("OAUTHBEARER"), None));
+    assert_eq!(told(&client, "sasl.oauthbearer.client.secret"), None);
+}
+
+#[test]
 fn spellings_that_disagree_are_refused_with_both_names() {
     let two = said("sasl.mechanism=PLAIN\nsasl.mechanisms=SCRAM-SHA-256\nsasl.username=a\nsasl.password=b\nsecurity.protocol=SASL_SSL");
     assert!(two.contains("`sasl.mechanism` and `sasl.mechanisms` set the same"), "{two}");
@@ -145,6 +162,10 @@ fn a_login_that_cannot_work_is_told() {
     assert!(sasl("sasl.mechanism=NTLM").contains("cannot be `NTLM`"));
     assert!(sasl("sasl.jaas.config=x.PlainLoginModule required;").contains("add `sasl.mechanism=PLAIN`"));
     assert!(sasl("sasl.mechanism=PLAIN\nsasl.jaas.config=x.PlainLoginModule required username=a;").contains("has no `password`"));
+    let bearer = sasl("sasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.client.id=me");
+    assert!(bearer.contains("needs `sasl.oauthbearer.token.endpoint.url`") && bearer.contains("needs `sasl.oauthbearer.client.secret`"));
+    let kind = "sasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.grant.type=urn:ietf:params:oauth:grant-type:jwt-bearer";
+    assert!(sasl(kind).contains("is not supported: use client credentials"));
     let unused = said("sasl.mechanism=PLAIN\nsasl.username=a\nsasl.password=b");
     assert!(unused.contains("would not be used, with the `security.protocol` `plaintext`"), "{unused}");
 }
