@@ -12,7 +12,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic as Nativ
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, SignIn};
 use super::context::Context;
 use super::error::{failed, said};
 use super::native::{self, Native, OffsetSpec};
@@ -27,6 +27,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// An administrator of a cluster.
 pub(super) struct KafkaAdmin {
     client: Arc<AdminClient<Context>>,
+    sign_in: SignIn,
 }
 
 impl KafkaAdmin {
@@ -34,16 +35,23 @@ impl KafkaAdmin {
         let role = [("allow.auto.create.topics", "false")];
         let client: AdminClient<Context> =
             config.client(&role)?.create_with_context(Context).map_err(|error| failed("the administrator cannot be opened", &error))?;
-        Ok(KafkaAdmin { client: Arc::new(client) })
+        let sign_in = SignIn::first(config, client.inner())?;
+        Ok(KafkaAdmin { client: Arc::new(client), sign_in })
+    }
+
+    /// The client, signed in.
+    fn client(&self) -> &Arc<AdminClient<Context>> {
+        self.sign_in.renew(self.client.inner());
+        &self.client
     }
 
     fn native(&self) -> Native {
-        Native::of_admin(&self.client)
+        Native::of_admin(self.client())
     }
 
     /// The settings of a topic.
     pub(super) fn topic_config(&self, topic: &str) -> Result<BTreeMap<String, String>, LogError> {
-        let answers = waited("settings of a topic", self.client.describe_configs(&[ResourceSpecifier::Topic(topic)], &options()))?;
+        let answers = waited("settings of a topic", self.client().describe_configs(&[ResourceSpecifier::Topic(topic)], &options()))?;
         let mut config = BTreeMap::new();
         for answer in answers {
             let resource = answer.map_err(|code| about_topic(topic, code))?;
@@ -58,7 +66,7 @@ impl KafkaAdmin {
         }
         let mut new = NativeNewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(-1));
         new = topic.config.iter().fold(new, |new, (key, value)| new.set(key, value));
-        match self.client_says(block_on(self.client.create_topics([&new], options))) {
+        match self.client_says(block_on(self.client().create_topics([&new], options))) {
             Ok(()) => Ok(()),
             Err(RDKafkaErrorCode::TopicAlreadyExists) => Err(LogError::TopicExists(topic.name.clone())),
             Err(RDKafkaErrorCode::InvalidTopic | RDKafkaErrorCode::InvalidArgument) => Err(LogError::IllegalName(topic.name.clone())),
@@ -83,7 +91,7 @@ impl KafkaAdmin {
     }
 
     fn partition_count(&self, topic: &str) -> Result<i32, LogError> {
-        metadata::partition_count(self.client.inner(), topic)
+        metadata::partition_count(self.client().inner(), topic)
     }
 
     fn offsets(&self, wanted: &[(TopicPartition, OffsetSpec)]) -> Result<Vec<offsets::Found>, LogError> {
@@ -111,7 +119,7 @@ impl KafkaAdmin {
         // A broker takes -1 for the end.
         let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset.max(0)));
         added.map_err(|error| failed(&format!("`{partition}`"), &error))?;
-        match block_on(self.client.delete_records(&list, &options())) {
+        match block_on(self.client().delete_records(&list, &options())) {
             Ok(deleted) => match deleted.elements().first() {
                 Some(element) => match (element.error(), element.offset()) {
                     (Err(KafkaError::OffsetFetch(code)), _) => Err(self.not_deleted(partition, offset, code)),
@@ -202,14 +210,14 @@ impl Admin for KafkaAdmin {
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, LogError> {
         let describe = |name: &&str| {
-            let (partitions, copies) = metadata::shape(self.client.inner(), name)?;
+            let (partitions, copies) = metadata::shape(self.client().inner(), name)?;
             Ok(TopicDescription { name: (*name).to_owned(), partitions, replication: Some(copies), config: self.topic_config(name)? })
         };
         names.iter().map(describe).collect()
     }
 
     fn list_topics(&self) -> Result<Vec<String>, LogError> {
-        let metadata = self.client.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(|error| failed("the list of topics", &error))?;
+        let metadata = self.client().inner().fetch_metadata(None, ANSWER_WITHIN).map_err(|error| failed("the list of topics", &error))?;
         let mut names: Vec<_> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
         names.sort();
         Ok(names)
@@ -217,7 +225,7 @@ impl Admin for KafkaAdmin {
 
     fn delete_topics(&self, names: &[&str]) -> Result<(), LogError> {
         for name in names {
-            let deleted = self.client_says(block_on(self.client.delete_topics(&[name], &options())));
+            let deleted = self.client_says(block_on(self.client().delete_topics(&[name], &options())));
             deleted.map_err(|code| about_topic(name, code))?;
             settled(|| matches!(self.partition_count(name), Err(LogError::UnknownTopic(_))));
         }
@@ -231,7 +239,7 @@ impl Admin for KafkaAdmin {
     fn create_partitions(&self, topic: &str, total: i32) -> Result<(), LogError> {
         let refused = || LogError::InvalidPartitions { topic: topic.to_owned(), partitions: total };
         let count = usize::try_from(total).ok().filter(|count| *count > 0).ok_or_else(refused)?;
-        match self.client_says(block_on(self.client.create_partitions([&NewPartitions::new(topic, count)], &options()))) {
+        match self.client_says(block_on(self.client().create_partitions([&NewPartitions::new(topic, count)], &options()))) {
             Ok(()) => {
                 settled(|| self.partition_count(topic).is_ok_and(|count| count == total));
                 Ok(())
@@ -261,7 +269,7 @@ impl Admin for KafkaAdmin {
     }
 
     fn list_groups(&self) -> Result<Vec<String>, LogError> {
-        let groups = self.client.inner().fetch_group_list(None, ANSWER_WITHIN).map_err(|error| failed("the list of groups", &error))?;
+        let groups = self.client().inner().fetch_group_list(None, ANSWER_WITHIN).map_err(|error| failed("the list of groups", &error))?;
         let mut names: Vec<_> = groups.groups().iter().map(|group| group.name().to_owned()).collect();
         names.sort();
         Ok(names)
@@ -294,7 +302,7 @@ impl Admin for KafkaAdmin {
     }
 
     fn delete_group(&self, group: &str) -> Result<(), LogError> {
-        let deleted = self.client_says(block_on(self.client.delete_groups(&[group], &options())));
+        let deleted = self.client_says(block_on(self.client().delete_groups(&[group], &options())));
         deleted.map_err(|code| self.group_error(group, code))
     }
 }

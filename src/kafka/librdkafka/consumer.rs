@@ -11,7 +11,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::bell::Bell;
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, SignIn};
 use super::context::ReaderContext;
 use super::error::{about_partition, failed, said};
 use super::native::{Message, Native, OffsetSpec, PartitionQueue, Reader, TopicHandle};
@@ -45,6 +45,7 @@ pub(super) struct KafkaConsumer {
     partitions: BTreeMap<TopicPartition, Assigned>,
     topics: HashMap<Arc<str>, Arc<TopicHandle>>,
     client: Arc<Reader>,
+    sign_in: SignIn,
     bell: Arc<Bell>,
     isolation: Isolation,
 }
@@ -81,7 +82,8 @@ impl KafkaConsumer {
             .client(&role)?
             .create_with_context(ReaderContext::default())
             .map_err(|error| failed("the consumer cannot be opened", &error))?;
-        Ok(KafkaConsumer { partitions: BTreeMap::new(), topics: HashMap::new(), client: Arc::new(client), bell, isolation })
+        let sign_in = SignIn::first(config, client.client())?;
+        Ok(KafkaConsumer { partitions: BTreeMap::new(), topics: HashMap::new(), client: Arc::new(client), sign_in, bell, isolation })
     }
 
     fn topic(&mut self, topic: &Arc<str>) -> Result<Arc<TopicHandle>, LogError> {
@@ -279,6 +281,7 @@ impl Consumer for KafkaConsumer {
     }
 
     fn poll(&mut self, timeout: Duration) -> Result<bool, LogError> {
+        self.sign_in.renew(self.client.client());
         // The client's own news: errors of connections, and what it wants to log.
         if let Some(Err(error)) = self.client.poll(Duration::ZERO) {
             tracing::debug!("{error}");

@@ -18,7 +18,7 @@ use super::tasks::Tasks;
 use super::watcher::{News, Watcher, agree};
 use crate::clock::{Clock, SystemClock};
 use crate::kafka::librdkafka::bell::Bell;
-use crate::kafka::librdkafka::config::KafkaConfig;
+use crate::kafka::librdkafka::config::{KafkaConfig, SignIn};
 use crate::kafka::librdkafka::error::{about_partition, failed, said};
 use crate::kafka::librdkafka::{ANSWER_WITHIN, end_beside, native};
 use crate::kafka::{Isolation, LogError, MemberOptions, Position};
@@ -33,6 +33,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 pub(super) struct Membership {
     /// Always there until it is dropped.
     client: Option<BaseConsumer<Watcher>>,
+    sign_in: SignIn,
     bell: Arc<Bell>,
     group: String,
     /// What it joined with.
@@ -51,13 +52,14 @@ impl Membership {
     pub(super) fn open(config: &KafkaConfig, options: &MemberOptions, bell: &Arc<Bell>) -> Result<Self, LogError> {
         let role = role(options, config.has_broker_sessions());
         let role: Vec<(&str, &str)> = role.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let config = config.client(&role)?;
-        let client = config.create_with_context(Watcher::default());
+        let client = config.client(&role)?.create_with_context(Watcher::default());
         let mut client: BaseConsumer<Watcher> = client.map_err(|error| failed("the member cannot be opened", &error))?;
+        let sign_in = SignIn::first(config, client.client())?;
         let rung = bell.clone();
         client.set_nonempty_callback(move || rung.ring());
         Ok(Membership {
             client: Some(client),
+            sign_in,
             bell: bell.clone(),
             group: options.group.clone(),
             tasks: None,
@@ -82,6 +84,7 @@ impl Membership {
 
     /// Takes in what the library has to say.
     pub(super) fn serve(&mut self) -> Result<(), LogError> {
+        self.sign_in.renew(self.client().client());
         loop {
             match self.client().poll(Duration::ZERO) {
                 Some(Ok(_)) => tracing::warn!(group = self.group, "a record in the task topic: nobody should write there"),
