@@ -9,6 +9,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::config::SignIn;
 use super::error::{about_partition, failed, said};
 use super::native::{self, OutboundBatch, OutboundQueue, OutboundReport, OutboundTopic, Writer};
 use super::{ANSWER_WITHIN, KafkaConfig, metadata};
@@ -45,6 +46,7 @@ pub(super) struct Outbound {
     reports: Arc<Reports>,
     drain: Option<JoinHandle<()>>,
     client: Arc<Writer>,
+    sign_in: SignIn,
 }
 
 struct Topic {
@@ -65,9 +67,10 @@ impl Outbound {
     /// A client with these settings beside those of all that write.
     pub(super) fn open(config: &KafkaConfig, more: &[(&str, &str)]) -> Result<Self, LogError> {
         let role: Vec<_> = SETTINGS.iter().chain(more).copied().collect();
-        let mut config = config.client(&role)?;
-        config.set("batch.size", BATCH_BYTES.to_string());
-        let client = Arc::new(native::open_writer(&config).map_err(|error| failed("the producer", &error))?);
+        let mut settings = config.client(&role)?;
+        settings.set("batch.size", BATCH_BYTES.to_string());
+        let client = Arc::new(native::open_writer(&settings).map_err(|error| failed("the producer", &error))?);
+        let sign_in = SignIn::first(config, &client)?;
         let reports = Arc::<Reports>::default();
         let (mut queue, told) = (OutboundQueue::of(&client), reports.clone());
         let drain = thread::Builder::new().name("highwater-reports".to_owned()).spawn(move || {
@@ -78,10 +81,11 @@ impl Outbound {
         });
         let drain = drain.map_err(|error| LogError::Client { kind: crate::error::ErrorKind::Internal, source: Arc::new(error.into()) })?;
         let (topics, batch) = (HashMap::new(), OutboundBatch::default());
-        Ok(Outbound { topics, batch, open: 0, lost: BTreeMap::new(), reports, drain: Some(drain), client })
+        Ok(Outbound { topics, batch, open: 0, lost: BTreeMap::new(), reports, drain: Some(drain), client, sign_in })
     }
 
     pub(super) fn client(&self) -> &Writer {
+        self.sign_in.renew(&self.client);
         &self.client
     }
 
@@ -115,6 +119,7 @@ impl Outbound {
     }
 
     pub(super) fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
+        self.sign_in.renew(&self.client);
         self.acquaint(partition)?;
         let Some(topic) = self.topics.get(&partition.topic) else { return Ok(()) };
         let limits = topic.limits;

@@ -23,7 +23,6 @@ impl Kind {
     pub(super) const ALL: [Kind; 3] = [Kind::Consumer, Kind::Producer, Kind::Admin];
 
     /// The kind of client that makes these demands: each demands something that only its kind takes, an administrator nothing.
-    #[allow(dead_code, reason = "the clients come one by one")]
     pub(super) fn that_demands(role: &[(&str, &str)]) -> Kind {
         let any_of = |names: &[&str]| role.iter().any(|(name, _)| names.contains(name));
         match () {
