@@ -26,10 +26,10 @@ pub(super) use topics::*;
 pub(super) use transactions::*;
 pub(super) use writing::*;
 
-/// Makes a test of every check, each on what `$open` gives: an `Arc<dyn Connect>`.
-macro_rules! port_conformance {
-    ($open:expr) => {
-        $crate::kafka::conformance::port_conformance!($open;
+/// Calls a macro with the name of every check.
+macro_rules! port_checks {
+    ($each:ident!($($with:tt)*)) => {
+        $each! { [$($with)*]
             topics_are_made_described_and_deleted topics_that_cannot_be_are_refused a_topic_made_again_is_another_one
             records_are_deleted_up_to_an_offset deletion_beyond_the_end_is_refused
             records_come_back_as_they_were_sent a_large_record_comes_back an_oversized_record_is_refused_and_nothing_with_it
@@ -55,12 +55,21 @@ macro_rules! port_conformance {
             groups_are_listed_and_described positions_are_deleted_from_empty_groups_only
             compaction_leaves_the_last_record_of_each_key_where_it_was a_compacted_topic_takes_no_record_without_a_key
             what_was_aborted_is_compacted_away compaction_leaves_alone_what_is_not_decided
-            records_older_than_the_topic_keeps_are_deleted more_than_a_topic_keeps_is_deleted compaction_and_deletion_go_together);
+            records_older_than_the_topic_keeps_are_deleted more_than_a_topic_keeps_is_deleted compaction_and_deletion_go_together
+        }
     };
-    ($open:expr; $($check:ident)+) => {
+}
+pub(in crate::kafka) use port_checks;
+
+/// Makes a test of every check, each on what `$open` gives: an `Arc<dyn Connect>`.
+macro_rules! port_conformance {
+    ([$open:expr] $($check:ident)+) => {
         $(#[test] fn $check() {
             $crate::kafka::conformance::$check(&$crate::kafka::conformance::Ground::new($open, stringify!($check)));
         })+
+    };
+    ($open:expr) => {
+        $crate::kafka::conformance::port_checks!(port_conformance!($open));
     };
 }
 pub(in crate::kafka) use port_conformance;

@@ -298,6 +298,10 @@ impl Admin for KafkaAdmin {
     }
 
     fn delete_positions(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        // A broker refuses it only for topics that members subscribe to.
+        if !self.describe_group(group)?.members.is_empty() {
+            return Err(LogError::GroupNotEmpty(group.to_owned()));
+        }
         native::delete_positions(&self.native(), group, partitions, ANSWER_WITHIN).map_err(|code| self.group_error(group, code))
     }
 

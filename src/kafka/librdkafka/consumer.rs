@@ -60,6 +60,8 @@ struct Assigned {
     end: i64,
     /// The client said that the partition ended here.
     ended_at: Option<i64>,
+    /// Nothing has come out of the queue yet.
+    unheard: bool,
     /// The position or the end has moved without a record, and nobody was told.
     moved: bool,
     paused: bool,
@@ -113,7 +115,8 @@ impl KafkaConsumer {
             let from = if inside { offset } else { high };
             let queue = PartitionQueue::start(&topic, partition.partition, from, &self.bell);
             let queue = queue.map_err(|code| about_partition(&partition, code))?;
-            let state = Assigned { queue, held: VecDeque::new(), next: offset, end, ended_at: None, moved: false, paused, failure };
+            let state =
+                Assigned { queue, held: VecDeque::new(), next: offset, end, ended_at: None, unheard: true, moved: false, paused, failure };
             self.partitions.insert(partition, state);
         }
         Ok(())
@@ -190,6 +193,7 @@ impl Assigned {
         self.moved |= self.next < offset || self.next < self.end;
         self.next = self.next.max(offset);
         self.ended_at = Some(offset);
+        self.unheard = false;
     }
 
     /// Visits records until the limit is reached or nothing is left.
@@ -211,7 +215,7 @@ impl Assigned {
                         break;
                     }
                     records += 1;
-                    self.next = offset + 1;
+                    (self.next, self.unheard) = (offset + 1, false);
                     show(partition, message, visit);
                 }
                 Some(RDKafkaErrorCode::PartitionEOF) => self.ends_at(offset),
@@ -227,7 +231,8 @@ impl Assigned {
     fn seen_end(&mut self) -> i64 {
         if self.ended_at == Some(self.next) && self.held.is_empty() {
             self.end = self.next;
-        } else {
+        } else if !(self.unheard && self.next >= self.end) {
+            // A position beyond the last stable offset hears nothing until that is past it: the end is what was asked at the beginning.
             // The high watermark is no less than the last stable offset: whoever waits for the latter waits for the client's word.
             let high = self.queue.high_watermark().unwrap_or(self.end);
             self.end = high.max(self.next);
@@ -333,7 +338,9 @@ impl Consumer for KafkaConsumer {
     fn end_offsets(&mut self, partitions: &[TopicPartition], isolation: Isolation) -> Result<Vec<i64>, LogError> {
         let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), OffsetSpec::End)).collect();
         let found = self.offsets(&wanted, isolation)?;
-        Ok(found.into_iter().map(|(offset, _)| offset).collect())
+        // A last stable offset can be left behind by a deletion.
+        let begins = if isolation == Isolation::ReadCommitted { self.begin_offsets(partitions)? } else { vec![0; found.len()] };
+        Ok(found.into_iter().zip(begins).map(|((end, _), begin)| end.max(begin)).collect())
     }
 
     fn offsets_for_times(&mut self, times: &[(TopicPartition, Timestamp)]) -> Result<Vec<Option<i64>>, LogError> {
