@@ -65,7 +65,7 @@ fn absent(missing: &[&String]) -> String {
     let lines: String =
         missing.iter().map(|name| format!("\n  kafka-topics.sh --bootstrap-server … --create --topic {name} --partitions 4")).collect();
     let these = if missing.len() == 1 { "a topic that the job names does not exist" } else { "topics that the job names do not exist" };
-    format!("{these}: make them as they shall be, or say `topics: {{create: all}}` in the job file{lines}")
+    format!("{these}, or may not be seen: make them as they shall be, or say `topics: {{create: all}}` in the job file{lines}")
 }
 
 #[cfg(test)]

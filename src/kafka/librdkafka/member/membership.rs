@@ -224,10 +224,19 @@ impl Membership {
         for partition in partitions {
             list.add_partition(&partition.topic, partition.partition);
         }
-        match self.client().committed_offsets(list, within) {
-            Ok(list) => positions::of_list(&list, partitions).map(Some),
-            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => Ok(None),
-            Err(error) => Err(failed(&format!("positions of the group `{}`", self.group), &error)),
+        let until = Deadline::after(within);
+        loop {
+            let error = match self.client().committed_offsets(list.clone(), until.rest()) {
+                Ok(list) => return positions::of_list(&list, partitions).map(Some),
+                Err(error) => error,
+            };
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::OperationTimedOut) => return Ok(None),
+                Some(code) if is_moving(code) && !until.rest().is_zero() => {
+                    self.bell.wait(BETWEEN_TRIES);
+                }
+                _ => return Err(failed(&format!("positions of the group `{}`", self.group), &error)),
+            }
         }
     }
 }
@@ -264,6 +273,12 @@ impl Drop for Membership {
             tracing::warn!(group = self.group, "no answer to a leave: the group waits for the end of the session");
         }
     }
+}
+
+/// Whether the group is about to be looked after by another broker: the first group of a new cluster, or one whose broker went away.
+fn is_moving(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    matches!(code, NotCoordinator | CoordinatorLoadInProgress | CoordinatorNotAvailable)
 }
 
 /// A moment to wait until.
