@@ -69,10 +69,10 @@ fn ends(ground: &Ground, partition: &TopicPartition) -> (i64, i64) {
     (end(Isolation::ReadCommitted), end(Isolation::ReadUncommitted))
 }
 
-/// Asks until the log has settled.
+/// Asks until the log has settled. A broker looks for transactions that are open for too long every ten seconds.
 fn eventually<T: PartialEq + std::fmt::Debug>(ground: &Ground, expected: &T, mut ask: impl FnMut() -> T) {
     let (mut idle, mut asked) = (ground.consumer(), ask());
-    for _ in 0..100 {
+    for _ in 0..2000 {
         if asked == *expected {
             return;
         }

@@ -265,3 +265,39 @@ fn refuses_member(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::StaleMemberEpoch
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::{Connect, KafkaLog, NewTopic, Outgoing};
+    use crate::record::{Headers, Timestamp};
+
+    #[test]
+    fn who_is_no_member_commits_no_positions_and_the_producer_goes_on() {
+        let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") else {
+            eprintln!("NOT RUN: no broker, set KAFKA_BOOTSTRAP");
+            return;
+        };
+        let log = KafkaLog::new(KafkaConfig::new(bootstrap));
+        let name = format!("no_member.{}", std::process::id());
+        log.admin().expect("an administrator").create_topics(&[NewTopic::new(&name, 1)]).expect("a topic");
+        let partition = TopicPartition::new(name.as_str(), 0);
+        let mut writer = log.transactional_producer(&name, Duration::from_secs(10)).expect("a producer");
+        writer.init().expect("initialised");
+        writer.begin().expect("begun");
+        let record = Outgoing { key: None, value: Some(b"v"), timestamp: Timestamp::from_millis(1), headers: &Headers::default() };
+        writer.send(&partition, &[record]).expect("taken");
+        assert!(writer.flush(SEND_TIMEOUT).failed.is_empty());
+        let position = [(partition.clone(), Position { offset: 9, metadata: String::new() })];
+        let stranger = MemberToken { member: "stranger".into(), generation: 3 };
+        let refused = writer.send_offsets(&name, &stranger, &position);
+        assert!(matches!(&refused, Err(LogError::Fenced { token, .. }) if *token == stranger), "{refused:?}");
+        assert!(matches!(writer.commit(), Err(LogError::MustAbort(_))));
+        writer.abort().expect("aborted");
+        writer.begin().expect("and it goes on");
+        writer.send_offsets(&name, &MemberToken { member: "".into(), generation: -1 }, &position).expect("the group has no members");
+        writer.commit().expect("committed");
+        let mut member = log.member(&name, "tool", crate::kafka::Isolation::ReadCommitted).expect("a member");
+        assert_eq!(member.committed(&[partition]).expect("asked"), [Some(position[0].1.clone())]);
+    }
+}
