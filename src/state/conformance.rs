@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 
 use proptest::prelude::*;
 
-use crate::state::backend::{Batch, Direction, KeyRange, MemoryBackend, StoreBackend};
+use crate::state::backend::{Batch, Direction, Engine, KeyRange, MemoryBackend, StoreBackend};
 use crate::state::tests::scratch::OnDisk;
 
 /// Makes an empty backend.
@@ -208,4 +208,12 @@ macro_rules! conforms {
 }
 
 conforms!(memory, 256, Box::<MemoryBackend>::default());
-conforms!(on_disk, 24, Box::new(OnDisk::new()));
+conforms!(fjall, 24, Box::new(OnDisk::new(Engine::Fjall)));
+#[cfg(feature = "rocksdb")]
+conforms!(rocksdb, 24, Box::new(OnDisk::new(Engine::RocksDb)));
+#[cfg(feature = "rocksdb")]
+conforms!(rocksdb_by_segment, 24, {
+    let mut rows = OnDisk::new(Engine::RocksDb);
+    rows.by_segment();
+    Box::new(rows)
+});

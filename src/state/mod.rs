@@ -41,6 +41,7 @@ mod window_core;
 mod window_cursor;
 mod window_rows;
 
+pub(crate) use backend::Engine;
 pub use backend::{Batch, Direction, KeyRange, MemoryBackend, StoreBackend, Visit};
 pub(crate) use buffer_core::BufferCore;
 pub(crate) use cache::{CacheBudget, Flushed};

@@ -61,6 +61,10 @@ impl Retention {
             committed: -1,
         }
     }
+    /// Whole segments are dropped, by committed time.
+    pub(crate) fn drops_segments(&self) -> bool {
+        !self.bounded && self.layout != RowLayout::TimeFirst
+    }
     pub(crate) fn newest(&self) -> i64 {
         self.newest
     }

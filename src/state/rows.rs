@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::record::Timestamp;
-use crate::state::backend::{Direction, KeyRange, MemoryBackend, Visit};
+use crate::state::backend::{Batch, Direction, KeyRange, MemoryBackend, Visit};
 use crate::state::cache::{CacheBudget, DirtyEntry, Flushed, RecordCache, RowTime};
 use crate::state::changelog::{Changelog, ToStoreKey};
 use crate::state::context::WriteContext;
@@ -83,8 +83,7 @@ impl Rows {
     pub(crate) fn restore(
         &mut self,
         records: &[ChangelogRecord<'_>],
-        next_offset: i64,
-        note: Option<&[u8]>,
+        (next_offset, drop_before, note): (i64, Option<&[u8]>, Option<&[u8]>),
         mut to_rows: impl FnMut(&[u8], bool, &mut dyn FnMut(Vec<u8>, bool)),
     ) -> Result<(), StoreError> {
         let mut rows: std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>> = std::collections::BTreeMap::new();
@@ -96,7 +95,7 @@ impl Rows {
             });
         }
         let rows: Vec<(&[u8], Option<&[u8]>)> = rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
-        self.table.restore(&rows, next_offset, note)
+        self.table.restore(&Batch { rows: &rows, offset: Some(next_offset), drop_before, note })
     }
     /// A changelog value as a row: with the record's time in front if the store is stamped.
     fn stored(&self, value: &[u8], at: Timestamp) -> Vec<u8> {

@@ -50,6 +50,9 @@ impl Expiring<SessionRows> {
         let extra = retention.layout.cache_key_extra(8);
         let by_time = how.time_index.then_some(RowTime { layout: retention.layout, of: end_of });
         let mut below = SessionRows { rows: Rows::open(&mut how, None), retention };
+        if below.retention.drops_segments() {
+            below.rows.table.by_segment();
+        }
         match below.rows.table.note() {
             Some(note) => below.recall(Some(&note)),
             None => below.retention.look_for_newest(&mut below.rows.table),

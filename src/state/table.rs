@@ -77,6 +77,11 @@ impl Table {
         }
     }
 
+    /// See [`StoreBackend::by_segment`].
+    pub(crate) fn by_segment(&mut self) {
+        self.backend.by_segment();
+    }
+
     /// The value under `key`.
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         if self.budget.too_many_reads(self.clean_bytes) {
@@ -230,9 +235,9 @@ impl Table {
     }
 
     /// Puts rows of a changelog into the backend, past this transaction.
-    pub(crate) fn restore(&mut self, rows: &[(&[u8], Option<&[u8]>)], offset: i64, note: Option<&[u8]>) -> Result<(), StoreError> {
-        self.backend.apply(&Batch { rows, offset: Some(offset), drop_before: None, note })?;
-        for (key, value) in rows {
+    pub(crate) fn restore(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        self.backend.apply(batch)?;
+        for (key, value) in batch.rows {
             if value.is_some() {
                 self.gap.note_row(key);
                 self.committed_gap.note_row(key);

@@ -37,6 +37,9 @@ impl Expiring<WindowRows> {
         let extra = retention.layout.cache_key_extra(12);
         let by_time = how.time_index.then_some(RowTime { layout: retention.layout, of: start_of });
         let mut below = WindowRows { rows, retention, duplicates, store_seq: 0, changelog_seq: 0 };
+        if below.retention.drops_segments() {
+            below.rows.table.by_segment();
+        }
         match below.rows.table.note() {
             Some(note) => below.recall(Some(&note)),
             None => below.retention.look_for_newest(&mut below.rows.table),

@@ -172,8 +172,8 @@ impl Expires for WindowRows {
             (self.store_seq, self.changelog_seq) = (self.store_seq.max(seq), self.changelog_seq.max(seq));
         }
         let (layout, duplicates, oldest) = (self.layout(), self.duplicates, self.retention.oldest_visible());
-        let note = self.note();
-        self.rows.restore(records, next_offset, Some(&note), |bytes, _, row| {
+        let (note, bound) = (self.note(), self.retention.drop_bound());
+        self.rows.restore(records, (next_offset, bound.as_ref().map(<[u8; 8]>::as_slice), Some(&note)), |bytes, _, row| {
             if let Some((key, start, seq)) = split_window_key(bytes).filter(|(_, start, _)| *start >= oldest) {
                 let mut out = Vec::new();
                 row_key(layout, duplicates, key, start, seq, &mut out);

@@ -19,7 +19,7 @@ use crate::runtime::plan::State;
 use crate::runtime::streams::Streams;
 use crate::runtime::thread::{Crew, StreamThread};
 use crate::runtime::{internal_topics, metadata_limit};
-use crate::state::{HomeSettings, StateHome, drawn_id};
+use crate::state::{Engine, HomeSettings, StateHome, drawn_id};
 use crate::topology::{Topology, is_legal};
 
 /// How long a thread waits for records before it looks whether it shall end.
@@ -156,6 +156,7 @@ fn home(topology: &Topology, settings: &Settings, now: Timestamp) -> Result<Arc<
         shapes: topology.shapes(&settings.application_id),
         cleanup_delay: settings.state_cleanup_delay,
         memory: settings.disk_memory(),
+        engine: Engine::default(),
     };
     StateHome::on_disk(settings, drawn_id(), now)
 }

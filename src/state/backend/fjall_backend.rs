@@ -1,11 +1,10 @@
 //! Backends on disk: one fjall database per task, one keyspace of it per store.
 //!
-//! A keyspace holds the rows of its store and one row that says what they stand for (see `standing`): changelog offset, floor,
+//! A keyspace holds the rows of its store and one row that says what they stand for (see `backend::standing`): changelog offset, floor,
 //! note. Both lie in one tree and are written in one batch of the database's journal, so they can never come apart. The journal is
 //! written to the operating system at each batch and not synced: a killed process loses nothing. What a power loss may take is for
 //! `state::home` to judge.
 
-mod standing;
 mod store;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +13,9 @@ use std::path::Path;
 use fjall::{Config, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::error::StoreError;
-pub(crate) use store::FjallBackend;
+use crate::state::backend::StoreBackend;
+use crate::state::backend::engine::{InUse, TaskDatabase};
+use store::FjallBackend;
 
 /// What the databases of an instance may use together.
 #[derive(Clone)]
@@ -35,7 +36,7 @@ impl Budget {
 }
 
 /// The stores of one task on disk.
-pub(crate) struct TaskDatabase {
+pub(crate) struct FjallDatabase {
     database: Database,
     write_buffer: u64,
 }
@@ -43,7 +44,7 @@ pub(crate) struct TaskDatabase {
 /// Open files that one database keeps at hand.
 const OPEN_FILES: usize = 64;
 
-impl TaskDatabase {
+impl FjallDatabase {
     /// Opens the database in the folder, or makes it. What the folder holds may be damaged; the library that reads it may even panic
     /// over it, which is an error like any other here.
     pub(crate) fn open(folder: &Path, budget: &Budget) -> Result<Self, StoreError> {
@@ -53,37 +54,29 @@ impl TaskDatabase {
         config.cache = budget.shared.cache.clone();
         let opened = catch_unwind(AssertUnwindSafe(|| Database::open(config)));
         match opened {
-            Ok(Ok(database)) => Ok(TaskDatabase { database, write_buffer: budget.write_buffer }),
+            Ok(Ok(database)) => Ok(FjallDatabase { database, write_buffer: budget.write_buffer }),
+            Ok(Err(fjall::Error::Locked)) => Err(StoreError::Backend { store: "*".to_owned(), source: Box::new(InUse) }),
             Ok(Err(error)) => Err(failed("*", error)),
             Err(_) => Err(StoreError::Backend { store: "*".to_owned(), source: "the database cannot be understood".into() }),
         }
-    }
-
-    /// The rows of a store.
-    pub(crate) fn store(&self, name: &str) -> Result<FjallBackend, StoreError> {
-        FjallBackend::open(name, self.database.clone(), self.keyspace(name)?)
-    }
-
-    /// The same without the rows that were there.
-    pub(crate) fn store_wiped(&self, name: &str) -> Result<FjallBackend, StoreError> {
-        let keyspace = self.keyspace(name)?;
-        keyspace.clear().map_err(|error| failed(name, error))?;
-        FjallBackend::open(name, self.database.clone(), keyspace)
     }
 
     fn keyspace(&self, name: &str) -> Result<Keyspace, StoreError> {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(self.write_buffer);
         self.database.keyspace(name, options).map_err(|error| failed(name, error))
     }
+}
 
-    /// Whether the database could not be opened because it is open elsewhere.
-    pub(crate) fn is_in_use(error: &StoreError) -> bool {
-        let StoreError::Backend { source, .. } = error else { return false };
-        matches!(source.downcast_ref(), Some(fjall::Error::Locked))
+impl TaskDatabase for FjallDatabase {
+    fn store(&self, name: &str) -> Result<Box<dyn StoreBackend>, StoreError> {
+        Ok(Box::new(FjallBackend::open(name, self.database.clone(), self.keyspace(name)?)?))
     }
-
-    /// Everything applied so far survives a power loss from here on.
-    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+    fn store_wiped(&self, name: &str) -> Result<Box<dyn StoreBackend>, StoreError> {
+        let keyspace = self.keyspace(name)?;
+        keyspace.clear().map_err(|error| failed(name, error))?;
+        Ok(Box::new(FjallBackend::open(name, self.database.clone(), keyspace)?))
+    }
+    fn sync(&self) -> Result<(), StoreError> {
         self.database.persist(PersistMode::SyncAll).map_err(|error| failed("*", error))
     }
 }

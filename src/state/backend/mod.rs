@@ -1,13 +1,15 @@
 //! The port of stores: ordered bytes that hold committed data only.
 
+mod engine;
 mod fjall_backend;
 mod memory;
+#[cfg(feature = "rocksdb")]
+mod rocksdb_backend;
+mod standing;
 
 use std::ops::{Bound, ControlFlow};
 
-#[cfg(test)]
-pub(crate) use fjall_backend::FjallBackend;
-pub(crate) use fjall_backend::{Budget, TaskDatabase};
+pub(crate) use engine::{Budget, Engine, KEPT, TaskDatabase, is_in_use};
 pub use memory::MemoryBackend;
 
 use crate::error::StoreError;
@@ -45,6 +47,9 @@ pub struct Batch<'a> {
 ///
 /// Only committed data reaches a backend, so what it holds is at any instant the fold of the changelog up to [`offset`](StoreBackend::offset).
 pub trait StoreBackend: Send {
+    /// Keys begin with eight bytes of segment number, and whole segments will be dropped: rows may be kept apart by them. Said before the
+    /// first batch, if at all.
+    fn by_segment(&mut self) {}
     /// The value under `key`.
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// Shows the rows of the range in order.

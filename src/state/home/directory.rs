@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use crate::error::{Error, ErrorKind};
 use crate::record::{TaskId, Timestamp, millis};
-use crate::state::backend::Budget;
+use crate::state::backend::{Budget, Engine, KEPT};
 use crate::state::home::mark::{self, Mark};
 use crate::state::home::shape::{self, Shapes};
 use crate::state::home::{HomeSettings, io, refused};
@@ -25,6 +25,7 @@ pub(super) struct Directory {
     cleanup_delay_ms: i64,
     taken_at: Timestamp,
     boot: Option<String>,
+    engine: Engine,
     pub(super) budget: Budget,
 }
 
@@ -42,7 +43,8 @@ impl Directory {
             cleanup_delay_ms: millis(settings.cleanup_delay),
             taken_at: now,
             boot: mark::boot(),
-            budget: Budget::of(settings.memory),
+            engine: settings.engine,
+            budget: settings.engine.budget(settings.memory),
         };
         for task in directory.tasks() {
             directory.check_shape(task)?;
@@ -71,6 +73,11 @@ impl Directory {
         self.path.join(task.to_string())
     }
 
+    /// Where the rows of a task lie.
+    pub(super) fn rows(&self, task: TaskId) -> PathBuf {
+        self.folder(task).join(self.engine.kept().folder)
+    }
+
     /// What the state of a task was written by must be what it is read by.
     pub(super) fn check_shape(&self, task: TaskId) -> Result<(), Error> {
         let folder = self.folder(task);
@@ -85,10 +92,19 @@ impl Directory {
         let folder = self.folder(task);
         fs::create_dir_all(&folder).map_err(|error| io("make the folder", &folder, &error))?;
         self.check_shape(task)?;
-        let (path, rows) = (folder.join("mark"), folder.join("db"));
-        let distrust = Mark::distrust(Mark::read(&path).as_ref(), self.boot.as_deref()).filter(|_| rows.exists());
+        let (path, rows) = (folder.join("mark"), self.rows(task));
+        let mut distrust = Mark::distrust(Mark::read(&path).as_ref(), self.boot.as_deref()).filter(|_| rows.exists());
         if distrust.is_some() {
-            fs::remove_dir_all(&rows).map_err(|error| io("remove", &rows, &error))?;
+            remove(&rows)?;
+        }
+        for kept in KEPT.iter().filter(|kept| kept.folder != self.engine.kept().folder) {
+            let others = folder.join(kept.folder);
+            if others.exists() {
+                remove(&others)?;
+                distrust.get_or_insert_with(|| {
+                    format!("they were written with {}, and this build keeps them with {}", kept.by, self.engine.kept().by)
+                });
+            }
         }
         let shape = folder.join("shape");
         if !shape.exists() {
@@ -133,7 +149,11 @@ impl Directory {
 
 /// Whether some database handle still holds the rows.
 fn is_locked(folder: &Path) -> bool {
-    File::open(folder.join("db").join("lock")).is_ok_and(|file| file.try_lock().is_err())
+    KEPT.iter().any(|kept| File::open(folder.join(kept.folder).join(kept.lock)).is_ok_and(|file| file.try_lock().is_err()))
+}
+
+fn remove(folder: &Path) -> Result<(), Error> {
+    fs::remove_dir_all(folder).map_err(|error| io("remove", folder, &error))
 }
 
 /// `0_3`.

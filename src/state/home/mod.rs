@@ -8,7 +8,7 @@
 //!   0_3/       a task
 //!     shape    what the task's part of the topology looked like
 //!     mark     whether the rows can be trusted (`mark`)
-//!     db/      the rows (`backend::fjall_backend`)
+//!     rocksdb/ the rows (`backend::rocksdb_backend`), or `db/` in a build without RocksDB (`backend::fjall_backend`)
 //! ```
 //!
 //! A task takes a [`TaskLease`] and gets its backends from it. Rows stay here while the task is assembled anew (an aborted transaction), and
@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Place};
 use crate::record::{TaskId, Timestamp, millis};
-use crate::state::backend::{MemoryBackend, StoreBackend};
+use crate::state::backend::{Engine, MemoryBackend, StoreBackend};
 use crate::state::lock::lock;
 use crate::state::spec::{Layout, StoreSpec};
 use directory::Directory;
@@ -48,6 +48,8 @@ pub(crate) struct HomeSettings<'a> {
     pub(crate) cleanup_delay: Duration,
     /// What disk backends may hold in memory together.
     pub(crate) memory: u64,
+    /// Which library keeps the rows.
+    pub(crate) engine: Engine,
 }
 
 /// Where rows in memory come from: a task and a store of it.

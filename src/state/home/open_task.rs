@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, ErrorKind, Place, StoreError};
 use crate::record::{TaskId, Timestamp};
-use crate::state::backend::StoreBackend;
-use crate::state::backend::TaskDatabase;
+use crate::state::backend::{StoreBackend, TaskDatabase, is_in_use};
 use crate::state::home::MemoryRows;
 use crate::state::home::directory::Directory;
 use crate::state::home::shelf::{Damage, Leased, Shelf};
@@ -27,7 +26,7 @@ pub(super) struct OpenTask {
     /// When the owner came.
     since: Timestamp,
     shelves: BTreeMap<String, (Origin, Arc<Mutex<Shelf>>)>,
-    database: Option<TaskDatabase>,
+    database: Option<Box<dyn TaskDatabase>>,
     memory: MemoryRows,
     /// Rows on disk are marked as open.
     marked: bool,
@@ -92,7 +91,7 @@ impl OpenTask {
             }
             None => {
                 let backend = match &self.database {
-                    Some(database) if origin == Origin::Disk => self.open_on_disk(store, database)?,
+                    Some(database) if origin == Origin::Disk => self.open_on_disk(store, &**database)?,
                     _ => (self.memory)(self.task, store),
                 };
                 let shelf = Arc::new(Mutex::new(Shelf::new(backend, self.lease)));
@@ -124,7 +123,7 @@ impl OpenTask {
         self.rebuilt.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn open_on_disk(&self, store: &str, database: &TaskDatabase) -> Result<Box<dyn StoreBackend>, Error> {
+    fn open_on_disk(&self, store: &str, database: &dyn TaskDatabase) -> Result<Box<dyn StoreBackend>, Error> {
         let opened = match database.store(store) {
             Ok(rows) => {
                 if let Some(why) = &self.distrust {
@@ -137,7 +136,7 @@ impl OpenTask {
                 database.store_wiped(store).map_err(corrupt)?
             }
         };
-        Ok(Box::new(opened))
+        Ok(opened)
     }
 
     /// A database that cannot be opened is deleted: all stores of the task are built anew, since they share its journal.
@@ -149,14 +148,14 @@ impl OpenTask {
         if self.database.is_some() {
             return Ok(());
         }
-        let folder = disk.folder(self.task).join("db");
-        let opened = TaskDatabase::open(&folder, &disk.budget).or_else(|error| {
-            if TaskDatabase::is_in_use(&error) {
+        let folder = disk.rows(self.task);
+        let opened = disk.budget.open(&folder).or_else(|error| {
+            if is_in_use(&error) {
                 return Err(corrupt(error));
             }
             self.distrust = Some(error.to_string());
             std::fs::remove_dir_all(&folder).map_err(|error| crate::state::home::io("remove", &folder, &error))?;
-            TaskDatabase::open(&folder, &disk.budget).map_err(corrupt)
+            disk.budget.open(&folder).map_err(corrupt)
         });
         self.database = Some(opened?);
         Ok(())

@@ -75,6 +75,12 @@ impl Leased {
 }
 
 impl StoreBackend for Leased {
+    fn by_segment(&mut self) {
+        let mut shelf = lock(&self.shelf);
+        if shelf.lease == self.lease {
+            shelf.backend.iter_mut().for_each(|rows| rows.by_segment());
+        }
+    }
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.on(Damage::Unreadable, |rows| rows.get(key))
     }

@@ -1,15 +1,21 @@
 //! What survives which way of ending, and who is let in.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::state::backend::Batch;
+use crate::state::backend::{Batch, Engine, KEPT};
 use crate::state::spec::StoreKind;
 use crate::state::tests::scratch::Scratch;
 
 const TASK: TaskId = TaskId { subtopology: 0, partition: 3 };
 const NOW: Timestamp = Timestamp::from_secs(1000);
+
+thread_local! {
+    /// Which library keeps the rows.
+    static ENGINE: Cell<Engine> = Cell::new(Engine::default());
+}
 
 fn shapes(text: &str) -> Shapes {
     Shapes([(0, text.to_owned())].into())
@@ -17,7 +23,14 @@ fn shapes(text: &str) -> Shapes {
 
 fn open_as(folder: &Path, shape: &str) -> Result<Arc<StateHome>, Error> {
     let cleanup_delay = Duration::from_secs(600);
-    let settings = HomeSettings { directory: folder, application_id: "app", shapes: shapes(shape), cleanup_delay, memory: 32 << 20 };
+    let settings = HomeSettings {
+        directory: folder,
+        application_id: "app",
+        shapes: shapes(shape),
+        cleanup_delay,
+        memory: 32 << 20,
+        engine: ENGINE.get(),
+    };
     StateHome::on_disk(settings, "fresh".to_owned(), NOW)
 }
 
@@ -200,11 +213,49 @@ fn state_of_tasks_that_live_elsewhere_goes_in_time() {
     let home = open(folder.path());
     home.tend(NOW + Duration::from_secs(599));
     assert!(there(TASK), "what was there before the start may be asked for yet");
-    let lock = fs::File::open(folder.path().join("app/0_3/db/lock")).expect("the database has a lock");
+    let kept = ENGINE.get().kept();
+    let rows = folder.path().join("app/0_3").join(kept.folder);
+    let lock = fs::File::open(rows.join(kept.lock)).expect("the database has a lock");
     lock.lock().expect("nobody holds it");
     home.tend(NOW + Duration::from_secs(7000));
     assert!(there(TASK), "never one that is locked");
     drop(lock);
     home.tend(NOW + Duration::from_secs(14000));
     assert!(!there(TASK));
+}
+
+/// The same with fjall, in a build that has both.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn all_of_it_with_fjall() {
+    ENGINE.set(Engine::Fjall);
+    let tests: &[fn()] = &[
+        rows_are_there_after_a_clean_close_and_after_a_death,
+        rows_of_another_boot_are_trusted_only_after_a_clean_close,
+        a_task_assembled_anew_finds_its_committed_rows,
+        a_former_owner_in_the_same_process_is_put_out,
+        a_closed_store_says_so,
+        one_owner_at_a_time_and_it_is_named,
+        state_of_another_topology_or_version_is_refused_and_kept,
+        the_process_id_stays,
+        state_of_tasks_that_live_elsewhere_goes_in_time,
+    ];
+    tests.iter().for_each(|test| test());
+}
+
+/// A folder that was written with the other library is restored from the changelogs, and counted.
+#[cfg(feature = "rocksdb")]
+#[test]
+fn rows_of_another_build_are_rebuilt() {
+    let folder = Scratch::new();
+    for engine in [Engine::Fjall, Engine::RocksDb, Engine::Fjall] {
+        ENGINE.set(engine);
+        let home = open(folder.path());
+        let lease = home.lease(TASK, NOW);
+        let other_was_there =
+            KEPT.iter().any(|kept| kept.folder != engine.kept().folder && folder.path().join("app/0_3").join(kept.folder).exists());
+        assert_eq!((stand(&lease, "a"), home.rebuilt_stores()), ((None, 0), u64::from(other_was_there)));
+        write(&mut *lease.backend("a", &on_disk()).expect("opens"), "one", 3);
+        lease.give_up(NOW);
+    }
 }

@@ -13,12 +13,21 @@ use std::time::Duration;
 use super::scratch::Scratch;
 use crate::record::{TaskId, Timestamp};
 use crate::state::rows::GO_ON;
-use crate::state::{Batch, Direction, HomeSettings, Layout, Shapes, StateHome, StoreBackend, StoreKind, StoreSpec};
+use crate::state::{Batch, Direction, Engine, HomeSettings, Layout, Shapes, StateHome, StoreBackend, StoreKind, StoreSpec};
 
 /// Tells the child where to write.
 const FOLDER: &str = "HIGHWATER_TEST_STATE_FOLDER";
+/// Tells it how, as a place in `hows`.
+const HOW: &str = "HIGHWATER_TEST_STATE_HOW";
 const TASK: TaskId = TaskId { subtopology: 0, partition: 0 };
 const NOW: Timestamp = Timestamp::from_secs(1);
+
+/// With which library, and whether rows are kept apart by segment.
+type How = (Engine, bool);
+
+fn hows() -> Vec<How> {
+    Engine::ALL.iter().flat_map(|engine| [(*engine, false), (*engine, true)]).filter(|how| *how != (Engine::Fjall, true)).collect()
+}
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -62,20 +71,25 @@ fn fold(rows: &mut Rows, from: u64, offset: u64) {
     }
 }
 
-fn home(folder: &Path) -> Arc<StateHome> {
+fn home(folder: &Path, (engine, _): How) -> Arc<StateHome> {
     let settings = HomeSettings {
         directory: folder,
         application_id: "app",
         shapes: Shapes::default(),
         cleanup_delay: Duration::from_secs(600),
         memory: 2 << 20, // buffers go to files often
+        engine,
     };
     StateHome::on_disk(settings, "p".to_owned(), NOW).expect("the folder is free")
 }
 
-fn opened(home: &Arc<StateHome>, store: &str) -> Box<dyn StoreBackend> {
+fn opened(home: &Arc<StateHome>, (_, by_segment): How) -> Box<dyn StoreBackend> {
     let spec = StoreSpec { layout: Some(Layout::Persistent), ..StoreSpec::new(StoreKind::KeyValue) };
-    home.lease(TASK, NOW).backend(store, &spec).expect("its own folder can be read")
+    let mut rows = home.lease(TASK, NOW).backend("a", &spec).expect("its own folder can be read");
+    if by_segment {
+        rows.by_segment();
+    }
+    rows
 }
 
 /// Offset and rows; none if the rows cannot be read.
@@ -93,8 +107,10 @@ fn stand(rows: &mut dyn StoreBackend) -> Option<(u64, Rows)> {
 #[test]
 fn the_child_that_applies_until_it_dies() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let home = home(Path::new(&folder));
-    let mut rows = opened(&home, "a");
+    let how: usize = std::env::var(HOW).expect("the parent says how").parse().expect("a number");
+    let how = hows()[how];
+    let home = home(Path::new(&folder), how);
+    let mut rows = opened(&home, how);
     let from = rows.offset().map_or(0, |offset| u64::try_from(offset).expect("counts up"));
     fs::write(Path::new(&folder).join("works"), b"").expect("can be written");
     for n in from..u64::MAX {
@@ -103,11 +119,16 @@ fn the_child_that_applies_until_it_dies() {
 }
 
 /// Lets a child work for a while and kills it.
-fn kill_a_child(folder: &Path, after: Duration) {
+fn kill_a_child(folder: &Path, how: usize, after: Duration) {
     let this = std::env::current_exe().expect("a test is a program");
     let only = "state::tests::kills::the_child_that_applies_until_it_dies";
     let mut child = Command::new(this);
-    child.args(["--exact", only, "--test-threads=1"]).env(FOLDER, folder).stdout(Stdio::null()).stderr(Stdio::null());
+    child
+        .args(["--exact", only, "--test-threads=1"])
+        .env(FOLDER, folder)
+        .env(HOW, how.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = child.spawn().expect("a test can be run again");
     let works = folder.join("works");
     while !works.exists() {
@@ -122,14 +143,18 @@ fn kill_a_child(folder: &Path, after: Duration) {
 
 #[test]
 fn a_killed_process_leaves_the_fold_up_to_its_offset() {
+    (0..hows().len()).for_each(kill_again_and_again);
+}
+
+fn kill_again_and_again(how: usize) {
     let (folder, mut expected, mut at) = (Scratch::new(), Rows::new(), 0);
     for round in 0..60 {
         if round >= 6 && at > 100 {
             return;
         }
-        kill_a_child(folder.path(), Duration::from_micros(RandomState::new().hash_one(0) % 60_000));
-        let home = home(folder.path());
-        let (offset, rows) = stand(&mut *opened(&home, "a")).expect("reads");
+        kill_a_child(folder.path(), how, Duration::from_micros(RandomState::new().hash_one(0) % 60_000));
+        let home = home(folder.path(), hows()[how]);
+        let (offset, rows) = stand(&mut *opened(&home, hows()[how])).expect("reads");
         assert!(offset >= at, "{offset} after {at}: what was applied is kept");
         fold(&mut expected, at, offset);
         at = offset;
@@ -161,17 +186,21 @@ fn damage(path: &Path, at: usize, cut: bool) {
 /// Whatever is damaged: a store is the fold up to the offset that it tells, or it cannot be read and is empty the next time, or it was wiped.
 #[test]
 fn damaged_rows_are_noticed() {
+    hows().into_iter().for_each(damage_again_and_again);
+}
+
+fn damage_again_and_again(how: How) {
     let (mut wiped, mut sound) = (0, 0);
-    for round in 0..10_u64 {
+    for round in 0..24_u64 {
         let (folder, mut expected) = (Scratch::new(), Rows::new());
         {
-            let home = home(folder.path());
-            let mut rows = opened(&home, "a");
+            let home = home(folder.path(), how);
+            let mut rows = opened(&home, how);
             (0..120).for_each(|n| apply(&mut *rows, n));
         }
         let mut found = Vec::new();
-        files(&folder.path().join("app/0_0/db"), &mut found);
-        found.retain(|path| path.extension().is_none_or(|extension| extension != "lock"));
+        files(&folder.path().join("app/0_0").join(how.0.kept().folder), &mut found);
+        found.retain(|path| !["LOCK", "held", "lock"].iter().any(|lock| path.ends_with(lock)));
         found.sort_by_key(|path| (path.metadata().map_or(0, |data| data.len()), path.clone()));
         let chance = (round + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
         let path = &found[usize::try_from(round).expect("few") % found.len()];
@@ -180,9 +209,9 @@ fn damaged_rows_are_noticed() {
             continue;
         }
         damage(path, usize::try_from(chance).expect("64 bits") % length, round % 3 == 2);
-        let home = home(folder.path());
-        let (offset, rows) = stand(&mut *opened(&home, "a"))
-            .unwrap_or_else(|| stand(&mut *opened(&home, "a")).expect("what could not be read is forgotten the next time"));
+        let home = home(folder.path(), how);
+        let (offset, rows) = stand(&mut *opened(&home, how))
+            .unwrap_or_else(|| stand(&mut *opened(&home, how)).expect("what could not be read is forgotten the next time"));
         fold(&mut expected, 0, offset);
         assert!(rows == expected, "round {round}, {}: the rows are not the fold up to {offset}", path.display());
         match home.rebuilt_stores() {

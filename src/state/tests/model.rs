@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::rig::{Place, Setup, context};
 use crate::state::control::Core;
-use crate::state::{Direction, KeyValueCore, Layout, SessionCore, StoreKind, StoreSpec, WindowCore};
+use crate::state::{Direction, Engine, KeyValueCore, Layout, SessionCore, StoreKind, StoreSpec, WindowCore};
 
 /// Keys that are prefixes of each other, and one with the bytes of a time in it.
 const KEYS: [&[u8]; 4] = [b"", b"a", b"a\0", b"ab"];
@@ -221,14 +221,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]
     fn key_value_cores_are_maps_on_disk(setup in setups(StoreKind::KeyValue), steps in steps()) {
-        key_value_cores(&Place::on_disk(), &setup, &steps)?;
+        for engine in Engine::ALL {
+            key_value_cores(&Place::on_disk(*engine), &setup, &steps)?;
+        }
     }
     #[test]
     fn window_cores_are_maps_on_disk(setup in setups(StoreKind::Window { size_ms: 10, duplicates: false }), steps in steps()) {
-        window_cores(&Place::on_disk(), &setup, &steps)?;
+        for engine in Engine::ALL {
+            window_cores(&Place::on_disk(*engine), &setup, &steps)?;
+        }
     }
     #[test]
     fn session_cores_are_maps_on_disk(setup in setups(StoreKind::Session), steps in steps()) {
-        session_cores(&Place::on_disk(), &setup, &steps)?;
+        for engine in Engine::ALL {
+            session_cores(&Place::on_disk(*engine), &setup, &steps)?;
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::record::{Headers, TaskId, Timestamp};
 use crate::state::open::{ChangelogRecord, ChangelogSink, OpenStore, Opened, RecordClock, StoreControl, StoreEnvironment};
 use crate::state::{
-    CacheBudget, Dedup, HomeSettings, Layout, MemoryBackend, RecordContext, Shapes, StateHome, StoreBackend, StoreSpec, TaskLease,
+    CacheBudget, Dedup, Engine, HomeSettings, Layout, MemoryBackend, RecordContext, Shapes, StateHome, StoreBackend, StoreSpec, TaskLease,
     WriteContext,
 };
 
@@ -39,11 +39,13 @@ thread_local! {
     static DISK: RefCell<Option<Place>> = const { RefCell::new(None) };
 }
 
-/// Runs tests with the rows of persistent stores on disk.
+/// Runs tests with the rows of persistent stores on disk, with each library.
 pub(super) fn on_disk(tests: &[fn()]) {
-    DISK.set(Some(Place::on_disk()));
-    tests.iter().for_each(|test| test());
-    DISK.take();
+    for engine in Engine::ALL {
+        DISK.set(Some(Place::on_disk(*engine)));
+        tests.iter().for_each(|test| test());
+        DISK.take();
+    }
 }
 
 fn fresh_rows(spec: &StoreSpec) -> Box<dyn StoreBackend> {
@@ -67,10 +69,16 @@ impl Place {
     pub(super) fn in_memory() -> Self {
         Place { lease: StateHome::in_memory("p").lease(TASK, NOW), store: 0, _folder: None }
     }
-    pub(super) fn on_disk() -> Self {
+    pub(super) fn on_disk(engine: Engine) -> Self {
         let (folder, shapes) = (Scratch::new(), Shapes::default());
-        let settings =
-            HomeSettings { directory: folder.path(), application_id: "app", shapes, cleanup_delay: Duration::ZERO, memory: 32 << 20 };
+        let settings = HomeSettings {
+            directory: folder.path(),
+            application_id: "app",
+            shapes,
+            cleanup_delay: Duration::ZERO,
+            memory: 32 << 20,
+            engine,
+        };
         let home = StateHome::on_disk(settings, "p".to_owned(), NOW).expect("an empty folder can be taken");
         Place { lease: home.lease(TASK, NOW), store: 0, _folder: Some(folder) }
     }

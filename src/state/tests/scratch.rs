@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::StoreError;
-use crate::state::backend::{Batch, Budget, Direction, FjallBackend, KeyRange, StoreBackend, TaskDatabase, Visit};
+use crate::state::backend::{Batch, Direction, Engine, KeyRange, StoreBackend, TaskDatabase, Visit};
 
 /// A folder of its own.
 pub(in crate::state) struct Scratch(PathBuf);
@@ -32,20 +32,23 @@ impl Drop for Scratch {
 
 /// A store in a database of its own.
 pub(in crate::state) struct OnDisk {
-    rows: FjallBackend,
-    _database: TaskDatabase,
+    rows: Box<dyn StoreBackend>,
+    _database: Box<dyn TaskDatabase>,
     _folder: Scratch,
 }
 
 impl OnDisk {
-    pub(in crate::state) fn new() -> Self {
+    pub(in crate::state) fn new(engine: Engine) -> Self {
         let folder = Scratch::new();
-        let database = TaskDatabase::open(folder.path(), &Budget::of(32 << 20)).expect("an empty folder can be opened");
+        let database = engine.budget(32 << 20).open(folder.path()).expect("an empty folder can be opened");
         OnDisk { rows: database.store("st").expect("a fresh store can be opened"), _database: database, _folder: folder }
     }
 }
 
 impl StoreBackend for OnDisk {
+    fn by_segment(&mut self) {
+        self.rows.by_segment();
+    }
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.rows.get(key)
     }

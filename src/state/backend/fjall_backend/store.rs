@@ -5,15 +5,10 @@ use std::ops::{Bound, ControlFlow};
 use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode, UserKey, UserValue};
 
 use super::failed;
-use super::standing::Standing;
 use crate::error::StoreError;
 use crate::failpoint;
+use crate::state::backend::standing::{ROW, STANDING, Standing, row_key};
 use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit, is_empty};
-
-/// The key of the row that says what the others stand for.
-const STANDING: [u8; 1] = [0];
-/// What the key of a row of the store begins with.
-const ROW: u8 = 1;
 
 /// Rows on disk.
 pub(crate) struct FjallBackend {
@@ -29,11 +24,7 @@ impl FjallBackend {
     /// Reads what the rows stand for. A keyspace that does not say so cannot be trusted.
     pub(super) fn open(name: &str, database: Database, keyspace: Keyspace) -> Result<Self, StoreError> {
         let stored = keyspace.get(STANDING).map_err(|error| failed(name, error))?;
-        let standing = stored.map_or_else(|| Some(Standing::default()), |stored| Standing::decode(&stored));
-        let standing = standing.ok_or_else(|| StoreError::Backend {
-            store: name.to_owned(),
-            source: "what its rows stand for cannot be read: written by a later version, or damaged".into(),
-        })?;
+        let standing = Standing::of_row(name, stored.as_deref())?;
         Ok(FjallBackend { name: name.to_owned(), database, keyspace, standing, key: Vec::new() })
     }
 
@@ -65,13 +56,6 @@ impl FjallBackend {
             tracing::warn!(store = self.name, %error, "obsolete rows were not removed from the disk; the next drop removes more");
         }
     }
-}
-
-fn row_key(key: &[u8]) -> Vec<u8> {
-    let mut row = Vec::with_capacity(1 + key.len());
-    row.push(ROW);
-    row.extend_from_slice(key);
-    row
 }
 
 impl StoreBackend for FjallBackend {
@@ -107,14 +91,7 @@ impl StoreBackend for FjallBackend {
 
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         failpoint::reached("store.apply");
-        let mut standing = self.standing.clone();
-        standing.offset = batch.offset.or(standing.offset);
-        if let Some(note) = batch.note {
-            standing.note = Some(note.to_vec());
-        }
-        if let Some(bound) = batch.drop_before.filter(|bound| *bound > standing.floor.as_slice()) {
-            standing.floor = bound.to_vec();
-        }
+        let standing = self.standing.after(batch);
         let write = OwnedWriteBatch::with_capacity(self.database.clone(), batch.rows.len() + 1);
         let mut write = write.durability(Some(PersistMode::Buffer));
         for (key, value) in batch.rows.iter().filter(|(key, _)| *key >= standing.floor.as_slice()) {

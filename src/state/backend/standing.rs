@@ -2,6 +2,22 @@
 //!
 //! Layout: version (1), flags (1: an offset follows, 2: a note follows), offset (8, if flagged), length of the floor (4), floor, note (the rest).
 
+use crate::error::StoreError;
+use crate::state::backend::Batch;
+
+/// The key of the row that says what the others stand for.
+pub(super) const STANDING: [u8; 1] = [0];
+/// What the key of a row of the store begins with.
+pub(super) const ROW: u8 = 1;
+
+/// The key under which a row of the store lies.
+pub(super) fn row_key(key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + key.len());
+    row.push(ROW);
+    row.extend_from_slice(key);
+    row
+}
+
 const VERSION: u8 = 1;
 const HAS_OFFSET: u8 = 1;
 const HAS_NOTE: u8 = 2;
@@ -16,6 +32,25 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// What is stored; nothing for a new store. Rows whose standing cannot be read cannot be trusted.
+    pub(super) fn of_row(store: &str, stored: Option<&[u8]>) -> Result<Self, StoreError> {
+        let standing = stored.map_or_else(|| Some(Standing::default()), Standing::decode);
+        standing.ok_or_else(|| StoreError::Backend {
+            store: store.to_owned(),
+            source: "what its rows stand for cannot be read: written by a later version, or damaged".into(),
+        })
+    }
+
+    /// What the rows stand for once the batch is in.
+    pub(super) fn after(&self, batch: &Batch<'_>) -> Self {
+        let bound = batch.drop_before.filter(|bound| *bound > self.floor.as_slice());
+        Standing {
+            offset: batch.offset.or(self.offset),
+            floor: bound.map_or_else(|| self.floor.clone(), <[u8]>::to_vec),
+            note: batch.note.map(<[u8]>::to_vec).or_else(|| self.note.clone()),
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let flags = if self.offset.is_some() { HAS_OFFSET } else { 0 } | if self.note.is_some() { HAS_NOTE } else { 0 };
         let mut out = vec![VERSION, flags];

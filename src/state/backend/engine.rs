@@ -1,0 +1,103 @@
+//! Which library keeps rows on disk: RocksDB, or in a build without it fjall.
+
+use std::path::Path;
+
+use crate::error::StoreError;
+use crate::state::backend::{StoreBackend, fjall_backend};
+
+#[cfg(feature = "rocksdb")]
+use crate::state::backend::rocksdb_backend;
+
+/// A library that this build has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// Pure Rust, in every build.
+    #[cfg_attr(not(feature = "rocksdb"), default)]
+    Fjall,
+    /// C++.
+    #[cfg(feature = "rocksdb")]
+    #[default]
+    RocksDb,
+}
+
+/// A folder of rows as any build may have left it.
+pub(crate) struct Kept {
+    /// Its name in the folder of a task.
+    pub(crate) folder: &'static str,
+    /// Who wrote it.
+    pub(crate) by: &'static str,
+    /// The file in it that is locked while somebody uses it.
+    pub(crate) lock: &'static str,
+}
+
+/// How each library's rows are kept, of this build's and others'.
+pub(crate) const KEPT: [Kept; 2] =
+    [Kept { folder: "db", by: "fjall", lock: "lock" }, Kept { folder: "rocksdb", by: "RocksDB", lock: "held" }];
+
+impl Engine {
+    /// All that this build has.
+    #[cfg(test)]
+    pub(in crate::state) const ALL: &[Engine] = &[
+        Engine::Fjall,
+        #[cfg(feature = "rocksdb")]
+        Engine::RocksDb,
+    ];
+
+    /// How its rows are kept.
+    pub(crate) fn kept(self) -> &'static Kept {
+        match self {
+            Engine::Fjall => &KEPT[0],
+            #[cfg(feature = "rocksdb")]
+            Engine::RocksDb => &KEPT[1],
+        }
+    }
+    /// Shares out so many bytes of memory among databases to be opened.
+    pub(crate) fn budget(self, memory: u64) -> Budget {
+        match self {
+            Engine::Fjall => Budget::Fjall(fjall_backend::Budget::of(memory)),
+            #[cfg(feature = "rocksdb")]
+            Engine::RocksDb => Budget::RocksDb(rocksdb_backend::Budget::of(memory)),
+        }
+    }
+}
+
+/// What the databases of an instance may use together.
+#[derive(Clone)]
+pub(crate) enum Budget {
+    /// Of fjall.
+    Fjall(fjall_backend::Budget),
+    /// Of RocksDB.
+    #[cfg(feature = "rocksdb")]
+    RocksDb(rocksdb_backend::Budget),
+}
+
+impl Budget {
+    /// Opens the database in the folder, or makes it. What the folder holds may be damaged, which is an error like any other.
+    pub(crate) fn open(&self, folder: &Path) -> Result<Box<dyn TaskDatabase>, StoreError> {
+        Ok(match self {
+            Budget::Fjall(budget) => Box::new(fjall_backend::FjallDatabase::open(folder, budget)?),
+            #[cfg(feature = "rocksdb")]
+            Budget::RocksDb(budget) => Box::new(rocksdb_backend::RocksDatabase::open(folder, budget)?),
+        })
+    }
+}
+
+/// The stores of one task on disk.
+pub(crate) trait TaskDatabase: Send {
+    /// The rows of a store.
+    fn store(&self, name: &str) -> Result<Box<dyn StoreBackend>, StoreError>;
+    /// The same without the rows that were there.
+    fn store_wiped(&self, name: &str) -> Result<Box<dyn StoreBackend>, StoreError>;
+    /// Everything applied so far survives a power loss from here on.
+    fn sync(&self) -> Result<(), StoreError>;
+}
+
+/// The database could not be opened because it is open elsewhere.
+#[derive(Debug, thiserror::Error)]
+#[error("the database is open elsewhere")]
+pub(super) struct InUse;
+
+/// Whether the database could not be opened because it is open elsewhere.
+pub(crate) fn is_in_use(error: &StoreError) -> bool {
+    matches!(error, StoreError::Backend { source, .. } if source.is::<InUse>())
+}
