@@ -99,7 +99,7 @@ impl StreamThread {
         self.tasks.insert(id, active);
         match prepared {
             Ok(()) => self.task_state(id, TaskState::Restoring),
-            Err(error) if self.tasks[&id].failed > 0 => self.suspend(id, &error),
+            Err(error) if self.tasks[&id].failed > 0 || error.kind() == ErrorKind::Retriable => self.suspend(id, &error),
             Err(error) => self.fail(id, error),
         }
     }

@@ -92,10 +92,38 @@ pub(crate) trait TaskDatabase: Send {
     fn sync(&self) -> Result<(), StoreError>;
 }
 
+/// Whether a failed write says that files are damaged, of whatever store of the task.
+pub(crate) fn is_damage(error: &StoreError) -> bool {
+    match error {
+        #[cfg(feature = "rocksdb")]
+        StoreError::Backend { source, .. } => rocksdb_backend::is_damage(&**source),
+        _ => false,
+    }
+}
+
 /// The database could not be opened because it is open elsewhere.
 #[derive(Debug, thiserror::Error)]
 #[error("the database is open elsewhere")]
 pub(super) struct InUse;
+
+/// Whether the database could not be opened for want of something that has nothing to do with what it holds: space, open files, rights.
+pub(crate) fn is_want(error: &StoreError) -> bool {
+    use std::error::Error;
+    use std::io::ErrorKind::{OutOfMemory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let StoreError::Backend { source, .. } = error else { return false };
+    #[cfg(feature = "rocksdb")]
+    if rocksdb_backend::is_want(&**source) {
+        return true;
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&**source);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied | OutOfMemory);
+        }
+        cause = error.source();
+    }
+    false
+}
 
 /// Whether the database could not be opened because it is open elsewhere.
 pub(crate) fn is_in_use(error: &StoreError) -> bool {

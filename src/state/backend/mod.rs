@@ -9,7 +9,7 @@ mod standing;
 
 use std::ops::{Bound, ControlFlow};
 
-pub(crate) use engine::{Budget, Engine, KEPT, TaskDatabase, is_in_use};
+pub(crate) use engine::{Budget, Engine, KEPT, TaskDatabase, is_damage, is_in_use, is_want};
 pub use memory::MemoryBackend;
 
 use crate::error::StoreError;

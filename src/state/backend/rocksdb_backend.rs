@@ -8,6 +8,8 @@
 //! Families are made before the batch that fills them and dropped after the batch that makes them obsolete; what a death in between leaves
 //! behind is tidied when the store is opened.
 
+#[cfg(test)]
+mod damage;
 mod families;
 mod options;
 mod rows;
@@ -43,6 +45,25 @@ impl TaskDatabase for RocksDatabase {
     fn sync(&self) -> Result<(), StoreError> {
         self.0.sync()
     }
+}
+
+/// Whether the library has met bytes that are not what was written. It meets them as it merges files, and tells whoever writes next.
+pub(super) fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<rocksdb::Error>().is_some_and(|error| error.kind() == rocksdb::ErrorKind::Corruption)
+}
+
+/// Whether the library could not do what it was asked to for want of something that has nothing to do with what it holds. It tells only in words.
+pub(super) fn is_want(error: &(dyn std::error::Error + 'static)) -> bool {
+    const WANTS: [&str; 6] = [
+        "No space left",
+        "Disk quota exceeded",
+        "Read-only file system",
+        "Permission denied",
+        "Too many open files",
+        "Cannot allocate memory",
+    ];
+    let text = error.downcast_ref::<rocksdb::Error>().map(ToString::to_string).unwrap_or_default();
+    WANTS.iter().any(|want| text.contains(want))
 }
 
 /// An error of a store, or of the whole database (`*`).

@@ -54,7 +54,9 @@ impl Directory {
 
     /// Another process may take the folder from here on.
     pub(super) fn let_go(&self) {
-        lock(&self.lock).take();
+        if let Some(file) = lock(&self.lock).take() {
+            let _ = file.unlock(); // a child that is just being started may hold the file for a moment yet
+        }
     }
 
     /// The id written in the folder; else `fresh`, which is written.

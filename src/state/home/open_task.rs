@@ -1,16 +1,18 @@
 //! The state of one task while somebody owns it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, ErrorKind, Place, StoreError};
 use crate::record::{TaskId, Timestamp};
-use crate::state::backend::{StoreBackend, TaskDatabase, is_in_use};
+use crate::state::backend::{Direction, StoreBackend, TaskDatabase, is_in_use, is_want};
 use crate::state::home::MemoryRows;
 use crate::state::home::directory::Directory;
 use crate::state::home::shelf::{Damage, Leased, Shelf};
 use crate::state::lock::lock;
+use crate::state::rows::GO_ON;
 
 /// Where rows lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,10 @@ pub(super) struct OpenTask {
     marked: bool,
     /// Why the rows that were there are gone; each store that is opened tells.
     distrust: Option<String>,
+    /// Files are damaged, and it is not known whose: each store that is opened is read through.
+    suspect: bool,
+    /// Stores that are to be forgotten as they are opened.
+    condemned: BTreeSet<String>,
     rebuilt: Arc<AtomicU64>,
 }
 
@@ -46,6 +52,8 @@ impl OpenTask {
             memory,
             marked: false,
             distrust: None,
+            suspect: false,
+            condemned: BTreeSet::new(),
             rebuilt,
         }
     }
@@ -66,11 +74,16 @@ impl OpenTask {
     /// Another owner: the former one is put out, and what is damaged is closed to be opened anew.
     pub(super) fn take_over(&mut self, lease: u64, now: Timestamp) {
         (self.lease, self.since) = (lease, now);
-        let mut unwritable = false;
+        let unmended: Vec<String> =
+            self.shelves.iter().filter(|(store, (_, shelf))| self.mend(store, shelf).is_err()).map(|(store, _)| store.clone()).collect();
+        let mut unwritable = !unmended.is_empty();
+        self.condemned.extend(unmended);
+        self.suspect = false;
         for (_, shelf) in self.shelves.values() {
             let mut shelf = lock(shelf);
             shelf.lease = lease;
-            unwritable |= shelf.damage == Some(Damage::Unwritable);
+            unwritable |= shelf.damage.is_some();
+            self.suspect |= shelf.damage == Some(Damage::Suspect);
         }
         if unwritable {
             self.close();
@@ -91,7 +104,12 @@ impl OpenTask {
             }
             None => {
                 let backend = match &self.database {
-                    Some(database) if origin == Origin::Disk => self.open_on_disk(store, &**database)?,
+                    Some(database) if origin == Origin::Disk => {
+                        let condemned = self.condemned.contains(store);
+                        let opened = self.open_on_disk(store, &**database, condemned)?;
+                        self.condemned.remove(store);
+                        opened
+                    }
                     _ => (self.memory)(self.task, store),
                 };
                 let shelf = Arc::new(Mutex::new(Shelf::new(backend, self.lease)));
@@ -105,11 +123,12 @@ impl OpenTask {
     /// Rows that could not be read are forgotten: that store alone is built anew.
     fn mend(&self, store: &str, shelf: &Mutex<Shelf>) -> Result<(), Error> {
         let mut shelf = lock(shelf);
-        if shelf.damage.take() == Some(Damage::Unreadable)
+        if shelf.damage == Some(Damage::Unreadable)
             && let Some(backend) = &mut shelf.backend
         {
             self.tell_rebuilt(store, "its rows could not be read");
             backend.wipe().map_err(corrupt)?;
+            shelf.damage = None;
             #[cfg(test)]
             {
                 shelf.broken = false;
@@ -123,8 +142,11 @@ impl OpenTask {
         self.rebuilt.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn open_on_disk(&self, store: &str, database: &dyn TaskDatabase) -> Result<Box<dyn StoreBackend>, Error> {
-        let opened = match database.store(store) {
+    fn open_on_disk(&self, store: &str, database: &dyn TaskDatabase, condemned: bool) -> Result<Box<dyn StoreBackend>, Error> {
+        if condemned {
+            return database.store_wiped(store).map_err(corrupt); // it was told when it was found out
+        }
+        let opened = match database.store(store).and_then(|rows| if self.suspect { read_through(rows) } else { Ok(rows) }) {
             Ok(rows) => {
                 if let Some(why) = &self.distrust {
                     self.tell_rebuilt(store, why);
@@ -152,6 +174,9 @@ impl OpenTask {
         let opened = disk.budget.open(&folder).or_else(|error| {
             if is_in_use(&error) {
                 return Err(corrupt(error));
+            }
+            if is_want(&error) {
+                return Err(Error::new(ErrorKind::Retriable, Place::default(), error.into()));
             }
             self.distrust = Some(error.to_string());
             std::fs::remove_dir_all(&folder).map_err(|error| crate::state::home::io("remove", &folder, &error))?;
@@ -194,6 +219,12 @@ impl OpenTask {
         self.marked = false;
         self.distrust = None;
     }
+}
+
+/// The same rows, if all of them can be read.
+fn read_through(mut rows: Box<dyn StoreBackend>) -> Result<Box<dyn StoreBackend>, StoreError> {
+    rows.scan((Bound::Unbounded, Bound::Unbounded), Direction::Forward, &mut |_, _| GO_ON)?;
+    Ok(rows)
 }
 
 fn corrupt(error: StoreError) -> Error {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::error::StoreError;
-use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit};
+use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit, is_damage};
 use crate::state::lock::lock;
 
 /// What was seen to be wrong with rows.
@@ -13,6 +13,9 @@ pub(super) enum Damage {
     Unreadable,
     /// They cannot be written: their database is opened anew.
     Unwritable,
+    /// They cannot be written, because files of theirs or of another store of the task are damaged: the database is opened anew, and each store
+    /// is read through.
+    Suspect,
 }
 
 /// The rows of one store.
@@ -58,8 +61,9 @@ impl Leased {
         let why = match &mut shelf.backend {
             Some(backend) if current => {
                 let done = act(&mut **backend);
-                if done.is_err() {
-                    shelf.damage = Some(damage);
+                if let Err(error) = &done {
+                    let suspect = damage == Damage::Unwritable && is_damage(error);
+                    shelf.damage = Some(if suspect { Damage::Suspect } else { damage });
                 }
                 return done;
             }

@@ -18,19 +18,19 @@ pub(super) struct Families {
     db: DB,
     names: Mutex<BTreeSet<String>>,
     budget: Budget,
-    _held: File,
+    held: File,
 }
 
 impl Families {
     /// Opens the database with all of its families.
     pub(super) fn open(folder: &Path, budget: &Budget) -> Result<Self, StoreError> {
-        let whole = |error: &dyn std::fmt::Display| failed("*", error.to_string());
-        fs::create_dir_all(folder).map_err(|error| whole(&error))?;
-        let held = File::create(folder.join(Engine::RocksDb.kept().lock)).map_err(|error| whole(&error))?;
+        let whole = |error: std::io::Error| failed("*", error);
+        fs::create_dir_all(folder).map_err(whole)?;
+        let held = File::create(folder.join(Engine::RocksDb.kept().lock)).map_err(whole)?;
         held.try_lock().map_err(|_| failed("*", InUse))?;
         let mut options = budget.database()?;
         let mut names = BTreeSet::new();
-        if is_new(folder).map_err(|error| whole(&error))? {
+        if is_new(folder).map_err(whole)? {
             options.create_if_missing(true);
         } else {
             // Opened without its pointer to the manifest it would be taken for a new one, and emptied.
@@ -39,7 +39,7 @@ impl Families {
         names.insert(DEFAULT_COLUMN_FAMILY_NAME.to_owned());
         let families = names.iter().map(|name| ColumnFamilyDescriptor::new(name, budget.family()));
         let db = DB::open_cf_descriptors(&options, folder, families).map_err(|error| failed("*", error))?;
-        Ok(Families { db, names: Mutex::new(names), budget: budget.clone(), _held: held })
+        Ok(Families { db, names: Mutex::new(names), budget: budget.clone(), held })
     }
 
     pub(super) fn db(&self) -> &DB {
@@ -96,6 +96,7 @@ impl Drop for Families {
     fn drop(&mut self) {
         // A merge of files that is under way would be waited for.
         self.db.cancel_all_background_work(true);
+        let _ = self.held.unlock(); // a child that is just being started may hold the file for a moment yet
     }
 }
 
