@@ -255,6 +255,9 @@ impl Core for BufferCore {
         }
         Ok(())
     }
+    fn loaded(&mut self) -> Result<(), StoreError> {
+        self.backend.loaded()
+    }
     fn wipe(&mut self) -> Result<(), StoreError> {
         self.backend.wipe()?;
         self.abort();

@@ -114,6 +114,38 @@ fn drops_what_is_obsolete(make: Make<'_>) {
     assert_eq!((all(&mut *backend).len(), backend.get(b"1c").expect("reads")), (3, None));
 }
 
+/// What is loaded is there once it is said to be, the last of each key, with its offset; and a read or a batch before that misses nothing.
+fn loads(make: Make<'_>) {
+    for loaded in [true, false] {
+        let mut backend = make();
+        put(&mut *backend, &[(b"00000000old", Some(b"0"))]);
+        let name = |n: u32| format!("{:08}{n:03}", n / 100).into_bytes();
+        let keys: Vec<Vec<u8>> = (0..300_u32).map(|n| name(n * 7 % 300)).collect();
+        let (one, two, five, bound, behind) = (name(1), name(2), name(5), name(290), name(295));
+        for (round, offset) in [(b"1".as_slice(), 100), (b"2", 200)] {
+            let rows: Vec<(&[u8], Option<&[u8]>)> =
+                keys.iter().flat_map(|key| [(key.as_slice(), Some(b"x".as_slice())), (key, Some(round))]).collect();
+            backend.load(&Batch { rows: &rows, offset: Some(offset), note: Some(round), drop_before: None }).expect("loads");
+            let gone: &[(&[u8], Option<&[u8]>)] = &[(b"00000000old", None), (&one, Some(b"x")), (&one, None)];
+            backend.load(&Batch { rows: gone, offset: Some(offset + 1), ..Batch::default() }).expect("loads");
+            assert!(backend.approximate_rows() > 0);
+        }
+        if loaded {
+            backend.loaded().expect("loads");
+            assert_eq!((backend.offset(), backend.note()), (Some(201), Some(b"2".to_vec())));
+        }
+        let rows = all(&mut *backend);
+        assert_eq!(rows.len(), 299);
+        assert!(rows.iter().all(|(_, value)| value == b"2"));
+        put(&mut *backend, &[(&two, Some(b"3"))]);
+        assert_eq!((backend.get(&two).expect("reads"), backend.get(&one).expect("reads")), (Some(b"3".to_vec()), None));
+        let late: &[(&[u8], Option<&[u8]>)] = &[(&five, Some(b"late")), (&behind, Some(b"4"))];
+        backend.load(&Batch { rows: late, offset: Some(300), drop_before: Some(&bound), note: None }).expect("loads");
+        backend.loaded().expect("loads");
+        assert_eq!((all(&mut *backend).len(), backend.get(&behind).expect("reads")), (10, Some(b"4".to_vec())));
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Apply { rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>, drop_before: Option<Vec<u8>> },
@@ -195,6 +227,7 @@ macro_rules! conforms {
                 tells_empty_from_absent(&make);
                 bears_ranges_inside_out(&make);
                 drops_what_is_obsolete(&make);
+                loads(&make);
             }
             proptest! {
                 #![proptest_config(ProptestConfig::with_cases($cases))]

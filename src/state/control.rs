@@ -14,6 +14,8 @@ pub(crate) trait Core: Send {
     fn abort(&mut self);
     fn offset(&self) -> Option<i64>;
     fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError>;
+    /// What was restored is kept for good.
+    fn loaded(&mut self) -> Result<(), StoreError>;
     /// Forgets everything, in the backend too.
     fn wipe(&mut self) -> Result<(), StoreError>;
     fn approximate_rows(&self) -> usize;
@@ -44,6 +46,9 @@ impl<C: Core> StoreControl for Control<C> {
     }
     fn restore(&self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
         lock(&self.0).restore(records, next_offset)
+    }
+    fn loaded(&self) -> Result<(), StoreError> {
+        lock(&self.0).loaded()
     }
     fn wipe(&self) -> Result<(), StoreError> {
         lock(&self.0).wipe()

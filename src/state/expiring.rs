@@ -78,6 +78,9 @@ impl<B: Expires + Send> Core for Expiring<B> {
         self.cached.forget_cached();
         self.cached.below.restore(records, next_offset)
     }
+    fn loaded(&mut self) -> Result<(), StoreError> {
+        self.cached.below.parts_mut().0.table.loaded()
+    }
     fn wipe(&mut self) -> Result<(), StoreError> {
         self.cached.wipe()?;
         self.cached.below.recall(None);

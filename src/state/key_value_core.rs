@@ -183,8 +183,11 @@ impl Core for KeyValueCore {
     }
     fn restore(&mut self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError> {
         self.0.forget_cached();
-        self.0.below.rows.restore(records, (next_offset, None, None), |key, _, row| row(key.to_vec(), false))?;
+        self.0.below.rows.restore(records, (next_offset, None, None), |key, _, row| row(key, false))?;
         self.refill_recency()
+    }
+    fn loaded(&mut self) -> Result<(), StoreError> {
+        self.0.below.rows.table.loaded()
     }
     fn wipe(&mut self) -> Result<(), StoreError> {
         self.0.wipe()?;

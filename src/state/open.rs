@@ -87,8 +87,11 @@ pub(crate) trait StoreControl: Send + Sync {
     fn abort(&self);
     /// The changelog offset that the committed rows stand for: the next one to restore.
     fn offset(&self) -> Option<i64>;
-    /// Puts changelog records into the backend and moves its offset to `next_offset`.
+    /// Puts changelog records into the backend; its offset moves to `next_offset` when they are kept for good, with [`loaded`](Self::loaded) at
+    /// the latest.
     fn restore(&self, records: &[ChangelogRecord<'_>], next_offset: i64) -> Result<(), StoreError>;
+    /// What was restored is kept for good, and can be read.
+    fn loaded(&self) -> Result<(), StoreError>;
     /// Forgets everything, committed rows and their offset too: they cannot be trusted, and are restored from the beginning.
     fn wipe(&self) -> Result<(), StoreError>;
     /// Rows in table and backend, approximately; for the buffer of `suppress` exactly.

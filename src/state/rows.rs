@@ -84,24 +84,31 @@ impl Rows {
         &mut self,
         records: &[ChangelogRecord<'_>],
         (next_offset, drop_before, note): (i64, Option<&[u8]>, Option<&[u8]>),
-        mut to_rows: impl FnMut(&[u8], bool, &mut dyn FnMut(Vec<u8>, bool)),
+        mut to_rows: impl FnMut(&[u8], bool, &mut dyn FnMut(&[u8], bool)),
     ) -> Result<(), StoreError> {
-        let mut rows: std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>> = std::collections::BTreeMap::new();
+        let (mut bytes, mut spans) = (Vec::new(), Vec::with_capacity(records.len()));
         for record in records {
-            let value = record.value.map(|value| self.stored(value, record.timestamp));
-            to_rows(record.key, value.is_some(), &mut |row, is_index| {
-                let value = if is_index { value.as_ref().map(|_| Vec::new()) } else { value.clone() };
-                rows.insert(row, value);
+            to_rows(record.key, record.value.is_some(), &mut |row, is_index| {
+                let start = bytes.len();
+                bytes.extend_from_slice(row);
+                let middle = bytes.len();
+                if let Some(value) = record.value.filter(|_| !is_index) {
+                    self.store_value(value, record.timestamp, &mut bytes);
+                }
+                spans.push((start, middle, record.value.map(|_| bytes.len())));
             });
         }
-        let rows: Vec<(&[u8], Option<&[u8]>)> = rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
+        let span = |&(start, middle, end): &(usize, usize, Option<usize>)| (&bytes[start..middle], end.map(|end| &bytes[middle..end]));
+        let rows: Vec<(&[u8], Option<&[u8]>)> = spans.iter().map(span).collect();
         self.table.restore(&Batch { rows: &rows, offset: Some(next_offset), drop_before, note })
     }
     /// A changelog value as a row: with the record's time in front if the store is stamped.
-    fn stored(&self, value: &[u8], at: Timestamp) -> Vec<u8> {
+    fn store_value(&self, value: &[u8], at: Timestamp, out: &mut Vec<u8>) {
         let at = if self.plain_backend { Timestamp::UNKNOWN } else { at };
-        let stamp = if self.stamped { at.as_millis().to_be_bytes().to_vec() } else { Vec::new() };
-        [stamp.as_slice(), value].concat()
+        if self.stamped {
+            out.extend_from_slice(&at.as_millis().to_be_bytes());
+        }
+        out.extend_from_slice(value);
     }
 }
 

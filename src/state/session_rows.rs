@@ -133,14 +133,13 @@ impl Expires for SessionRows {
             self.retention.observe(end);
         }
         let (layout, oldest) = (self.retention.layout, self.retention.oldest_visible());
-        let (note, bound) = (self.note(), self.retention.drop_bound());
+        let (note, bound, mut out) = (self.note(), self.retention.drop_bound(), Vec::new());
         self.rows.restore(records, (next_offset, bound.as_ref().map(<[u8; 8]>::as_slice), Some(&note)), |bytes, _, row| {
             let Some((key, start, end)) = split_session_key(bytes).filter(|(_, _, end)| *end >= oldest) else { return };
-            let mut out = Vec::new();
             row_key(layout, key, start, end, &mut out);
-            row(out, false);
+            row(&out, false);
             if let RowLayout::Indexed { interval } = layout {
-                row(index_key(interval, key, start, end), true);
+                row(&index_key(interval, key, start, end), true);
             }
         })
     }

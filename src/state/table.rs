@@ -236,12 +236,13 @@ impl Table {
 
     /// Puts rows of a changelog into the backend, past this transaction.
     pub(crate) fn restore(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
-        self.backend.apply(batch)?;
-        for (key, value) in batch.rows {
-            if value.is_some() {
-                self.gap.note_row(key);
-                self.committed_gap.note_row(key);
-            }
+        self.backend.load(batch)?;
+        // A store that is restored is new, mostly: nothing is known of its rows.
+        (self.gap, self.committed_gap) = (Gap::default(), Gap::default());
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        for (key, _) in batch.rows {
             if self.rows.get(*key).is_some_and(|row| row.seq == 0)
                 && let Some(row) = self.rows.remove(*key)
             {
@@ -249,6 +250,11 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// See [`StoreBackend::loaded`].
+    pub(crate) fn loaded(&mut self) -> Result<(), StoreError> {
+        self.backend.loaded()
     }
 
     /// Forgets everything, here and in the backend.

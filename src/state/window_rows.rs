@@ -172,14 +172,13 @@ impl Expires for WindowRows {
             (self.store_seq, self.changelog_seq) = (self.store_seq.max(seq), self.changelog_seq.max(seq));
         }
         let (layout, duplicates, oldest) = (self.layout(), self.duplicates, self.retention.oldest_visible());
-        let (note, bound) = (self.note(), self.retention.drop_bound());
+        let (note, bound, mut out) = (self.note(), self.retention.drop_bound(), Vec::new());
         self.rows.restore(records, (next_offset, bound.as_ref().map(<[u8; 8]>::as_slice), Some(&note)), |bytes, _, row| {
             if let Some((key, start, seq)) = split_window_key(bytes).filter(|(_, start, _)| *start >= oldest) {
-                let mut out = Vec::new();
                 row_key(layout, duplicates, key, start, seq, &mut out);
-                row(out, false);
+                row(&out, false);
                 if let RowLayout::Indexed { interval } = layout {
-                    row(index_row(interval, key, start, seq), true);
+                    row(&index_row(interval, key, start, seq), true);
                 }
             }
         })

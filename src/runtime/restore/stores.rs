@@ -85,6 +85,11 @@ impl Errand for Stores {
     }
 
     fn leave(&mut self, client: &mut dyn Group) {
+        for OneStore { order, .. } in self.stores.iter().filter(|store| !store.complete && store.stage.is_some()) {
+            if let Err(error) = order.control.loaded() {
+                tracing::warn!(task = %self.task, store = &*order.name, %error, "what was restored last is restored again");
+            }
+        }
         let read: Vec<TopicPartition> =
             self.stores.iter().filter(|store| !store.complete).map(|store| store.order.changelog.clone()).collect();
         client.unassign(&read);
@@ -153,6 +158,7 @@ impl OneStore {
         reading.next = fetched.next_offset;
         self.complete = reading.next >= reading.end;
         if self.complete {
+            control.loaded().map_err(|error| corrupt(changelog, reading.next, error.into()))?;
             tools.client.unassign(std::slice::from_ref(changelog));
             tracing::info!(%task, store = &**name, records = reading.records, "restored");
         }

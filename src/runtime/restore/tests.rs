@@ -53,6 +53,9 @@ impl StoreControl for Notebook {
         *self.offset.lock().unwrap() = Some(next_offset);
         Ok(())
     }
+    fn loaded(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     fn wipe(&self) -> Result<(), StoreError> {
         self.values.lock().unwrap().clear();
         *self.offset.lock().unwrap() = None;

@@ -13,6 +13,7 @@ use crate::state::backend::rocksdb_backend;
 pub(crate) enum Engine {
     /// Pure Rust, in every build.
     #[cfg_attr(not(feature = "rocksdb"), default)]
+    #[cfg_attr(all(feature = "rocksdb", not(test)), expect(dead_code, reason = "a build with both keeps rows with the other one"))]
     Fjall,
     /// C++.
     #[cfg(feature = "rocksdb")]

@@ -67,6 +67,9 @@ impl StoreBackend for MemoryBackend {
         }
         Ok(())
     }
+    fn load(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        self.apply(batch)
+    }
     fn wipe(&mut self) -> Result<(), StoreError> {
         *self = MemoryBackend::default();
         Ok(())

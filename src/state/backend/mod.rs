@@ -56,6 +56,19 @@ pub trait StoreBackend: Send {
     fn scan(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError>;
     /// Changes rows, offset and note, all of it or nothing.
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError>;
+    /// As [`apply`](StoreBackend::apply), while the store is restored: the rows may come several times, the last one counts, and they may be
+    /// kept in memory until [`loaded`](StoreBackend::loaded). [`offset`](StoreBackend::offset) is that of what is kept for good.
+    fn load(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        let mut rows = batch.rows.to_vec();
+        rows.reverse(); // a stable sort leaves the last of each key first
+        rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        rows.dedup_by(|(later, _), (kept, _)| later == kept);
+        self.apply(&Batch { rows: &rows, ..*batch })
+    }
+    /// What was loaded is kept for good, as if it had been applied.
+    fn loaded(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Forgets everything, offset, bound and note too: the store will be built anew.
     fn wipe(&mut self) -> Result<(), StoreError>;
     /// The changelog offset of the last batch that had one: the next one to restore.

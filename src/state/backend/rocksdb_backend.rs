@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod damage;
 mod families;
+mod load;
 mod options;
 mod rows;
 

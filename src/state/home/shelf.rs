@@ -94,6 +94,12 @@ impl StoreBackend for Leased {
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         self.on(Damage::Unwritable, |rows| rows.apply(batch))
     }
+    fn load(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        self.on(Damage::Unwritable, |rows| rows.load(batch))
+    }
+    fn loaded(&mut self) -> Result<(), StoreError> {
+        self.on(Damage::Unwritable, |rows| rows.loaded())
+    }
     fn wipe(&mut self) -> Result<(), StoreError> {
         self.on(Damage::Unwritable, |rows| rows.wipe())
     }

@@ -158,6 +158,7 @@ impl<S: crate::state::DefaultStore> Rig<S> {
             .map(|l| ChangelogRecord { key: &l.key, value: l.value.as_deref(), timestamp: at(l), headers: &l.headers })
             .collect();
         rig.control.restore(&records, 7).expect("memory takes everything");
+        rig.control.loaded().expect("memory takes everything");
         assert_eq!(rig.control.offset(), Some(7));
         rig
     }

@@ -58,6 +58,12 @@ impl StoreBackend for OnDisk {
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         self.rows.apply(batch)
     }
+    fn load(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        self.rows.load(batch)
+    }
+    fn loaded(&mut self) -> Result<(), StoreError> {
+        self.rows.loaded()
+    }
     fn wipe(&mut self) -> Result<(), StoreError> {
         self.rows.wipe()
     }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME};
+use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, Options};
 
-use super::failed;
 use super::options::Budget;
+use super::{failed, load};
 use crate::error::StoreError;
 use crate::state::backend::engine::{Engine, InUse};
 use crate::state::lock::lock;
@@ -18,6 +19,9 @@ pub(super) struct Families {
     db: DB,
     names: Mutex<BTreeSet<String>>,
     budget: Budget,
+    /// Where files lie that are to be taken in, and how many there were.
+    loads: PathBuf,
+    files: AtomicU64,
     held: File,
 }
 
@@ -28,6 +32,9 @@ impl Families {
         fs::create_dir_all(folder).map_err(whole)?;
         let held = File::create(folder.join(Engine::RocksDb.kept().lock)).map_err(whole)?;
         held.try_lock().map_err(|_| failed("*", InUse))?;
+        let loads = load::folder(folder);
+        let _ = fs::remove_dir_all(&loads); // mostly there is none; of what cannot be removed the next file says so
+        fs::create_dir_all(&loads).map_err(whole)?;
         let mut options = budget.database()?;
         let mut names = BTreeSet::new();
         if is_new(folder).map_err(whole)? {
@@ -39,11 +46,25 @@ impl Families {
         names.insert(DEFAULT_COLUMN_FAMILY_NAME.to_owned());
         let families = names.iter().map(|name| ColumnFamilyDescriptor::new(name, budget.family()));
         let db = DB::open_cf_descriptors(&options, folder, families).map_err(|error| failed("*", error))?;
-        Ok(Families { db, names: Mutex::new(names), budget: budget.clone(), held })
+        Ok(Families { db, names: Mutex::new(names), budget: budget.clone(), loads, files: AtomicU64::new(0), held })
     }
 
     pub(super) fn db(&self) -> &DB {
         &self.db
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// How families are kept.
+    pub(super) fn family_options(&self) -> Options {
+        self.budget.family()
+    }
+
+    /// A file that is not there yet.
+    pub(super) fn next_file(&self) -> PathBuf {
+        self.loads.join(format!("{}.sst", self.files.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A family that is there.

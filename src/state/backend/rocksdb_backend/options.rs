@@ -5,6 +5,7 @@ use std::ffi::c_int;
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, WriteBufferManager};
 
 use super::failed;
+use super::load::LoadBudget;
 use crate::error::StoreError;
 
 /// What one family collects before it goes to a file: larger ones fall out of the processor's caches.
@@ -15,6 +16,8 @@ const ARENA_BLOCK: usize = 64 << 10;
 const LOG_SIZE: u64 = 64 << 20;
 /// Open files that one database keeps at hand.
 const OPEN_FILES: c_int = 64;
+/// More makes files no better.
+const LARGEST_LOAD: usize = 256 << 20;
 const BLOOM_BITS: f64 = 10.0;
 
 /// What the databases of an instance share: one cache, of which blocks, filters, indexes and write buffers all take their part.
@@ -22,15 +25,16 @@ const BLOOM_BITS: f64 = 10.0;
 pub(crate) struct Budget {
     cache: Cache,
     buffers: WriteBufferManager,
+    pub(super) load: LoadBudget,
 }
 
 impl Budget {
-    /// So many bytes in all; at most half of it for what is not in a file yet.
+    /// So many bytes in all; at most half of it for what is not in a file yet. Stores that are being restored take a quarter more.
     pub(crate) fn of(memory: u64) -> Self {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let cache = Cache::new_lru_cache(memory);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(memory / 2, false, cache.clone());
-        Budget { cache, buffers }
+        Budget { cache, buffers, load: LoadBudget::of((memory / 4).min(LARGEST_LOAD)) }
     }
 
     /// Of a database.

@@ -8,10 +8,14 @@ use rocksdb::{BoundColumnFamily, ReadOptions, WriteBatch};
 
 use super::failed;
 use super::families::{Families, segment_name};
+use super::load::{Loading, head, take_in};
 use crate::error::StoreError;
 use crate::failpoint;
 use crate::state::backend::standing::{ROW, STANDING, Standing, row_key};
 use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit, is_empty};
+
+/// Rows with their new values; none deletes.
+type Changes<'a> = &'a [(&'a [u8], Option<&'a [u8]>)];
 
 /// Rows in RocksDB.
 pub(super) struct RocksRows {
@@ -22,16 +26,15 @@ pub(super) struct RocksRows {
     stood: bool,
     /// Segments that have a family; none where all rows lie in the store's own.
     segments: Option<BTreeSet<u64>>,
+    /// What a restore has brought and is not written yet.
+    loading: Option<Loading>,
     /// The key being looked up, kept to save the allocation.
     key: Vec<u8>,
 }
 
 /// The segment of a key: the number it begins with. A shorter key counts as if zeros followed, so segments lie as their keys do.
 fn segment_of(key: &[u8]) -> u64 {
-    let mut number = [0; 8];
-    let known = key.len().min(8);
-    number[..known].copy_from_slice(&key[..known]);
-    u64::from_be_bytes(number)
+    head(key)
 }
 
 impl RocksRows {
@@ -43,7 +46,7 @@ impl RocksRows {
         let (stood, segments) = (stored.is_some(), families.segments(name));
         drop(stored);
         let segments = (!segments.is_empty()).then_some(segments);
-        let mut rows = RocksRows { name: name.to_owned(), families, standing, stood, segments, key: Vec::new() };
+        let mut rows = RocksRows { name: name.to_owned(), families, standing, stood, segments, loading: None, key: Vec::new() };
         if rows.stood {
             rows.drop_segments();
         } else if rows.approximate_rows() > 0 || rows.segments.is_some() {
@@ -117,7 +120,7 @@ impl RocksRows {
     }
 
     /// Makes the families of segments that the rows begin.
-    fn make_segments(&mut self, rows: &[(&[u8], Option<&[u8]>)], floor: &[u8]) -> Result<(), StoreError> {
+    fn make_segments(&mut self, rows: Changes<'_>, floor: &[u8]) -> Result<(), StoreError> {
         let Some(segments) = &mut self.segments else { return Ok(()) };
         for (key, _) in rows.iter().filter(|(key, value)| value.is_some() && *key >= floor) {
             let segment = segment_of(key);
@@ -129,8 +132,37 @@ impl RocksRows {
         Ok(())
     }
 
+    /// Changes rows and what they stand for, in one batch.
+    fn write(&mut self, rows: Changes<'_>, standing: Standing) -> Result<(), StoreError> {
+        self.make_segments(rows, &standing.floor)?;
+        let write = self.batch(rows, &standing)?;
+        self.families.db().write(write).map_err(|error| self.failed(error))?;
+        let dropped = standing.floor != self.standing.floor;
+        (self.standing, self.stood) = (standing, true);
+        if dropped {
+            self.drop_segments();
+        }
+        Ok(())
+    }
+
+    /// The same with sorted rows that are many: as files, one for each family, and then what they stand for.
+    fn take_in(&mut self, rows: Changes<'_>, standing: Standing) -> Result<(), StoreError> {
+        let rows = &rows[rows.partition_point(|(key, _)| *key < standing.floor.as_slice())..];
+        self.make_segments(rows, &standing.floor)?;
+        let segmented = self.segments.is_some();
+        for part in rows.chunk_by(|(a, _), (b, _)| !segmented || segment_of(a) == segment_of(b)) {
+            let family = if segmented { segment_name(&self.name, segment_of(part[0].0)) } else { self.name.clone() };
+            if segmented && !self.segments.as_ref().is_some_and(|segments| segments.contains(&segment_of(part[0].0))) {
+                continue; // deletions where nothing is
+            }
+            take_in(&self.families, &family, part).map_err(|error| self.failed(error))?;
+        }
+        failpoint::reached("restore.file");
+        self.write(&[], standing)
+    }
+
     /// The batch as one of the library.
-    fn batch(&self, batch: &Batch<'_>, standing: &Standing) -> Result<WriteBatch, StoreError> {
+    fn batch(&self, rows: Changes<'_>, standing: &Standing) -> Result<WriteBatch, StoreError> {
         let mut write = WriteBatch::default();
         let own = self.families.family(&self.name)?;
         if *standing != self.standing || !self.stood {
@@ -140,7 +172,7 @@ impl RocksRows {
             write.delete_range_cf(&own, row_key(&self.standing.floor), row_key(&standing.floor));
         }
         let (mut row, mut last) = (Vec::new(), None);
-        for (key, value) in batch.rows.iter().filter(|(key, _)| *key >= standing.floor.as_slice()) {
+        for (key, value) in rows.iter().filter(|(key, _)| *key >= standing.floor.as_slice()) {
             let segment = self.segments.is_some().then(|| segment_of(key));
             let family = match &last {
                 Some((of, family)) if *of == segment => family,
@@ -190,6 +222,7 @@ impl StoreBackend for RocksRows {
     }
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.loaded()?;
         if key < self.standing.floor.as_slice() {
             return Ok(None);
         }
@@ -207,6 +240,7 @@ impl StoreBackend for RocksRows {
     }
 
     fn scan(&mut self, range: KeyRange<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.loaded()?;
         let (from, to) = self.above_floor(range);
         if is_empty(&range) || from >= to {
             return Ok(());
@@ -228,19 +262,26 @@ impl StoreBackend for RocksRows {
 
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         failpoint::reached("store.apply");
-        let standing = self.standing.after(batch);
-        self.make_segments(batch.rows, &standing.floor)?;
-        let write = self.batch(batch, &standing)?;
-        self.families.db().write(write).map_err(|error| self.failed(error))?;
-        let dropped = standing.floor != self.standing.floor;
-        (self.standing, self.stood) = (standing, true);
-        if dropped {
-            self.drop_segments();
-        }
-        Ok(())
+        self.loaded()?;
+        self.write(batch.rows, self.standing.after(batch))
+    }
+
+    fn load(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        let loading = self.loading.get_or_insert_with(|| Loading::new(self.standing.clone(), &self.families.budget().load));
+        loading.standing = loading.standing.after(batch);
+        loading.add(batch.rows);
+        if loading.is_full() { self.loaded() } else { Ok(()) }
+    }
+
+    fn loaded(&mut self) -> Result<(), StoreError> {
+        let Some(mut loading) = self.loading.take() else { return Ok(()) };
+        let (standing, much) = (loading.standing.clone(), loading.is_much());
+        let rows = loading.sorted();
+        if much { self.take_in(&rows, standing) } else { self.write(&rows, standing) }
     }
 
     fn wipe(&mut self) -> Result<(), StoreError> {
+        self.loading = None;
         self.families.forget(&self.name)?;
         self.families.make(&self.name).map_err(|error| self.failed(error))?;
         (self.standing, self.stood) = (Standing::default(), false);
@@ -264,7 +305,8 @@ impl StoreBackend for RocksRows {
             let counted = handle.and_then(|family| self.families.db().property_int_value_cf(&family, KEYS).ok().flatten());
             rows += counted.and_then(|counted| usize::try_from(counted).ok()).unwrap_or(0);
         }
-        if any { rows.max(1) } else { 0 }
+        let loading = self.loading.as_ref().map_or(0, Loading::len);
+        if any { rows.max(1) + loading } else { loading }
     }
 }
 
