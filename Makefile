@@ -15,7 +15,7 @@ endif
 LIGHT := --no-default-features --features cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test verify fix conformance mutations sim broken kill-table random-kills five-million bench
+.PHONY: help demo setup test verify fix conformance mutations sim broken kill-table random-kills five-million memory bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ random-kills: ## one run killed again and again at random times: make random-kil
 
 five-million: ## five million windows close at one instant, with state on disk and 256 MB: make five-million, ARGS=exactly-once
 	$(CARGO) bench --locked --bench five_million -- $(ARGS)
+
+memory: ## twenty million keys with 256 MB, 64 partitions with 512 MB, state on disk: what is resident. ARGS='keys 1000000' for a part
+	$(CARGO) bench --locked --bench budget -- $(ARGS)
 
 bench: ## the figures of docs/benchmarks.md
 	$(CARGO) bench --locked --bench '*'

@@ -96,6 +96,8 @@ pub(crate) const POINTS: &[Point] = &[
     working("topics.created", "an internal topic is made").by(Way::StartingAnew).of(WITH_STATE),
     working("restore.begin", "a task is assigned, its stores are behind").by(Way::RebuildingOnce).of(WITH_STATE),
     working("restore.step", "a piece of a changelog is in the store").by(Way::Rebuilding).of(WITH_STATE),
+    #[cfg(feature = "rocksdb")]
+    working("restore.file", "rows of a changelog are in the database, their offset is not").by(Way::Rebuilding).of(WITH_STATE),
     working("restore.done", "a task is complete and does not run yet").by(Way::RebuildingOnce).of(WITH_STATE),
     working("round.read", "records are read"),
     working("round.taken", "outputs are buffered"),

@@ -61,7 +61,7 @@ pub trait StoreBackend: Send {
     fn load(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         let mut rows = batch.rows.to_vec();
         rows.reverse(); // a stable sort leaves the last of each key first
-        rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        rows.sort_by_key(|(key, _)| *key);
         rows.dedup_by(|(later, _), (kept, _)| later == kept);
         self.apply(&Batch { rows: &rows, ..*batch })
     }
