@@ -67,9 +67,9 @@ impl Drop for Share {
 }
 
 /// With fewer rows a batch costs less than a file.
-const WORTH_A_FILE: usize = if cfg!(any(test, feature = "failpoints")) { 16 } else { 20_000 };
+const WORTH_A_FILE: usize = if cfg!(any(test, feature = "failpoints")) { 10 } else { 20_000 };
 /// So many rows are written at once at the latest; where a test kills the process there are to be many files.
-const MOST_ROWS: usize = if cfg!(any(test, feature = "failpoints")) { 64 } else { 100_000_000 };
+const MOST_ROWS: usize = if cfg!(any(test, feature = "failpoints")) { 10 } else { 100_000_000 };
 
 impl Loading {
     /// Nothing yet.
