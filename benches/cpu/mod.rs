@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 /// CPU time so far. Linux only: benches measure nothing elsewhere, and say so.
+#[allow(dead_code)] // not every bench asks
 pub(crate) fn time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this bench reads CPU time from /proc");
     let nanoseconds = stat.split_whitespace().next().and_then(|first| first.parse().ok());
