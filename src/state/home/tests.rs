@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::state::backend::{Batch, Engine, KEPT};
+use crate::state::backend::{Batch, Engine};
 use crate::state::spec::StoreKind;
 use crate::state::tests::scratch::Scratch;
 
@@ -252,8 +252,9 @@ fn rows_of_another_build_are_rebuilt() {
         ENGINE.set(engine);
         let home = open(folder.path());
         let lease = home.lease(TASK, NOW);
-        let other_was_there =
-            KEPT.iter().any(|kept| kept.folder != engine.kept().folder && folder.path().join("app/0_3").join(kept.folder).exists());
+        let other_was_there = crate::state::backend::KEPT
+            .iter()
+            .any(|kept| kept.folder != engine.kept().folder && folder.path().join("app/0_3").join(kept.folder).exists());
         assert_eq!((stand(&lease, "a"), home.rebuilt_stores()), ((None, 0), u64::from(other_was_there)));
         write(&mut *lease.backend("a", &on_disk()).expect("opens"), "one", 3);
         lease.give_up(NOW);
