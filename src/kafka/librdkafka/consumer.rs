@@ -376,6 +376,10 @@ impl Drop for KafkaConsumer {
         super::end_beside(move || {
             drop(partitions);
             drop(topics);
+            // The last one to let go of it ends it, and that shall not be the thread that reads.
+            while Arc::strong_count(&client) > 1 {
+                super::rest(Duration::from_millis(1));
+            }
             drop(client);
         });
     }

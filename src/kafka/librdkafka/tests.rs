@@ -1,6 +1,11 @@
 //! The port suite on a real broker: every check, but for those that are named here with what is different.
 
+#[path = "../../../tests/kafka/broker/mod.rs"]
+mod broker;
+
 use std::sync::Arc;
+
+use broker::Broker;
 
 use super::{KafkaConfig, KafkaLog};
 use crate::kafka::Connect;
@@ -12,14 +17,9 @@ const DIFFERENT: [(&str, &str); 1] = [(
     "a broker refuses a token of before a release once the group has moved on, which it need not do for a member that is alone",
 )];
 
-/// The cluster of this run; none without a broker, which is an error where everything has to be run.
+/// The cluster of this run; none, after a loud line, where there is no broker and none can be started.
 fn cluster() -> Option<Arc<dyn Connect>> {
-    let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") else {
-        assert!(std::env::var_os("CI").is_none(), "no broker: set KAFKA_BOOTSTRAP");
-        eprintln!("NOT RUN: no broker, set KAFKA_BOOTSTRAP");
-        return None;
-    };
-    Some(Arc::new(KafkaLog::new(KafkaConfig::new(bootstrap))))
+    Some(Arc::new(KafkaLog::new(KafkaConfig::new(Broker::shared()?.bootstrap()))))
 }
 
 fn run(name: &'static str, check: fn(&Ground)) {
