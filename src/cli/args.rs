@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Topics(TopicsArgs),
     /// Show the records of a topic of a cluster, or of a log in a folder, whether a process has it or not
     Read(ReadArgs),
+    /// Show who runs an application, with which tasks, and how far it is behind its inputs
+    Status(StatusArgs),
     /// The process that `demo --crash` kills
     #[command(hide = true)]
     DemoWorker(DemoWorkerArgs),
@@ -157,6 +159,29 @@ pub(crate) struct RunArgs {
     /// Threads that process records
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: u16,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  highwater status --bootstrap broker:9092 --application-id page-counts
+  highwater status --bootstrap broker:9092 --application-id page-counts --json | jq .lag
+  highwater status --data state --application-id page-counts
+
+Lag is what lies between the committed position and the end of what is decided. Kafka's own tools show the same positions, but not who reads what: \
+the members own partitions of `<application>-tasks-*`, and read the inputs that belong to them.")]
+pub(crate) struct StatusArgs {
+    /// The application: `application` in its job file, `Settings::application_id` in a program
+    #[arg(long, value_name = "NAME")]
+    pub(crate) application_id: String,
+    /// Look into the log of this folder, or of the folder of a job
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["bootstrap", "kafka_config", "properties"])]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Print an object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How a cluster is reached.

@@ -44,7 +44,7 @@ impl Sight {
 }
 
 /// A reader of the log in a folder, or in the folder of a job (`run --data`), where it lies beside the state.
-fn in_folder(folder: &Path) -> Result<LogReader> {
+pub(crate) fn in_folder(folder: &Path) -> Result<LogReader> {
     let opened = match FileLog::open_or_ask(folder) {
         Err(LogError::NoLog(_)) if folder.join("log").is_dir() => FileLog::open_or_ask(folder.join("log")),
         opened => opened,

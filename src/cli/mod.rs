@@ -1,5 +1,6 @@
 //! The command line: what a person types, and what it prints.
 
+mod application;
 mod args;
 mod cluster;
 mod demo;
@@ -54,6 +55,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Run(args) => run::run(args),
         Command::List(args) => list::run(args),
         Command::Topics(args) => topics::run(args),
+        Command::Status(args) => application::run(args),
         Command::Read(args) => read::run(args),
         Command::DemoWorker(args) => demo::crash::worker::run(args),
         Command::Describe(args) => describe::run(args),
