@@ -39,7 +39,7 @@ pub(super) fn agree(admin: &dyn Admin, membership: &mut Membership, tasks: &Task
 
 fn are_made(admin: &dyn Admin, tasks: &Tasks) -> Result<bool, LogError> {
     for (topic, width) in tasks.topics() {
-        if self::width(admin, &topic)? != Some(width) {
+        if self::width(admin, &topic)?.is_none_or(|found| found < width) {
             return Ok(false);
         }
     }
@@ -62,20 +62,17 @@ fn width(admin: &dyn Admin, topic: &str) -> Result<Option<i32>, LogError> {
     }
 }
 
-/// Makes a task topic, or gives it another width. Nothing is ever written to it.
+/// Makes a task topic, or widens it: partitions beyond the tasks stand for none. Nothing is ever written to it.
 fn make(admin: &dyn Admin, topic: &str, count: i32) -> Result<(), LogError> {
     for look in 0.. {
         let asked = match width(admin, topic)? {
-            Some(found) if found == count => return Ok(()),
-            Some(found) if found < count => admin.create_partitions(topic, count),
-            Some(_) => admin.delete_topics(&[topic]),
-            None => admin.create_topics(&[NewTopic::new(topic, count).with("cleanup.policy", "delete").with("retention.ms", "3600000")]),
+            Some(found) if found >= count => return Ok(()),
+            Some(_) => admin.create_partitions(topic, count),
+            None => admin.create_topics(&[NewTopic::new(topic, count)]),
         };
         match asked {
             // Others do the same at the same time, or the cluster has not heard of it everywhere.
-            Ok(()) | Err(LogError::TopicExists(_) | LogError::UnknownTopic(_) | LogError::InvalidPartitions { .. }) if look < READ_BACK => {
-                let_others_go_on(BETWEEN);
-            }
+            Ok(()) | Err(LogError::TopicExists(_) | LogError::InvalidPartitions { .. }) if look < READ_BACK => let_others_go_on(BETWEEN),
             Ok(()) => break,
             Err(error) => return Err(error),
         }
