@@ -1,6 +1,7 @@
 //! Groups on a real broker: the checks of the port, for both ways in which a group can be run, and what only a broker can show.
 //!
-//! Where the port's checks differ: a group that is shared out by the broker may give tasks one after the other.
+//! One check of the port is not here, `positions_of_a_stale_token_spoil_the_transaction`: it gives up a task that nobody asked for, which moves no
+//! group on a cluster. What it is about is shown with a rebalance that happens.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,12 +44,14 @@ macro_rules! on_a_broker {
 on_a_broker!(among_members &[];
     the_first_member_gets_everything a_second_member_gets_half_after_a_release who_leaves_gives_back_everything who_is_dropped_has_left
     a_stale_token_is_refused a_stranger_commits_only_to_an_empty_group metadata_has_a_limit members_must_agree_about_the_tasks
-    groups_are_listed_and_described);
+    groups_are_listed_and_described a_position_is_kept_with_its_metadata positions_appear_with_the_commit
+    positions_sent_before_a_rebalance_are_committed_after_it a_zombie_can_neither_write_nor_commit_positions);
 
 on_a_broker!(by_broker BY_BROKER;
     the_first_member_gets_everything a_second_member_gets_half_after_a_release who_leaves_gives_back_everything who_is_dropped_has_left
     a_stale_token_is_refused a_stranger_commits_only_to_an_empty_group metadata_has_a_limit members_must_agree_about_the_tasks
-    groups_are_listed_and_described);
+    groups_are_listed_and_described a_position_is_kept_with_its_metadata positions_appear_with_the_commit
+    positions_sent_before_a_rebalance_are_committed_after_it a_zombie_can_neither_write_nor_commit_positions);
 
 /// A group of its own with some tasks.
 struct Scene {
@@ -192,6 +195,44 @@ fn who_is_silent_loses_everything_among_members() {
 fn who_is_silent_loses_everything_by_broker() {
     if let Some(log) = cluster(&[("max.poll.interval.ms", "2500"), BY_BROKER[0]]) {
         who_is_silent_loses_everything_and_may_come_back(log, "silent-848");
+    }
+}
+
+fn a_token_from_before_a_rebalance_spoils_the_transaction(log: Arc<dyn Connect>, name: &str) {
+    let scene = Scene::new(log, name, 4);
+    let mut old = scene.member(|options| options);
+    assert_eq!(count(&event(&mut [&mut *old]).1), 4);
+    let mut new = scene.member(|options| options);
+    let (_, asked) = event(&mut [&mut *old, &mut *new]);
+    let GroupEvent::RevocationRequested(asked) = asked else { panic!("{asked:?}") };
+    let stale = old.token();
+    old.release(&asked).expect("released");
+    let (number, given) = event(&mut [&mut *old, &mut *new]);
+    assert!(number == 1 && matches!(given, GroupEvent::Assigned(_)), "{number}: {given:?}");
+    old.poll(Duration::ZERO).expect("polled");
+    let positions = [(scene.tasks[0].partitions[0].clone(), Position { offset: 3, metadata: String::new() })];
+    let mut writer = scene.log.transactional_producer(&format!("{}.x", scene.group), Duration::from_secs(10)).expect("a producer");
+    writer.init().expect("initialised");
+    writer.begin().expect("begun");
+    let refused = writer.send_offsets(&scene.group, &stale, &positions);
+    assert!(matches!(&refused, Err(LogError::Fenced { token, .. }) if *token == stale), "{refused:?}");
+    writer.abort().expect("aborted");
+    writer.begin().expect("and it goes on");
+    writer.send_offsets(&scene.group, &old.token(), &positions).expect("its token of now");
+    writer.commit().expect("committed");
+}
+
+#[test]
+fn a_token_from_before_a_rebalance_spoils_the_transaction_among_members() {
+    if let Some(log) = cluster(&[]) {
+        a_token_from_before_a_rebalance_spoils_the_transaction(log, "stale");
+    }
+}
+
+#[test]
+fn a_token_from_before_a_rebalance_spoils_the_transaction_by_broker() {
+    if let Some(log) = cluster(BY_BROKER) {
+        a_token_from_before_a_rebalance_spoils_the_transaction(log, "stale-848");
     }
 }
 
