@@ -116,7 +116,10 @@ pub enum LogError {
     #[error("not a member of the group `{0}`: join it first")]
     NotAMember(String),
     /// Members of one group disagree about its tasks.
-    #[error("the group `{0}` runs other tasks: all of its members must run the same topology over the same partitions")]
+    #[error(
+        "the group `{0}` runs other tasks: all of its members must run the same topology over the same partitions. If the topology has other inputs \
+         now, or an input more partitions, stop all members before the first one is started again"
+    )]
     InconsistentTasks(String),
     /// The metadata of a commit is longer than a broker takes.
     #[error("the metadata committed for `{partition}` has {bytes} bytes, a broker takes {limit}")]
