@@ -27,9 +27,7 @@ pub(super) fn agree(admin: &dyn Admin, membership: &mut Membership, tasks: &Task
             // Those who are in may have lost the mark, and whoever sees that writes it again; but they keep their topics.
             return if found.is_none() && ready { Ok(()) } else { Err(LogError::InconsistentTasks(tasks.group.clone())) };
         }
-        for (topic, width) in tasks.topics() {
-            make(admin, &topic, width)?;
-        }
+        tasks.topics().iter().try_for_each(|topic| make(admin, topic))?;
         if membership.write_mark(tasks)? {
             return Ok(());
         }
@@ -38,8 +36,8 @@ pub(super) fn agree(admin: &dyn Admin, membership: &mut Membership, tasks: &Task
 }
 
 fn are_made(admin: &dyn Admin, tasks: &Tasks) -> Result<bool, LogError> {
-    for (topic, width) in tasks.topics() {
-        if self::width(admin, &topic)?.is_none_or(|found| found < width) {
+    for topic in tasks.topics() {
+        if width(admin, &topic.name)?.is_none_or(|found| found < topic.partitions) {
             return Ok(false);
         }
     }
@@ -63,12 +61,12 @@ fn width(admin: &dyn Admin, topic: &str) -> Result<Option<i32>, LogError> {
 }
 
 /// Makes a task topic, or widens it: partitions beyond the tasks stand for none. Nothing is ever written to it.
-fn make(admin: &dyn Admin, topic: &str, count: i32) -> Result<(), LogError> {
+fn make(admin: &dyn Admin, topic: &NewTopic) -> Result<(), LogError> {
     for look in 0.. {
-        let asked = match width(admin, topic)? {
-            Some(found) if found >= count => return Ok(()),
-            Some(_) => admin.create_partitions(topic, count),
-            None => admin.create_topics(&[NewTopic::new(topic, count)]),
+        let asked = match width(admin, &topic.name)? {
+            Some(found) if found >= topic.partitions => return Ok(()),
+            Some(_) => admin.create_partitions(&topic.name, topic.partitions),
+            None => admin.create_topics(std::slice::from_ref(topic)),
         };
         match asked {
             // Others do the same at the same time, or the cluster has not heard of it everywhere.
@@ -77,5 +75,5 @@ fn make(admin: &dyn Admin, topic: &str, count: i32) -> Result<(), LogError> {
             Err(error) => return Err(error),
         }
     }
-    Err(LogError::UnknownTopic(topic.into()))
+    Err(LogError::UnknownTopic(topic.name.as_str().into()))
 }

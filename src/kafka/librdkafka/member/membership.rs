@@ -74,7 +74,7 @@ impl Membership {
     pub(super) fn subscribe(&mut self, tasks: Tasks) -> Result<(), LogError> {
         let topics = tasks.topics();
         self.tasks = Some(tasks);
-        let names: Vec<&str> = topics.keys().map(String::as_str).collect();
+        let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
         self.client().subscribe(&names).map_err(|error| failed(&format!("the group `{}`", self.group), &error))
     }
 

@@ -4,11 +4,11 @@
 //! The mark is the metadata of the position that the group has committed for the first task's partition: the broker takes such a position
 //! from a stranger only while the group is empty, so a group with members keeps its tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::kafka::TaskInputs;
 use crate::kafka::librdkafka::task_topic;
+use crate::kafka::{NewTopic, TaskInputs};
 use crate::record::{TaskId, TopicPartition};
 
 /// The tasks of a group.
@@ -25,14 +25,9 @@ impl Tasks {
         Tasks { group: group.to_owned(), ids: tasks.iter().map(|inputs| inputs.task).collect(), mark: mark(tasks) }
     }
 
-    /// The topics that stand for them, and how many partitions each has.
-    pub(super) fn topics(&self) -> BTreeMap<String, i32> {
-        let mut topics = BTreeMap::new();
-        for id in &self.ids {
-            let width = topics.entry(task_topic::name(&self.group, id.subtopology)).or_insert(0);
-            *width = (*width).max(id.partition + 1);
-        }
-        topics
+    /// The topics that stand for them.
+    pub(super) fn topics(&self) -> Vec<NewTopic> {
+        task_topic::topics(&self.group, &self.ids.iter().copied().collect::<Vec<_>>())
     }
 
     /// Those that partitions stand for. A partition beyond them stands for none: somebody has widened the topic.
@@ -105,7 +100,8 @@ mod tests {
     #[test]
     fn each_sub_topology_has_a_topic_as_wide_as_it() {
         let tasks = Tasks::new("g", &[task(1, 2, &["b"]), task(0, 0, &["a"])]);
-        assert_eq!(tasks.topics(), BTreeMap::from([("g-tasks-0".to_owned(), 1), ("g-tasks-1".to_owned(), 3)]));
+        let topics: Vec<_> = tasks.topics().into_iter().map(|topic| (topic.name, topic.partitions)).collect();
+        assert_eq!(topics, [("g-tasks-0".to_owned(), 1), ("g-tasks-1".to_owned(), 3)]);
         let partitions = [TopicPartition::new("g-tasks-1", 2), TopicPartition::new("g-tasks-1", 1)];
         assert_eq!(tasks.of(&partitions), [TaskId { subtopology: 1, partition: 2 }]);
         assert_eq!(tasks.mark_place(), TopicPartition::new("g-tasks-0", 0));
