@@ -36,7 +36,9 @@ impl KafkaAdmin {
         let client: AdminClient<Context> =
             config.client(&role)?.create_with_context(Context).map_err(|error| failed("the administrator cannot be opened", &error))?;
         let sign_in = SignIn::first(config, client.inner())?;
-        Ok(KafkaAdmin { client: Arc::new(client), sign_in })
+        let client = Arc::new(client);
+        sign_in.enlist(Arc::<AdminClient<Context>>::downgrade(&client));
+        Ok(KafkaAdmin { client, sign_in })
     }
 
     /// The client, signed in.

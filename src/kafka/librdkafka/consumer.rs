@@ -85,7 +85,9 @@ impl KafkaConsumer {
             .create_with_context(ReaderContext::default())
             .map_err(|error| failed("the consumer cannot be opened", &error))?;
         let sign_in = SignIn::first(config, client.client())?;
-        Ok(KafkaConsumer { partitions: BTreeMap::new(), topics: HashMap::new(), client: Arc::new(client), sign_in, bell, isolation })
+        let client = Arc::new(client);
+        sign_in.enlist(Arc::<Reader>::downgrade(&client));
+        Ok(KafkaConsumer { partitions: BTreeMap::new(), topics: HashMap::new(), client, sign_in, bell, isolation })
     }
 
     fn topic(&mut self, topic: &Arc<str>) -> Result<Arc<TopicHandle>, LogError> {

@@ -3,9 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rdkafka::ClientContext;
+use rdkafka::admin::AdminClient;
+use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
+
+use super::config::{self, Guest, Token};
 
 /// Passes the library's log on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,3 +62,21 @@ impl ClientContext for ReaderContext {
 }
 
 impl ConsumerContext for ReaderContext {}
+
+impl Guest for BaseConsumer<ReaderContext> {
+    fn show(&self, token: &Token) {
+        config::show(self.client(), token);
+    }
+}
+
+impl Guest for AdminClient<Context> {
+    fn show(&self, token: &Token) {
+        config::show(self.inner(), token);
+    }
+}
+
+impl Guest for Client<Context> {
+    fn show(&self, token: &Token) {
+        config::show(self, token);
+    }
+}

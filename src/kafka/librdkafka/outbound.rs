@@ -71,6 +71,7 @@ impl Outbound {
         settings.set("batch.size", BATCH_BYTES.to_string());
         let client = Arc::new(native::open_writer(&settings).map_err(|error| failed("the producer", &error))?);
         let sign_in = SignIn::first(config, &client)?;
+        sign_in.enlist(Arc::<Writer>::downgrade(&client));
         let reports = Arc::<Reports>::default();
         let (mut queue, told) = (OutboundQueue::of(&client), reports.clone());
         let drain = thread::Builder::new().name("highwater-reports".to_owned()).spawn(move || {

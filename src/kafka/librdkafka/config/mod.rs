@@ -28,7 +28,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 pub use fault::KafkaConfigError;
-pub(super) use tokens::{SignIn, Token};
+pub(super) use tokens::{Guest, SignIn, Token, show};
 
 use fault::{Fault, Faults};
 use names::Kind;

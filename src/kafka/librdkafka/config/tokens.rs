@@ -1,12 +1,13 @@
 //! Bearer tokens from an issuer, for `sasl.mechanism=OAUTHBEARER` with `sasl.oauthbearer.method=oidc`.
 //!
 //! The client library would need another library of C for it. Here the issuer is asked over HTTP; all clients of a cluster share one token. A
-//! client has it from its first moment ([`SignIn::first`]), and is shown the next one by whoever uses it ([`SignIn::renew`]): the issuer is asked
-//! on a thread of its own, before the old token has run out.
+//! client has it from its first moment ([`SignIn::first`]). Whoever uses a client sees to it that the issuer is asked again in time
+//! ([`SignIn::renew`]), on a thread of its own, and the new token is then shown to all clients that were enlisted, used or not: one that stood
+//! still with an old token would be refused when it is needed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
@@ -37,8 +38,16 @@ pub(in crate::kafka::librdkafka) struct Token {
 #[derive(Default)]
 pub(super) struct Shared(Mutex<Held>);
 
+/// A client that can be shown a token.
+pub(in crate::kafka::librdkafka) trait Guest: Send + Sync {
+    /// Shows it.
+    fn show(&self, token: &Token);
+}
+
 #[derive(Default)]
 struct Held {
+    /// The clients that are there.
+    guests: Vec<Weak<dyn Guest>>,
     token: Option<Arc<Token>>,
     /// Counts tokens, from 1.
     number: u64,
@@ -81,6 +90,15 @@ impl SignIn {
         Ok(sign_in)
     }
 
+    /// The client is shown each new token from now on, used or not.
+    pub(in crate::kafka::librdkafka) fn enlist(&self, client: Weak<dyn Guest>) {
+        if let Some(config) = &self.config {
+            let mut held = config.tokens.lock();
+            held.guests.retain(|guest| guest.strong_count() > 0);
+            held.guests.push(client);
+        }
+    }
+
     /// Shows the client a newer token if there is one, and sees to it that there will be one in time. Waits for nothing, and costs next to
     /// nothing: to be called whenever the client is used.
     pub(in crate::kafka::librdkafka) fn renew<C: ClientContext>(&self, client: &Client<C>) {
@@ -92,10 +110,15 @@ impl SignIn {
     }
 
     fn show<C: ClientContext>(&self, client: &Client<C>, token: &Token, number: u64) {
-        match native::show_token(client, token) {
-            Ok(()) => self.shown.store(number, Ordering::Relaxed),
-            Err(why) => tracing::warn!("the client does not take its bearer token: {why}"),
-        }
+        show(client, token);
+        self.shown.store(number, Ordering::Relaxed);
+    }
+}
+
+/// Shows a client a token.
+pub(in crate::kafka::librdkafka) fn show<C: ClientContext>(client: &Client<C>, token: &Token) {
+    if let Err(why) = native::show_token(client, token) {
+        tracing::warn!("the client does not take its bearer token: {why}");
     }
 }
 
@@ -134,7 +157,13 @@ impl KafkaConfig {
         let mut held = self.tokens.lock();
         held.asking = false;
         match asked {
-            Ok(token) => held.keep(token, now),
+            Ok(token) => {
+                held.keep(token, now);
+                let (token, guests) = (held.token.clone(), held.guests.clone());
+                drop(held);
+                let there = guests.iter().filter_map(Weak::upgrade);
+                there.for_each(|guest| token.iter().for_each(|token| guest.show(token)));
+            }
             Err(why) => {
                 held.due = Some(now + AGAIN_AFTER);
                 tracing::warn!("no new bearer token: {why}");
@@ -180,6 +209,16 @@ mod tests {
         config.client(&[("enable.partition.eof", "true")]).unwrap().create().unwrap()
     }
 
+    /// A client that nobody uses.
+    #[derive(Default)]
+    struct Idle(AtomicU64);
+
+    impl Guest for Idle {
+        fn show(&self, _: &Token) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     #[test]
     fn clients_share_a_token_and_get_the_next_one_before_it_runs_out() {
         use rdkafka::consumer::Consumer as _;
@@ -188,14 +227,17 @@ mod tests {
         let (one, two) = (consumer(&config), consumer(&config));
         let sign_ins = [&one, &two].map(|client| SignIn::first(&config, client.client()).unwrap());
         assert_eq!((stub.asked(), sign_ins[1].shown.load(Ordering::Relaxed)), (1, 1));
+        let idle = Arc::new(Idle::default());
+        sign_ins[1].enlist(Arc::<Idle>::downgrade(&idle));
         for _ in 0..200 {
             sign_ins[0].renew(one.client());
-            if sign_ins[0].shown.load(Ordering::Relaxed) > 1 {
+            if sign_ins[0].shown.load(Ordering::Relaxed) > 1 && idle.0.load(Ordering::Relaxed) > 0 {
                 break;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         assert!(sign_ins[0].shown.load(Ordering::Relaxed) > 1, "after 0.7 s of a token of 1 s");
+        assert!(idle.0.load(Ordering::Relaxed) > 0, "used or not");
     }
 
     #[test]
