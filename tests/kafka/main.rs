@@ -1,4 +1,8 @@
 //! Tests on a real Kafka, which they start themselves: see `broker`.
 
+#![allow(clippy::unwrap_used, reason = "tests say what they expect by panicking, in their shared functions too")]
+
 mod broker;
 mod cluster;
+mod outages;
+mod security;

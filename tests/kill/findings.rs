@@ -93,6 +93,8 @@ impl Findings {
         const PATIENCE: Duration = Duration::from_secs(40);
         let path = life.folder.join("judge.txt");
         let streams = victim::start(life, "a", log, &Arc::new(Notebook::open(&path)))?;
+        // Before it has tasks it would be over with what others have committed.
+        victim::wait_for_tasks(&streams, life.kind.tasks(), PATIENCE);
         streams.declare_end()?;
         if streams.wait(PATIENCE) != State::Finished {
             return Err(format!("does not start again: {:?}", streams.errors()).into());

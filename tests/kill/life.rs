@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use super::notes::Notes;
-use super::scene::{Kind, Names};
+use super::scene::{BEGIN_VARIABLE, Kind, Names, begin};
 
 /// A life that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(90);
@@ -97,6 +97,7 @@ impl Life {
         let mut command = Command::new(program);
         command.arg("victim").args(self.arguments()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.env_remove("HIGHWATER_FAILPOINT").env("HIGHWATER_FAILPOINT_PASSES", &passes);
+        command.env(BEGIN_VARIABLE, begin().to_string());
         if let Death::At(point, pass) = death {
             command.env("HIGHWATER_FAILPOINT", format!("{point}:{pass}"));
         }

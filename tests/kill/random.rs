@@ -33,7 +33,7 @@ pub(crate) fn run(rounds: u64, kind: Kind, promise: Promise, seed: u64, folder: 
     };
     let (mut lives, mut dice) = (Vec::new(), Dice(seed));
     // A start takes longer where there is a cluster to be asked.
-    let longest = if stage.is_cluster() { 2_500 } else { 700 };
+    let longest = if stage.is_cluster() { 5_000 } else { 700 };
     for round in 1..=rounds {
         let time = Duration::from_millis(1 + dice.below(longest));
         let ended = life.live(&Death::After(time))?;

@@ -1,9 +1,11 @@
 //! What is run and killed: four applications, and the names they go by.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use highwater::{
-    Consumed, EmitStrategy, KeyValueStore, StoreRef, StreamsBuilder, TimeWindows, Timestamp, Topic, Topology, Watermark, WindowStore,
+    Clock, Consumed, EmitStrategy, KeyValueStore, StoreRef, StreamsBuilder, SystemClock, TimeWindows, Timestamp, Topic, Topology,
+    Watermark, WindowStore,
 };
 
 pub(crate) const PARTITIONS: i32 = 3;
@@ -11,8 +13,24 @@ pub(crate) const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("c
 pub(crate) const WINDOWS: StoreRef<WindowStore<String, i64>> = StoreRef::new("windows");
 pub(crate) const ROWS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("rows");
 
-/// Event time of the first records, long past: no record is too far ahead of the wall clock.
-const BEGIN: i64 = 1_700_000_000_000;
+/// Tells a victim [`begin`].
+pub(crate) const BEGIN_VARIABLE: &str = "HIGHWATER_KILL_BEGIN";
+static BEGIN: OnceLock<i64> = OnceLock::new();
+
+/// Event time of the first records, past: no record is too far ahead of the wall clock. A cluster deletes what is longer past than it shall
+/// keep, so there it is a time of today.
+pub(crate) fn begin() -> i64 {
+    const LONG_PAST: i64 = 1_700_000_000_000;
+    *BEGIN.get_or_init(|| std::env::var(BEGIN_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(LONG_PAST))
+}
+
+/// Lets it begin some hours ago.
+pub(crate) fn begin_today() {
+    const HOURS: i64 = 6 * 3_600_000;
+    let now = SystemClock.now().as_millis();
+    BEGIN.get_or_init(|| (now - HOURS) / 10_000 * 10_000);
+}
+
 /// From one record of a partition to the next.
 const TICK: i64 = 10;
 /// Within which records are out of order.
@@ -92,6 +110,11 @@ impl Kind {
         }
     }
 
+    /// How many tasks it has.
+    pub(crate) fn tasks(self) -> usize {
+        PARTITIONS.unsigned_abs() as usize * if self == Kind::Windowed { 2 } else { 1 }
+    }
+
     pub(crate) fn topology(self, names: &Names) -> Topology {
         let builder = StreamsBuilder::new();
         let (input, output) = (Topic::<String, String>::named(names.input()), Topic::<String, String>::named(names.output()));
@@ -144,7 +167,7 @@ pub(crate) fn first_rows(partition: i32) -> impl Iterator<Item = (String, i64)> 
 
 /// Before every record.
 pub(crate) fn before_all() -> Timestamp {
-    Timestamp::from_millis(BEGIN - 20_000)
+    Timestamp::from_millis(begin() - 20_000)
 }
 
 /// One of 17 records goes no further.
@@ -173,8 +196,8 @@ pub(crate) fn key(partition: i32, sequence: u64) -> String {
 /// Out of order within the bound; or so late that its window was closed long ago.
 pub(crate) fn time(sequence: u64) -> Timestamp {
     let jitter = (sequence * 7 % DISORDER.unsigned_abs()).cast_signed();
-    let time = BEGIN + sequence.cast_signed() * TICK - jitter;
-    Timestamp::from_millis(if is_late(sequence) { BEGIN - 10_000 } else { time })
+    let time = begin() + sequence.cast_signed() * TICK - jitter;
+    Timestamp::from_millis(if is_late(sequence) { begin() - 10_000 } else { time })
 }
 
 /// Late records begin when every task knows the time.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::broker::Broker;
 use super::life::Life;
 use super::log::log_of;
-use super::scene::Names;
+use super::scene::{Names, begin_today};
 
 /// One of the two.
 pub(crate) enum Stage {
@@ -22,6 +22,7 @@ impl Stage {
         if !cfg!(feature = "kafka") {
             return Err("this build knows no clusters: it needs the feature `kafka`".to_owned());
         }
+        begin_today();
         Broker::shared().map(Stage::Cluster).ok_or_else(|| "there is no broker to be had".to_owned())
     }
 

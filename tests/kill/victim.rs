@@ -135,12 +135,14 @@ enum Fed {
 }
 
 fn write(life: &Life, feed: &mut Feed, streams: &Streams, notes: &Notebook) -> Outcome<Fed> {
+    let tasks = if life.shared { 1 } else { life.kind.tasks() };
+    wait_for_tasks(streams, tasks, PATIENCE);
     streams.wait_for(State::Running, PATIENCE);
     notes.write(&format!("rebuilt {}", streams.progress().rebuilt_stores));
     let (mut chunks, mut taken) = (0, 0);
     while feed.chunk(life.chunk, life.records)? {
         chunks += 1;
-        taken = wait_until_taken(streams, taken);
+        taken = wait_until_taken(life, streams, taken);
         let counts: Vec<_> = feed.counts().iter().map(u64::to_string).collect();
         notes.write(&format!("acknowledged {}", counts.join(" ")));
         thread::sleep(life.pause);
@@ -154,11 +156,19 @@ fn write(life: &Life, feed: &mut Feed, streams: &Streams, notes: &Notebook) -> O
     Ok(Fed::All)
 }
 
+/// Waits until an instance has so many tasks, or whatever there is at the end of its patience.
+pub(crate) fn wait_for_tasks(streams: &Streams, count: usize, patience: Duration) {
+    let until = Instant::now() + patience;
+    while streams.progress().tasks.len() < count && !streams.state().is_final() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Waits a moment for the application to take something more, so that it commits about as often as something is written, however slow the
-/// machine is; gives what it has taken.
-fn wait_until_taken(streams: &Streams, before: u64) -> u64 {
-    const TRIES: u32 = 100;
-    let looks = (0..TRIES).map(|_| {
+/// machine is; gives what it has taken. A cluster takes its time, and late records must not come before the time of those before them.
+fn wait_until_taken(life: &Life, streams: &Streams, before: u64) -> u64 {
+    let tries = if life.bootstrap.is_some() { 5_000 } else { 100 };
+    let looks = (0..tries).map(|_| {
         thread::sleep(Duration::from_millis(1));
         streams.progress().records_in
     });
@@ -196,6 +206,9 @@ fn come_and_go(life: &Life, log: &Arc<dyn Connect>, notes: &Arc<Notebook>, over:
         }
         let other = start(life, "b", log, notes)?;
         other.wait_for(State::Running, PATIENCE);
+        if life.bootstrap.is_some() {
+            wait_for_tasks(&other, 1, Duration::from_secs(10));
+        }
         thread::sleep(STAY);
         other.stop(PATIENCE)?;
         thread::sleep(STAY);

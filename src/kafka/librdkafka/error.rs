@@ -45,6 +45,11 @@ fn kind(code: RDKafkaErrorCode) -> ErrorKind {
         | CoordinatorLoadInProgress
         | CoordinatorNotAvailable
         | LeaderNotAvailable
+        | FencedLeaderEpoch
+        | UnknownLeaderEpoch
+        | OffsetNotAvailable
+        | ReplicaNotAvailable
+        | KafkaStorageError
         | NotLeaderForPartition
         | NetworkException
         | RebalanceInProgress
@@ -72,7 +77,8 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
     use RDKafkaErrorCode::*;
     match code {
         BrokerTransportFailure | AllBrokersDown | OperationTimedOut | Resolve => {
-            ". Is a broker running at `bootstrap.servers`, and does it listen with this `security.protocol`?"
+            ". Is a broker running at `bootstrap.servers`, does it listen with this `security.protocol`, and does it know this \
+             `sasl.username` with this `sasl.password`?"
         }
         Authentication | SaslAuthenticationFailed => ". Correct `sasl.username`, `sasl.password` and `sasl.mechanism`",
         TopicAuthorizationFailed => ". Allow it to this user with an ACL for the topic",

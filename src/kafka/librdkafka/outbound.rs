@@ -12,7 +12,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::config::SignIn;
 use super::error::{about_partition, failed, said};
 use super::native::{self, OutboundBatch, OutboundQueue, OutboundReport, OutboundTopic, Writer};
-use super::{ANSWER_WITHIN, KafkaConfig, metadata};
+use super::{ANSWER_WITHIN, KafkaConfig, metadata, rest};
+use crate::error::ErrorKind;
 use crate::kafka::{Flushed, LogError, Outgoing};
 use crate::record::TopicPartition;
 
@@ -31,6 +32,10 @@ const SETTINGS: [(&str, &str); 8] = [
     ("message.max.bytes", "1000000000"),
     ("topic.metadata.propagation.max.ms", "1000"),
 ];
+
+/// How often, and how far apart, a cluster that cannot be reached is asked for a topic: longer than a broker takes to start.
+const QUESTIONS: u32 = 60;
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(500);
 
 /// Batches are not longer than this, nor longer than one record.
 const BATCH_BYTES: usize = 1_000_000;
@@ -80,7 +85,7 @@ impl Outbound {
                 told.news.notify_all();
             }
         });
-        let drain = drain.map_err(|error| LogError::Client { kind: crate::error::ErrorKind::Internal, source: Arc::new(error.into()) })?;
+        let drain = drain.map_err(|error| LogError::Client { kind: ErrorKind::Internal, source: Arc::new(error.into()) })?;
         let (topics, batch) = (HashMap::new(), OutboundBatch::default());
         Ok(Outbound { topics, batch, open: 0, lost: BTreeMap::new(), reports, drain: Some(drain), client, sign_in })
     }
@@ -92,7 +97,15 @@ impl Outbound {
 
     /// How many partitions a topic has now.
     pub(super) fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
-        let count = metadata::partition_count(&self.client, topic)?;
+        let mut asked = 0;
+        let count = loop {
+            match metadata::partition_count(&self.client, topic) {
+                // Whoever asks has a record in hand: better late than not at all.
+                Err(error) if error.kind() == ErrorKind::Retriable && asked < QUESTIONS => asked += 1,
+                answer => break answer?,
+            }
+            rest(BETWEEN_QUESTIONS);
+        };
         if let Some(known) = self.topics.get_mut(topic) {
             known.open.resize(usize::try_from(count).unwrap_or(0), 0);
         }

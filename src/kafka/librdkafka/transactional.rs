@@ -128,7 +128,15 @@ impl Producer for KafkaTransactions {
             let error = OutboundError { code, text: code.to_string(), is_fatal: true, is_retriable: false, must_abort: false };
             return self.ended_by(&error).map_or(sent, Err);
         }
-        sent
+        match sent {
+            // It takes no more records in this transaction, after an outage say.
+            Err(error @ LogError::Client { .. }) => {
+                tracing::warn!(id = &*self.id, %error, "the transaction cannot go on");
+                self.step = Step::Spoilt;
+                Err(LogError::MustAbort(self.id.clone()))
+            }
+            sent => sent,
+        }
     }
 
     fn flush(&mut self, timeout: Duration) -> Flushed {
