@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use highwater::kafka::{Connect, NewTopic, Outgoing, Producer, partition_of};
-use highwater::{Headers, Timestamp, TopicPartition};
+use highwater::{Clock, Headers, SystemClock, Timestamp, TopicPartition};
 
 use super::site::Site;
 
@@ -40,12 +40,15 @@ pub(super) fn load(log: &dyn Connect, site: &Site, records: u64, on_batch: &mut 
     let visits = site.visits();
     let topics = [&visits, &site.totals()].map(|name| NewTopic::new(name, PARTITIONS));
     log.admin()?.create_topics(&topics).context("the topics cannot be made")?;
+    // A cluster does not keep what is long past.
+    let first = if site.is_cluster() { SystemClock.now().as_millis() - records.cast_signed() } else { 0 };
     let (mut producer, headers) = (log.producer()?, Headers::default());
     for begin in (0..records).step_by(usize::try_from(BATCH)?) {
         let mut lanes = vec![Vec::new(); usize::try_from(PARTITIONS)?];
         for number in begin..(begin + BATCH).min(records) {
             let user = user(number, records);
-            lanes[usize::try_from(partition_of(user.as_bytes(), PARTITIONS))?].push((user, Timestamp::from_millis(number.cast_signed())));
+            lanes[usize::try_from(partition_of(user.as_bytes(), PARTITIONS))?]
+                .push((user, Timestamp::from_millis(first + number.cast_signed())));
         }
         for (partition, lane) in (0..).zip(&lanes) {
             let sent: Vec<_> = lane
