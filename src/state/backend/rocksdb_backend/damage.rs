@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use rocksdb::{DB, Options};
 
+use super::RocksDatabase;
+use super::families::segment_name;
+use super::options::Budget;
 use crate::error::ErrorKind;
 use crate::record::{TaskId, Timestamp};
+use crate::state::backend::engine::TaskDatabase;
 use crate::state::backend::is_damage;
 use crate::state::rows::GO_ON;
 use crate::state::tests::scratch::Scratch;
@@ -278,4 +282,21 @@ fn a_full_disk_is_waited_for() {
     assert_eq!((rows.offset(), count(&mut *rows, "a").expect("reads")), (Some(offset), ROWS));
     fill(&mut *rows, "a").expect("there is room");
     assert_eq!(home.rebuilt_stores(), 0);
+}
+
+/// The library says nothing of a family that its list of files does not have, and leaves out what its log says of it.
+#[test]
+fn a_segment_that_is_missing_is_noticed() {
+    let folder = Scratch::new();
+    let database = RocksDatabase::open(folder.path(), &Budget::of(1 << 20)).expect("an empty folder can be opened");
+    let mut rows = database.store("a").expect("opens");
+    rows.by_segment();
+    let keys = [0_u64, 1, 2].map(u64::to_be_bytes);
+    let written: Vec<(&[u8], Option<&[u8]>)> = keys.iter().map(|key| (key.as_slice(), Some(b"x".as_slice()))).collect();
+    rows.apply(&Batch { rows: &written, offset: Some(7), ..Batch::default() }).expect("there is room");
+    rows.apply(&Batch { drop_before: Some(&keys[1]), ..Batch::default() }).expect("there is room");
+    assert_eq!(database.store("a").expect("only what is obsolete is gone").offset(), Some(7));
+    database.0.remove(&segment_name("a", 1)).expect("it is there");
+    assert!(database.store("a").is_err());
+    assert_eq!(database.store_wiped("a").expect("it can be made anew").offset(), None);
 }

@@ -17,6 +17,10 @@ use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit, is_
 /// Rows with their new values; none deletes.
 type Changes<'a> = &'a [(&'a [u8], Option<&'a [u8]>)];
 
+/// The key of the row that lists the segments. A family that is missing would not be missed without it: the library leaves out what its log
+/// says of families that its list of files does not have.
+const SEGMENTS: [u8; 1] = [ROW + 1];
+
 /// Rows in RocksDB.
 pub(super) struct RocksRows {
     name: String,
@@ -26,6 +30,8 @@ pub(super) struct RocksRows {
     stood: bool,
     /// Segments that have a family; none where all rows lie in the store's own.
     segments: Option<BTreeSet<u64>>,
+    /// Those that are written down beside the standing.
+    listed: BTreeSet<u64>,
     /// What a restore has brought and is not written yet.
     loading: Option<Loading>,
     /// The key being looked up, kept to save the allocation.
@@ -45,8 +51,12 @@ impl RocksRows {
         let standing = Standing::of_row(name, stored.as_deref())?;
         let (stood, segments) = (stored.is_some(), families.segments(name));
         drop(stored);
+        let listed = listed_segments(name, &families)?;
+        if let Some(missing) = listed.range(segment_of(&standing.floor)..).find(|segment| !segments.contains(segment)) {
+            return Err(failed(name, format!("the rows of its segment {missing} are missing")));
+        }
         let segments = (!segments.is_empty()).then_some(segments);
-        let mut rows = RocksRows { name: name.to_owned(), families, standing, stood, segments, loading: None, key: Vec::new() };
+        let mut rows = RocksRows { name: name.to_owned(), families, standing, stood, segments, listed, loading: None, key: Vec::new() };
         if rows.stood {
             rows.drop_segments();
         } else if rows.approximate_rows() > 0 || rows.segments.is_some() {
@@ -139,6 +149,9 @@ impl RocksRows {
         self.families.db().write(write).map_err(|error| self.failed(error))?;
         let dropped = standing.floor != self.standing.floor;
         (self.standing, self.stood) = (standing, true);
+        if self.segments.as_ref().is_some_and(|segments| *segments != self.listed) {
+            self.listed = self.segments.clone().unwrap_or_default();
+        }
         if dropped {
             self.drop_segments();
         }
@@ -167,6 +180,9 @@ impl RocksRows {
         let own = self.families.family(&self.name)?;
         if *standing != self.standing || !self.stood {
             write.put_cf(&own, STANDING, standing.encode());
+        }
+        if let Some(segments) = self.segments.as_ref().filter(|segments| **segments != self.listed) {
+            write.put_cf(&own, SEGMENTS, segments.iter().flat_map(|segment| segment.to_be_bytes()).collect::<Vec<u8>>());
         }
         if self.segments.is_none() && standing.floor != self.standing.floor {
             write.delete_range_cf(&own, row_key(&self.standing.floor), row_key(&standing.floor));
@@ -205,6 +221,12 @@ impl RocksRows {
             }
         }
     }
+}
+
+/// The segments that are written down.
+fn listed_segments(name: &str, families: &Families) -> Result<BTreeSet<u64>, StoreError> {
+    let listed = families.db().get_cf(&families.family(name)?, SEGMENTS).map_err(|error| failed(name, error))?;
+    Ok(listed.unwrap_or_default().chunks_exact(8).map(head).collect())
 }
 
 /// What follows a key at once.
@@ -286,6 +308,7 @@ impl StoreBackend for RocksRows {
         self.families.make(&self.name).map_err(|error| self.failed(error))?;
         (self.standing, self.stood) = (Standing::default(), false);
         self.segments.iter_mut().for_each(BTreeSet::clear);
+        self.listed.clear();
         Ok(())
     }
     fn offset(&self) -> Option<i64> {
