@@ -17,9 +17,14 @@ const DIFFERENT: [(&str, &str); 1] = [(
     "a broker refuses a token of before a release once the group has moved on, which it need not do for a member that is alone",
 )];
 
+/// Where the broker of this run is; none if there is none.
+pub(super) fn bootstrap() -> Option<String> {
+    Some(Broker::shared()?.bootstrap().to_owned())
+}
+
 /// The cluster of this run; none, after a loud line, where there is no broker and none can be started.
 fn cluster() -> Option<Arc<dyn Connect>> {
-    Some(Arc::new(KafkaLog::new(KafkaConfig::new(Broker::shared()?.bootstrap()))))
+    Some(Arc::new(KafkaLog::new(KafkaConfig::new(bootstrap()?))))
 }
 
 fn run(name: &'static str, check: fn(&Ground)) {
