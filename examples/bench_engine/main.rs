@@ -5,7 +5,7 @@
 //! `cargo run --release --example bench_engine -- --bootstrap localhost:9092 --workload count --in words --out counts
 //! --partitions 4 --app-id trial --state-dir /tmp/trial --records 1000`
 
-#![allow(clippy::print_stdout, missing_docs, reason = "a program, and its result is a line on standard output")]
+#![allow(clippy::print_stdout, clippy::print_stderr, missing_docs, reason = "a program, and its result is a line on standard output")]
 
 mod meter;
 mod workloads;
