@@ -12,8 +12,8 @@ mod workloads;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -106,9 +106,8 @@ fn until_restored(streams: &Streams, meter: &mut Meter, options: &Options) -> Re
     let begun = |progress: &highwater::Progress| !progress.restoring.is_empty() || !progress.tasks.is_empty();
     wait_until(streams, begun, |_| 0)?;
     meter.mark(0);
-    let running = |progress: &highwater::Progress| {
-        progress.tasks.len() == partitions && progress.tasks.values().all(|task| task.state == "running")
-    };
+    let running =
+        |progress: &highwater::Progress| progress.tasks.len() == partitions && progress.tasks.values().all(|task| task.state == "running");
     wait_until(streams, running, |_| 0)?;
     let (mut rows, mut sum) = (0_u64, 0_i64);
     let end = Meter::usage();

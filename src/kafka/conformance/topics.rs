@@ -10,7 +10,7 @@ pub(crate) fn topics_are_made_described_and_deleted(ground: &Ground) {
     let described = admin.describe_topics(&[&name]).expect("described");
     assert_eq!((described[0].name.as_str(), described[0].partitions), (name.as_str(), 3));
     assert_eq!(described[0].config["cleanup.policy"], "compact");
-    assert_eq!(described[0].config["retention.ms"], "604800000", "a default that nobody set");
+    assert_eq!(described[0].config["delete.retention.ms"], "86400000", "a default that nobody set");
     assert_eq!(ground.producer().partition_count(&name).expect("there"), 3);
     assert!(admin.list_topics().expect("listed").contains(&name));
     admin.delete_topics(&[&name]).expect("deleted");
