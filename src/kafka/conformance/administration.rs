@@ -26,7 +26,8 @@ pub(crate) fn settings_of_a_topic_are_changed_and_taken_back(ground: &Ground) {
     let admin = ground.admin();
     let topic = NewTopic::new(ground.name("t"), 1).with("retention.ms", "5000").with("max.message.bytes", "1000");
     let partition = &ground.topic_with(topic)[0];
-    let usual = admin.describe_topics(&[&ground.topic("usual", 1)[0].topic]).expect("there").remove(0).config;
+    let usual =
+        admin.describe_topics(&[&ground.topic_with(NewTopic::new(ground.name("usual"), 1))[0].topic]).expect("there").remove(0).config;
     let config = || admin.describe_topics(&[&partition.topic]).expect("there").remove(0).config;
     admin.alter_topic(&partition.topic, &[("retention.ms", None), ("max.message.bytes", Some("2000"))]).expect("altered");
     assert_eq!([&config()["retention.ms"], &config()["max.message.bytes"]], [&usual["retention.ms"], "2000"]);
