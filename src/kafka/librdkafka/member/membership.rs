@@ -78,13 +78,15 @@ impl Membership {
         self.client().subscribe(&names).map_err(|error| failed(&format!("the group `{}`", self.group), &error))
     }
 
+    /// The client, signed in.
     fn client(&self) -> &BaseConsumer<Watcher> {
-        self.client.as_ref().expect("there until it is dropped")
+        let client = self.client.as_ref().expect("there until it is dropped");
+        self.sign_in.renew(client.client());
+        client
     }
 
     /// Takes in what the library has to say.
     pub(super) fn serve(&mut self) -> Result<(), LogError> {
-        self.sign_in.renew(self.client().client());
         loop {
             match self.client().poll(Duration::ZERO) {
                 Some(Ok(_)) => tracing::warn!(group = self.group, "a record in the task topic: nobody should write there"),
