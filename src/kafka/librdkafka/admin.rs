@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::{KafkaConfig, SignIn};
 use super::context::Context;
-use super::error::{failed, said};
+use super::error::{code_of, failed, said};
 use super::native::{self, Native, OffsetSpec};
 use super::{ANSWER_WITHIN, metadata, offsets, rest, task_topic};
 use crate::kafka::{Admin, GroupDescription, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription};
@@ -88,7 +88,7 @@ impl KafkaAdmin {
         match answer {
             Ok(results) => results.into_iter().find_map(Result::err).map_or(Ok(()), |(_, code)| Err(code)),
             // What the client does not even ask: an empty name, say.
-            Err(error) => Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument)),
+            Err(error) => Err(code_of(&error).unwrap_or(RDKafkaErrorCode::InvalidArgument)),
         }
     }
 
@@ -132,7 +132,7 @@ impl KafkaAdmin {
                 None => Ok(offset),
             },
             Err(error) => {
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                let code = code_of(&error).unwrap_or(RDKafkaErrorCode::Fail);
                 Err(self.not_deleted(partition, offset, code))
             }
         }

@@ -27,9 +27,17 @@ pub(super) fn said(what: &str, code: RDKafkaErrorCode) -> LogError {
 
 /// An error of the wrapper crate about something named in the text.
 pub(super) fn failed(what: &str, error: &KafkaError) -> LogError {
-    match error.rdkafka_error_code() {
+    match code_of(error) {
         Some(code) => said(what, code),
         None => LogError::Client { kind: ErrorKind::InvalidConfig, source: Arc::new(format!("{what}: {error}").into()) },
+    }
+}
+
+/// The code of an error of the wrapper crate, that of an administrator's request among them.
+pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
     }
 }
 
@@ -88,5 +96,20 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
         }
         ClusterAuthorizationFailed => ". Allow it to this user with an ACL for the cluster",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The wrapper gives no code for it, and a cluster that did not answer was taken for a topic with an illegal name.
+    #[test]
+    fn an_administrator_without_an_answer_may_ask_again() {
+        let silent = KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut);
+        assert_eq!(code_of(&silent), Some(RDKafkaErrorCode::OperationTimedOut));
+        let LogError::Client { kind, source } = failed("the topic `t`", &silent) else { panic!("a client's error") };
+        assert_eq!(kind, ErrorKind::Retriable);
+        assert!(source.to_string().contains("bootstrap.servers"), "{source}");
     }
 }
