@@ -50,7 +50,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("anyhow", &["src/cli/", "src/main.rs", "tests/"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("rustix", &["src/failpoint.rs"]),
-    ("signal_hook", &["src/cli/", "src/main.rs"]),
+    ("signal_hook", &["src/cli/", "src/main.rs", "examples/bench_engine/"]),
     ("tracing_subscriber", &["src/cli/", "src/main.rs"]),
 ];
 
@@ -291,7 +291,7 @@ fn body_of(code: &str) -> Option<usize> {
 /// Time has one door, so that a run can be replayed.
 fn one_clock(source: &Source) -> Faults {
     let free = ["src/clock.rs", "src/main.rs"].contains(&source.path.as_str())
-        || ["src/cli/", "benches/"].iter().any(|home| source.path.starts_with(home));
+        || ["src/cli/", "benches/", "examples/bench_engine/"].iter().any(|home| source.path.starts_with(home));
     let code = &if free { String::new() } else { source.shipped() };
     let calls = ["SystemTime::now", "Instant::now", "thread::sleep"];
     let hit = calls.iter().flat_map(|call| words(code, call).map(move |at| (line_of(code, at), *call)));
