@@ -15,6 +15,7 @@ mod cli_crash;
 mod cli_data;
 #[cfg(feature = "cli")]
 mod cli_output;
+#[cfg(feature = "cli")]
 mod cli_plan;
 #[cfg(feature = "cli")]
 mod cli_run;
