@@ -21,7 +21,7 @@ use crate::kafka::{Admin, GroupDescription, Isolation, LogError, MemberDescripti
 use crate::record::{Timestamp, TopicPartition};
 
 /// Looks for a change to be everywhere, and the time between two of them.
-const LOOKS: u32 = 50;
+const LOOKS: u32 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// An administrator of a cluster.
@@ -74,6 +74,13 @@ impl KafkaAdmin {
             Err(RDKafkaErrorCode::InvalidTopic | RDKafkaErrorCode::InvalidArgument) => Err(LogError::IllegalName(topic.name.clone())),
             Err(code) => Err(about_topic(&topic.name, code)),
         }
+    }
+
+    /// Whether a new topic is known and its partitions are there: a broker tells of a topic before it can be read.
+    fn is_everywhere(&self, topic: &NewTopic) -> bool {
+        let ends = |number| (TopicPartition::new(topic.name.as_str(), number), OffsetSpec::End);
+        let ends: Vec<_> = (0..topic.partitions).map(ends).collect();
+        self.partition_count(&topic.name).is_ok() && self.topic_config(&topic.name).is_ok() && self.offsets(&ends).is_ok()
     }
 
     /// Which setting of a topic that was refused for its settings is to blame.
@@ -202,7 +209,7 @@ impl Admin for KafkaAdmin {
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
         for topic in topics {
             match self.create(topic, &options()) {
-                Ok(()) => settled(|| self.partition_count(&topic.name).is_ok()),
+                Ok(()) => settled(|| self.is_everywhere(topic)),
                 Err(error @ LogError::Client { .. }) if !topic.config.is_empty() => return Err(self.blamed(topic, error)),
                 Err(error) => return Err(error),
             }
