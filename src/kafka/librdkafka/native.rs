@@ -430,36 +430,6 @@ unsafe fn offsets_of(
     }
 }
 
-/// What a call about transactions answered.
-#[allow(dead_code, reason = "transactions read it")]
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub(super) code: RDKafkaErrorCode,
-    /// Nothing can be done with the client any more.
-    pub(super) fatal: bool,
-    /// The same call may be made again.
-    pub(super) retriable: bool,
-    /// The transaction can only be aborted.
-    pub(super) must_abort: bool,
-}
-
-fn taken(error: *mut c::rd_kafka_error_t) -> Result<(), Refusal> {
-    if error.is_null() {
-        return Ok(());
-    }
-    // SAFETY: the library gave the error to us; it is freed once.
-    unsafe {
-        let refusal = Refusal {
-            code: c::rd_kafka_error_code(error).into(),
-            fatal: c::rd_kafka_error_is_fatal(error) != 0,
-            retriable: c::rd_kafka_error_is_retriable(error) != 0,
-            must_abort: c::rd_kafka_error_txn_requires_abort(error) != 0,
-        };
-        c::rd_kafka_error_destroy(error);
-        Err(refusal)
-    }
-}
-
 /// Changes settings of a topic; one without a value gets its default again. A refusal comes with the cluster's own words.
 pub(super) fn alter_topic(
     client: &Native,
@@ -480,7 +450,10 @@ pub(super) fn alter_topic(
             let op = if value.is_some() { RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET } else { RD_KAFKA_ALTER_CONFIG_OP_TYPE_DELETE };
             let value = value.as_ref().map_or(ptr::null(), |value| value.as_ptr());
             // A refusal comes back from the cluster as well.
-            let _ = taken(c::rd_kafka_ConfigResource_add_incremental_config(resource, key.as_ptr(), op, value));
+            let refused = c::rd_kafka_ConfigResource_add_incremental_config(resource, key.as_ptr(), op, value);
+            if !refused.is_null() {
+                c::rd_kafka_error_destroy(refused);
+            }
         }
         c::rd_kafka_IncrementalAlterConfigs(client.client, &raw mut resource, 1, request.options, request.queue);
         let answer = request.answer();
