@@ -201,7 +201,9 @@ impl RecordCache {
         let entry = &self.slots[slot];
         let first =
             (entry.seq != 0).then(|| DirtyEntry { key: entry.key.clone(), value: entry.value.clone(), context: entry.context.clone() });
-        self.dirty.retain(|dirty| *dirty != slot);
+        if first.is_some() {
+            self.dirty.retain(|dirty| *dirty != slot);
+        }
         self.remove_slot(slot);
         match first {
             Some(first) => std::iter::once(first).chain(self.take_dirty()).collect(),

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, WriteBufferManager};
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, WriteBufferManager};
 
 use super::failed;
 use super::load::LoadBudget;
@@ -19,6 +19,8 @@ const OPEN_FILES: c_int = 64;
 /// More makes files no better.
 const LARGEST_LOAD: usize = 256 << 20;
 const BLOOM_BITS: f64 = 10.0;
+/// Bytes of a part of an index or a filter.
+const PART: usize = 16 << 10;
 
 /// What the databases of an instance share: one cache, of which blocks, filters, indexes and write buffers all take their part.
 #[derive(Clone)]
@@ -58,6 +60,11 @@ impl Budget {
         blocks.set_block_cache(&self.cache);
         blocks.set_bloom_filter(BLOOM_BITS, false);
         blocks.set_cache_index_and_filter_blocks(true);
+        // In parts: a filter that is larger than a shard of the cache would be read from its file at every look-up.
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(PART);
+        blocks.set_pin_top_level_index_and_filter(true);
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
