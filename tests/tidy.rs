@@ -234,6 +234,15 @@ fn fenced_crates(source: &Source) -> Faults {
     faults
 }
 
+/// What is unsafe stands in one module, and nobody else may allow it.
+fn unsafe_at_home(source: &Source) -> Faults {
+    let home = "src/kafka/librdkafka/native";
+    let allowed = source.path == "src/kafka/librdkafka/mod.rs";
+    let mut hit: Vec<usize> = words(&source.code, "unsafe").filter(|_| !source.path.starts_with(home)).collect();
+    hit.extend(words(&source.code, "unsafe_code").filter(|_| !allowed));
+    hit.into_iter().map(|at| (line_of(&source.code, at), format!("`unsafe` is allowed only in {home}"))).collect()
+}
+
 /// Every file says at its top what it is for.
 fn module_doc(source: &Source) -> Faults {
     let missing = !source.text.starts_with("//! ");
@@ -339,7 +348,7 @@ fn conformance_is_a_user(source: &Source) -> Faults {
 type Rule = fn(&Source) -> Faults;
 
 const RUST_RULES: &[Rule] =
-    &[direction, in_the_table, fenced_crates, module_doc, telling_names, short_functions, one_clock, conformance_is_a_user];
+    &[direction, in_the_table, fenced_crates, unsafe_at_home, module_doc, telling_names, short_functions, one_clock, conformance_is_a_user];
 const TEXT_RULES: &[Rule] = &[no_host_paths, public_registry];
 
 /// Every committed file of the package.
@@ -412,6 +421,10 @@ fn a_crate_outside_its_fence_is_seen() {
     assert_eq!(count(fenced_crates, "src/state/mod.rs", "let db = rocksdb::DB::open();"), 1);
     assert_eq!(count(fenced_crates, "src/runtime/mod.rs", "use tokio::task;"), 1);
     assert_eq!(count(fenced_crates, "src/state/mod.rs", "let rocksdb = 1; // rocksdb::DB"), 0);
+    assert_eq!(count(unsafe_at_home, "src/kafka/librdkafka/native/writing.rs", "unsafe { c::f() }"), 0);
+    assert_eq!(count(unsafe_at_home, "src/kafka/librdkafka/mod.rs", "#[allow(unsafe_code)]\nmod native;"), 0);
+    assert_eq!(count(unsafe_at_home, "src/kafka/librdkafka/consumer.rs", "#![allow(unsafe_code)]\nunsafe { c::f() }"), 2);
+    assert_eq!(count(unsafe_at_home, "src/state/mod.rs", "// unsafe is not needed here"), 0);
 }
 
 #[test]
