@@ -60,6 +60,7 @@ mod group;
 mod librdkafka;
 mod partitioner;
 mod producer;
+mod task_topic;
 mod transaction;
 
 pub use admin::{Admin, GroupDescription, MemberDescription, NewTopic, TopicDescription};
@@ -75,4 +76,5 @@ pub use group::{Group, GroupEvent, MemberOptions, MemberToken, Position, TaskInp
 pub use librdkafka::{KafkaConfig, KafkaConfigError, KafkaLog};
 pub use partitioner::{RoundRobin, partition_of};
 pub use producer::{Flushed, Outgoing, Producer};
+pub use task_topic::task_topics;
 pub use transaction::TransactionalProducer;

@@ -2,7 +2,6 @@
 
 mod acls;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use highwater::kafka::{
-    Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, MemoryLog, NewTopic, Producer, TransactionalProducer,
+    Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, MemoryLog, NewTopic, Producer, TransactionalProducer, task_topics,
 };
 use highwater::{Launch, PlannedTopic, Settings, TaskId, TopicRole};
 
@@ -117,10 +116,6 @@ impl Connect for Imagined {
         self.0.member_with(options)
     }
     fn task_topics(&self, group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
-        let mut widths = BTreeMap::new();
-        for task in tasks {
-            *widths.entry(task.subtopology).or_insert(0) += 1;
-        }
-        widths.into_iter().map(|(part, width)| NewTopic::new(format!("{group}-tasks-{part}"), width)).collect()
+        task_topics(group, tasks)
     }
 }

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{self, Poll, Wake, Waker};
-use std::thread;
 use std::time::Duration;
 
+use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic as NativeNewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
@@ -16,8 +14,9 @@ use super::config::{KafkaConfig, SignIn};
 use super::context::Context;
 use super::error::{code_of, failed, said};
 use super::native::{self, Native, OffsetSpec};
-use super::{ANSWER_WITHIN, metadata, offsets, rest, task_topic};
-use crate::kafka::{Admin, GroupDescription, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription};
+use super::{ANSWER_WITHIN, metadata, offsets};
+use crate::clock::let_others_go_on;
+use crate::kafka::{Admin, GroupDescription, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription, task_topic};
 use crate::record::{Timestamp, TopicPartition};
 
 /// Looks for a change to be everywhere, and the time between two of them.
@@ -158,27 +157,6 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN))
 }
 
-/// Wakes the thread that waits for an answer.
-struct Waiting(thread::Thread);
-
-impl Wake for Waiting {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Waits for an answer of the wrapper crate, whose own thread brings it.
-fn block_on<F: Future>(answer: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Waiting(thread::current())));
-    let mut answer = pin!(answer);
-    loop {
-        match answer.as_mut().poll(&mut task::Context::from_waker(&waker)) {
-            Poll::Ready(answer) => return answer,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
-
 fn waited<T>(what: &str, answer: impl Future<Output = KafkaResult<T>>) -> Result<T, LogError> {
     block_on(answer).map_err(|error| failed(what, &error))
 }
@@ -201,7 +179,7 @@ fn settled(is_so: impl Fn() -> bool) {
         if is_so() {
             return;
         }
-        rest(BETWEEN_LOOKS);
+        let_others_go_on(BETWEEN_LOOKS);
     }
 }
 

@@ -13,13 +13,14 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::bell::Bell;
 use super::config::{KafkaConfig, SignIn};
 use super::context::ReaderContext;
+use super::deadline::Deadline;
 use super::error::{about_partition, failed, said};
 use super::native::{Message, Native, OffsetSpec, PartitionQueue, Reader, TopicHandle};
 use super::{metadata, offsets};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::let_others_go_on;
 use crate::error::ErrorKind;
 use crate::kafka::{Consumer, FetchLimit, Fetched, Isolation, LogError};
-use crate::record::{RawRecord, Timestamp, TopicPartition, millis};
+use crate::record::{RawRecord, Timestamp, TopicPartition};
 
 /// Most messages that one call to the client takes out of a queue.
 const BATCH: usize = 1_000;
@@ -106,7 +107,7 @@ impl KafkaConsumer {
         let highs = self.end_offsets(&names, Isolation::ReadUncommitted)?;
         let ends = match self.isolation {
             Isolation::ReadUncommitted => highs.clone(),
-            Isolation::ReadCommitted => self.end_offsets(&names, Isolation::ReadCommitted)?,
+            Isolation::ReadCommitted => self.stable_ends(&names, &begins)?,
         };
         for (((partition, offset), begin), (high, end)) in wanted.iter().zip(begins).zip(highs.into_iter().zip(ends)) {
             let (partition, offset, paused) = (partition.clone(), *offset, paused(partition));
@@ -158,6 +159,12 @@ impl KafkaConsumer {
     /// Asks for offsets, of partitions that are assigned or not.
     fn offsets(&self, wanted: &[(TopicPartition, OffsetSpec)], isolation: Isolation) -> Result<Vec<offsets::Found>, LogError> {
         offsets::ask(&Native::of_reader(&self.client), wanted, isolation, &|topic| self.partition_count(topic))
+    }
+
+    /// The last stable offset of partitions that begin at `begins`, or where they begin: a deletion can leave it behind.
+    fn stable_ends(&self, partitions: &[TopicPartition], begins: &[i64]) -> Result<Vec<i64>, LogError> {
+        let found = self.offsets(&ends_of(partitions), Isolation::ReadCommitted)?;
+        Ok(found.into_iter().zip(begins).map(|((end, _), begin)| end.max(*begin)).collect())
     }
 
     fn partition_count(&self, topic: &str) -> Result<i32, LogError> {
@@ -243,6 +250,10 @@ impl Assigned {
     }
 }
 
+fn ends_of(partitions: &[TopicPartition]) -> Vec<(TopicPartition, OffsetSpec)> {
+    partitions.iter().map(|partition| (partition.clone(), OffsetSpec::End)).collect()
+}
+
 fn show(partition: &TopicPartition, message: &Message, visit: &mut dyn FnMut(RawRecord<'_>)) {
     visit(RawRecord {
         topic: &partition.topic,
@@ -293,15 +304,13 @@ impl Consumer for KafkaConsumer {
         if let Some(Err(error)) = self.client.poll(Duration::ZERO) {
             tracing::debug!("{error}");
         }
-        let until = SystemClock.now().as_millis().saturating_add(millis(timeout));
-        let mut left = timeout;
+        let mut until = Deadline::after(timeout);
         while !self.has_something() {
+            let left = until.rest();
             if left.is_zero() {
                 return Ok(false);
             }
-            self.bell.wait(left);
-            // Rings may be about what is no news here. A clock that is set back makes nobody wait for longer than was asked.
-            left = left.min(Duration::from_millis(u64::try_from(until - SystemClock.now().as_millis()).unwrap_or(0)));
+            self.bell.wait(left); // rings may be about what is no news here
         }
         Ok(true)
     }
@@ -338,11 +347,12 @@ impl Consumer for KafkaConsumer {
     }
 
     fn end_offsets(&mut self, partitions: &[TopicPartition], isolation: Isolation) -> Result<Vec<i64>, LogError> {
-        let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), OffsetSpec::End)).collect();
-        let found = self.offsets(&wanted, isolation)?;
-        // A last stable offset can be left behind by a deletion.
-        let begins = if isolation == Isolation::ReadCommitted { self.begin_offsets(partitions)? } else { vec![0; found.len()] };
-        Ok(found.into_iter().zip(begins).map(|((end, _), begin)| end.max(begin)).collect())
+        if isolation == Isolation::ReadCommitted {
+            let begins = self.begin_offsets(partitions)?;
+            return self.stable_ends(partitions, &begins);
+        }
+        let found = self.offsets(&ends_of(partitions), isolation)?;
+        Ok(found.into_iter().map(|(end, _)| end).collect())
     }
 
     fn offsets_for_times(&mut self, times: &[(TopicPartition, Timestamp)]) -> Result<Vec<Option<i64>>, LogError> {
@@ -380,7 +390,7 @@ impl Drop for KafkaConsumer {
             drop(topics);
             // The last one to let go of it ends it, and that shall not be the thread that reads.
             while Arc::strong_count(&client) > 1 {
-                super::rest(Duration::from_millis(1));
+                let_others_go_on(Duration::from_millis(1));
             }
             drop(client);
         });

@@ -22,13 +22,14 @@ mod watcher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use membership::{Deadline, Membership};
+use membership::Membership;
 use positions::{Outcome, failure};
 use tasks::Tasks;
 
 use super::KafkaLog;
 use super::bell::Bell;
 use super::consumer::KafkaConsumer;
+use super::deadline::Deadline;
 use crate::error::ErrorKind;
 use crate::kafka::{
     Connect, Consumer, FetchLimit, Fetched, Group, GroupEvent, Isolation, LogError, MemberOptions, MemberToken, Position, TaskInputs,
@@ -271,7 +272,7 @@ impl Consumer for KafkaMember {
     }
 
     fn poll(&mut self, timeout: Duration) -> Result<bool, LogError> {
-        let until = Deadline::after(timeout);
+        let mut until = Deadline::after(timeout);
         loop {
             // The data first: its poll takes a ring that may have been the group's.
             let ready = self.data.poll(Duration::ZERO)?;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::ANSWER_WITHIN;
 use super::error::{failed, said};
-use super::{ANSWER_WITHIN, rest};
+use crate::clock::let_others_go_on;
 use crate::kafka::LogError;
 
 /// A topic that was just made has no leader for a moment.
@@ -31,7 +32,7 @@ pub(super) fn shape<C: ClientContext>(client: &Client<C>, topic: &str) -> Result
                 let [partitions, copies] = [found.partitions().len(), copies.unwrap_or(0)].map(|n| i32::try_from(n).unwrap_or(i32::MAX));
                 return Ok((partitions, copies));
             }
-            (Some(RDKafkaErrorCode::LeaderNotAvailable), _) if look < LOOKS => rest(BETWEEN_LOOKS),
+            (Some(RDKafkaErrorCode::LeaderNotAvailable), _) if look < LOOKS => let_others_go_on(BETWEEN_LOOKS),
             (Some(RDKafkaErrorCode::InvalidTopic), _) => return Err(LogError::IllegalName(topic.to_owned())),
             (None | Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition), _) => {
                 return Err(LogError::UnknownTopic(topic.into()));

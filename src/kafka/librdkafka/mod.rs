@@ -7,6 +7,7 @@ mod bell;
 mod config;
 mod consumer;
 mod context;
+mod deadline;
 mod error;
 mod member;
 mod metadata;
@@ -15,7 +16,6 @@ mod native;
 mod offsets;
 mod outbound;
 mod producer;
-mod task_topic;
 #[cfg(test)]
 mod tests;
 mod transactional;
@@ -28,7 +28,7 @@ pub use config::{KafkaConfig, KafkaConfigError};
 
 use crate::record::TaskId;
 
-use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, NewTopic, Producer, TransactionalProducer};
+use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, NewTopic, Producer, TransactionalProducer, task_topics};
 
 /// A Kafka cluster.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl Connect for KafkaLog {
     }
 
     fn task_topics(&self, group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
-        task_topic::topics(group, tasks)
+        task_topics(group, tasks)
     }
 
     fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
@@ -77,11 +77,6 @@ impl Connect for KafkaLog {
 
 /// Longest wait for an answer of a cluster.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
-/// Lets some time pass between two looks at a cluster.
-fn rest(time: Duration) {
-    bell::Bell::default().wait(time); // nobody has it to ring
-}
 
 /// Ends clients on a thread of its own: that may wait for brokers that are gone.
 fn end_beside(end: impl FnOnce() + Send + 'static) {

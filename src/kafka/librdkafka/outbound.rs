@@ -12,7 +12,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::config::SignIn;
 use super::error::{about_partition, failed, said};
 use super::native::{self, OutboundBatch, OutboundQueue, OutboundReport, OutboundTopic, Writer};
-use super::{ANSWER_WITHIN, KafkaConfig, metadata, rest};
+use super::{ANSWER_WITHIN, KafkaConfig, metadata};
+use crate::clock::let_others_go_on;
 use crate::error::ErrorKind;
 use crate::kafka::{Flushed, LogError, Outgoing};
 use crate::record::TopicPartition;
@@ -104,7 +105,7 @@ impl Outbound {
                 Err(error) if error.kind() == ErrorKind::Retriable && asked < QUESTIONS => asked += 1,
                 answer => break answer?,
             }
-            rest(BETWEEN_QUESTIONS);
+            let_others_go_on(BETWEEN_QUESTIONS);
         };
         if let Some(known) = self.topics.get_mut(topic) {
             known.open.resize(usize::try_from(count).unwrap_or(0), 0);

@@ -16,13 +16,13 @@ use super::positions::{self, Outcome};
 use super::standing::Standing;
 use super::tasks::Tasks;
 use super::watcher::{News, Watcher, agree};
-use crate::clock::{Clock, SystemClock};
 use crate::kafka::librdkafka::bell::Bell;
 use crate::kafka::librdkafka::config::{KafkaConfig, SignIn};
+use crate::kafka::librdkafka::deadline::Deadline;
 use crate::kafka::librdkafka::error::{about_partition, failed, said};
 use crate::kafka::librdkafka::{ANSWER_WITHIN, end_beside, native};
 use crate::kafka::{Isolation, LogError, MemberOptions, Position};
-use crate::record::{TaskId, TopicPartition, millis};
+use crate::record::{TaskId, TopicPartition};
 
 /// Longest wait for the group to hear of somebody's leave.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -175,7 +175,7 @@ impl Membership {
     pub(super) fn commit(&mut self, positions: &[(TopicPartition, Position)]) -> Result<Outcome, LogError> {
         let what = format!("a commit of the group `{}`", self.group);
         let list = positions::list_of(positions)?;
-        let until = Deadline::after(ANSWER_WITHIN);
+        let mut until = Deadline::after(ANSWER_WITHIN);
         loop {
             let answer = native::commit(self.client(), &list, until.rest()).map_err(|code| said(&what, code))?;
             let answer = answer.map(Outcome::from).ok_or_else(|| said(&what, RDKafkaErrorCode::OperationTimedOut))?;
@@ -226,7 +226,7 @@ impl Membership {
         for partition in partitions {
             list.add_partition(&partition.topic, partition.partition);
         }
-        let until = Deadline::after(within);
+        let mut until = Deadline::after(within);
         loop {
             let error = match self.client().committed_offsets(list.clone(), until.rest()) {
                 Ok(list) => return positions::of_list(&list, partitions).map(Some),
@@ -281,19 +281,6 @@ impl Drop for Membership {
 fn is_moving(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
     matches!(code, NotCoordinator | CoordinatorLoadInProgress | CoordinatorNotAvailable)
-}
-
-/// A moment to wait until.
-pub(super) struct Deadline(i64);
-
-impl Deadline {
-    pub(super) fn after(span: Duration) -> Self {
-        Deadline(SystemClock.now().as_millis() + millis(span))
-    }
-
-    pub(super) fn rest(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0 - SystemClock.now().as_millis()).unwrap_or(0))
-    }
 }
 
 /// What membership needs. With `broker_sessions` (KIP-848) the broker decides about sessions and shares.

@@ -7,8 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::kafka::librdkafka::task_topic;
-use crate::kafka::{NewTopic, TaskInputs};
+use crate::kafka::{NewTopic, TaskInputs, task_topic, task_topics};
 use crate::record::{TaskId, TopicPartition};
 
 /// The tasks of a group.
@@ -27,7 +26,7 @@ impl Tasks {
 
     /// The topics that stand for them.
     pub(super) fn topics(&self) -> Vec<NewTopic> {
-        task_topic::topics(&self.group, &self.ids.iter().copied().collect::<Vec<_>>())
+        task_topics(&self.group, &self.ids.iter().copied().collect::<Vec<_>>())
     }
 
     /// Those that partitions stand for. A partition beyond them stands for none: somebody has widened the topic.

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::kafka::NewTopic;
-use crate::record::{TaskId, TopicPartition};
+use super::NewTopic;
+use crate::record::TaskId;
+#[cfg(feature = "kafka")]
+use crate::record::TopicPartition;
 
 /// The name of a group's task topic, for one sub-topology.
-pub(super) fn name(group: &str, subtopology: u32) -> String {
+pub(in crate::kafka) fn name(group: &str, subtopology: u32) -> String {
     format!("{group}-tasks-{subtopology}")
 }
 
-/// The task topics of a group that has these tasks, each with a partition for each of its own. They hold no records.
-pub(super) fn topics(group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
+/// The internal topics that a Kafka cluster needs for a group with these tasks, to share them out: one for each sub-topology, with a
+/// partition for each of its tasks. They hold no records. What [`Connect::task_topics`](super::Connect::task_topics) answers there.
+pub fn task_topics(group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
     let mut widths = BTreeMap::new();
     for task in tasks {
         let width: &mut i32 = widths.entry(task.subtopology).or_default();
@@ -23,17 +26,20 @@ pub(super) fn topics(group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
     widths.into_iter().map(topic).collect()
 }
 
+#[cfg(feature = "kafka")]
 /// Whether a topic is a task topic of the group.
-pub(super) fn is_of(group: &str, topic: &str) -> bool {
+pub(in crate::kafka) fn is_of(group: &str, topic: &str) -> bool {
     subtopology(group, topic).is_some()
 }
 
+#[cfg(feature = "kafka")]
 fn subtopology(group: &str, topic: &str) -> Option<u32> {
     topic.strip_prefix(group)?.strip_prefix("-tasks-")?.parse().ok()
 }
 
+#[cfg(feature = "kafka")]
 /// The tasks that partitions stand for, in order.
-pub(super) fn tasks_of(group: &str, partitions: &[TopicPartition]) -> Vec<TaskId> {
+pub(in crate::kafka) fn tasks_of(group: &str, partitions: &[TopicPartition]) -> Vec<TaskId> {
     let task = |at: &TopicPartition| Some(TaskId { subtopology: subtopology(group, &at.topic)?, partition: at.partition });
     let mut tasks: Vec<_> = partitions.iter().filter_map(task).collect();
     tasks.sort();
