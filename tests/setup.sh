@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the default build and the tests on a real Kafka need beside a Rust toolchain: compilers, libclang and perl for librdkafka, OpenSSL and
-# RocksDB; Java and Maven for the broker. Says nothing when all of it is there. Installs it where that is possible without asking (root and
-# apt-get), else says what is missing.
+# RocksDB; Java and Maven for the broker, and for an application of Kafka Streams to take over. Says nothing when all of it is there.
+# Installs it where that is possible without asking (root and apt-get), else says what is missing.
 set -eu
 
 missing=""
@@ -21,10 +21,8 @@ need make command -v make
 need perl command -v perl
 any /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib64/libclang*.so* /usr/lib/libclang*.so* "${LIBCLANG_PATH:-/nowhere}" ||
     missing="$missing libclang-dev"
-if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then
-    need openjdk-17-jre-headless java -version
-    [ -e "${HIGHWATER_KAFKA_JARS:-$HOME/.cache/highwater/kafka-4.3.1}/kafka_2.13-4.3.1.jar" ] || need maven command -v mvn
-fi
+need openjdk-17-jdk-headless javac -version
+need maven command -v mvn
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

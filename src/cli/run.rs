@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use highwater::kafka::Connect;
+use highwater::kafka::{Connect, Occupied};
 use highwater::{Clock, Progress, SystemClock, Timestamp};
 
 use super::args::RunArgs;
@@ -151,8 +151,10 @@ fn watch(
     fed: Fed,
     status: &mut Status,
 ) -> Result<bool> {
+    let mut occupied = None;
     loop {
         let over = running.is_over();
+        tell_whom_it_waits_for(running, &mut occupied);
         running.visit(&mut |row| taken(sink.as_deref_mut(), row), &mut |_| Ok(()))?;
         if let Some(sink) = &mut sink {
             sink.flush()?;
@@ -168,6 +170,17 @@ fn watch(
             return Ok(over);
         }
     }
+}
+
+/// One line when others have to leave the group first, and whenever it is others than before.
+fn tell_whom_it_waits_for(running: &Running<'_>, before: &mut Option<Occupied>) {
+    let now = running.progress().occupied;
+    match &now {
+        Some(occupied) if now != *before => tell(&occupied.to_string()),
+        None if before.is_some() => tell("the group is empty: this job goes on from where the others stopped"),
+        _ => {}
+    }
+    *before = now;
 }
 
 fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Option<Timestamp>, interrupted: bool) -> String {

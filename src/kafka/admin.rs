@@ -48,6 +48,9 @@ pub struct GroupDescription {
     pub name: String,
     /// Who is in, in the order of their ids. None in a group that only has positions.
     pub members: Vec<MemberDescription>,
+    /// How they share out their tasks, by Kafka's name (`cooperative-sticky`; `stream` for applications of Kafka Streams). None while that
+    /// is not settled, and in a log that has one way only.
+    pub assignor: Option<String>,
 }
 
 /// A member as its group knows it.

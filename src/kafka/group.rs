@@ -59,6 +59,27 @@ pub struct Position {
     pub metadata: String,
 }
 
+/// A group that a member cannot enter yet: others are in it who share out their work in another way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupied {
+    /// The group.
+    pub group: String,
+    /// How many are in; 0 if the cluster does not show them.
+    pub members: usize,
+}
+
+impl fmt::Display for Occupied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Occupied { group, members } = self;
+        let who = match members {
+            0 => "members of another kind".to_owned(),
+            1 => "1 member of another kind".to_owned(),
+            members => format!("{members} members of another kind"),
+        };
+        write!(f, "waiting until the group `{group}` is empty: it has {who}, as the same application in Java is. Stop all of them")
+    }
+}
+
 /// How a consumer takes part in a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberOptions {
@@ -89,8 +110,14 @@ impl MemberOptions {
 /// first and releases then, because a group checks who is a member, not who owns what: a commit after the release would be accepted
 /// although the next owner has begun from the older offset.
 pub trait Group: Consumer {
-    /// Enters the group. All members bring the same list of tasks. What the member gets comes as events.
+    /// Enters the group, or begins to [wait](Self::waits_for) until it can. All members bring the same list of tasks. What the member gets
+    /// comes as events.
     fn join(&mut self, tasks: &[TaskInputs]) -> Result<(), LogError>;
+
+    /// Who has to leave before the member can come in, if it waits for that. It looks again with each [`Consumer::poll`].
+    fn waits_for(&self) -> Option<Occupied> {
+        None
+    }
 
     /// The next event, requests before assignments; none if there is no other now. Never waits: [`Consumer::poll`] does, and ends when an
     /// event is due. This is what moves the member to the group's generation: tokens from before are stale then. So nothing comes between

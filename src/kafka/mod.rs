@@ -71,7 +71,7 @@ pub use embedded::{
     TopicStanding,
 };
 pub use error::LogError;
-pub use group::{Group, GroupEvent, MemberOptions, MemberToken, Position, TaskInputs};
+pub use group::{Group, GroupEvent, MemberOptions, MemberToken, Occupied, Position, TaskInputs};
 #[cfg(feature = "kafka")]
 pub use librdkafka::{KafkaConfig, KafkaConfigError, KafkaLog};
 pub use partitioner::{RoundRobin, partition_of};

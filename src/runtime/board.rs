@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::kafka::Occupied;
 use crate::processor::Counters;
 use crate::record::{TaskId, TopicPartition};
 use crate::runtime::assignment::Layout;
@@ -119,6 +120,8 @@ pub(crate) struct Facts {
     pub(crate) failures: Vec<Arc<TaskFailure>>,
     /// Stores that are being restored.
     pub(crate) restoring: BTreeMap<(TaskId, Arc<str>), RestoreProgress>,
+    /// Who has to leave the group before the threads can come in.
+    pub(crate) occupied: Option<Occupied>,
     finished: BTreeSet<TaskId>,
     failed: BTreeSet<TaskId>,
     ends: Option<Ends>,
@@ -150,6 +153,7 @@ impl Board {
             past: Vec::new(),
             failures: Vec::new(),
             restoring: BTreeMap::new(),
+            occupied: None,
             finished: BTreeSet::new(),
             failed: BTreeSet::new(),
             ends: None,
@@ -270,6 +274,11 @@ impl Board {
     pub(crate) fn set_thread(&self, thread: usize, state: ThreadState) {
         self.facts().threads[thread] = state;
         self.settle();
+    }
+
+    /// The group is not open yet, or is now.
+    pub(crate) fn set_occupied(&self, occupied: Option<Occupied>) {
+        self.facts().occupied = occupied;
     }
 
     pub(crate) fn fail(&self, task: Option<TaskId>, error: Error) {

@@ -4,5 +4,7 @@
 
 mod broker;
 mod cluster;
+mod java;
 mod outages;
 mod security;
+mod takeover;

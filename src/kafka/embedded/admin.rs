@@ -71,7 +71,7 @@ impl Admin for MemoryAdmin {
     }
 
     fn describe_group(&self, group: &str) -> Result<GroupDescription, LogError> {
-        self.in_group(group, |known| Ok(GroupDescription { name: group.to_owned(), members: known.members() }))
+        self.in_group(group, |known| Ok(GroupDescription { name: group.to_owned(), members: known.members(), assignor: None }))
     }
 
     fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError> {

@@ -266,6 +266,7 @@ impl Admin for KafkaAdmin {
         let found = native::describe_group(&self.native(), group, ANSWER_WITHIN).map_err(|code| self.group_error(group, code))?;
         let found = found.ok_or_else(|| LogError::UnknownGroup(group.to_owned()))?;
         let mut members: Vec<_> = found
+            .members
             .into_iter()
             .map(|member| MemberDescription {
                 tasks: task_topic::tasks_of(group, &member.partitions),
@@ -274,7 +275,7 @@ impl Admin for KafkaAdmin {
             })
             .collect();
         members.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(GroupDescription { name: group.to_owned(), members })
+        Ok(GroupDescription { name: group.to_owned(), members, assignor: found.assignor })
     }
 
     fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError> {

@@ -17,6 +17,7 @@ mod standing;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod watcher;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use membership::Membership;
 use positions::{Outcome, failure};
 use tasks::Tasks;
+use waiting::Waiting;
 
 use super::KafkaLog;
 use super::bell::Bell;
@@ -32,7 +34,8 @@ use super::consumer::KafkaConsumer;
 use super::deadline::Deadline;
 use crate::error::ErrorKind;
 use crate::kafka::{
-    Connect, Consumer, FetchLimit, Fetched, Group, GroupEvent, Isolation, LogError, MemberOptions, MemberToken, Position, TaskInputs,
+    Connect, Consumer, FetchLimit, Fetched, Group, GroupEvent, Isolation, LogError, MemberOptions, MemberToken, Occupied, Position,
+    TaskInputs,
 };
 use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
 
@@ -47,6 +50,8 @@ pub(super) struct KafkaMember {
     bell: Arc<Bell>,
     data: KafkaConsumer,
     membership: Option<Membership>,
+    /// Before it comes in.
+    waiting: Option<Waiting>,
     /// What it joined with last.
     tasks: Option<Tasks>,
     /// Whether it has looked, since it is in, that the group runs these tasks.
@@ -70,6 +75,7 @@ impl KafkaMember {
             bell,
             data,
             membership: None,
+            waiting: None,
             tasks: None,
             agreed: false,
             proof: MemberToken::nobody(),
@@ -85,8 +91,11 @@ impl KafkaMember {
 
     /// Hears what its group says.
     fn attend(&mut self) -> Result<(), LogError> {
+        self.look_again()?;
         let Some(membership) = &mut self.membership else { return Ok(()) };
-        membership.serve()?;
+        if let Err(error) = membership.serve() {
+            return if membership.is_shut_out() { self.step_back(error) } else { Err(error) };
+        }
         if self.agreed || !membership.standing.is_due() || membership.standing.is_lost() {
             return Ok(());
         }
@@ -168,13 +177,12 @@ impl Group for KafkaMember {
         }
         self.leave();
         self.desk = None;
-        let mut membership = Membership::open(&self.log.config, &self.options, &self.bell)?;
-        agreement::agree(&*self.log.admin()?, &mut membership, &tasks)?;
-        self.tasks = Some(tasks.clone());
-        membership.subscribe(tasks)?;
-        self.membership = Some(membership);
-        self.agreed = false;
-        Ok(())
+        self.tasks = Some(tasks);
+        self.come_in(self.log.admin()?)
+    }
+
+    fn waits_for(&self) -> Option<Occupied> {
+        self.waiting.as_ref().map(|waiting| waiting.for_whom().clone())
     }
 
     fn next_event(&mut self) -> Option<GroupEvent> {
@@ -238,6 +246,7 @@ impl Group for KafkaMember {
 
     fn leave(&mut self) {
         self.membership = None;
+        self.waiting = None;
         self.agreed = false;
     }
 }

@@ -477,8 +477,15 @@ pub(super) struct GroupMember {
     pub(super) partitions: Vec<TopicPartition>,
 }
 
-/// The members of a group; none if there is no such group.
-pub(super) fn describe_group(client: &Native, group: &str, timeout: Duration) -> Result<Option<Vec<GroupMember>>, RDKafkaErrorCode> {
+/// A group with members, or without.
+pub(super) struct DescribedGroup {
+    pub(super) members: Vec<GroupMember>,
+    /// None while it is not settled.
+    pub(super) assignor: Option<String>,
+}
+
+/// A group; none if there is no such group.
+pub(super) fn describe_group(client: &Native, group: &str, timeout: Duration) -> Result<Option<DescribedGroup>, RDKafkaErrorCode> {
     let request = Request::new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout);
     let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
     // SAFETY: name, client, options and queue are alive; what is read belongs to the answer.
@@ -502,7 +509,11 @@ pub(super) fn describe_group(client: &Native, group: &str, timeout: Duration) ->
             return Ok(None);
         }
         let members = 0..c::rd_kafka_ConsumerGroupDescription_member_count(found);
-        Ok(Some(members.map(|index| group_member(c::rd_kafka_ConsumerGroupDescription_member(found, index))).collect()))
+        let assignor = text(c::rd_kafka_ConsumerGroupDescription_partition_assignor(found));
+        Ok(Some(DescribedGroup {
+            members: members.map(|index| group_member(c::rd_kafka_ConsumerGroupDescription_member(found, index))).collect(),
+            assignor: (!assignor.is_empty()).then_some(assignor),
+        }))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use crate::kafka::Occupied;
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::{Facts, RestoreProgress, TaskMeter};
 use crate::runtime::plan::ThreadState;
@@ -29,6 +30,8 @@ pub struct Progress {
     pub tasks: BTreeMap<TaskId, TaskProgress>,
     /// The stores that are being read back from their changelogs now, by task and name.
     pub restoring: Vec<RestoreProgress>,
+    /// Who has to leave the group before this instance gets anything to do: an application of Kafka Streams runs under the same id.
+    pub occupied: Option<Occupied>,
 }
 
 /// One task.
@@ -81,7 +84,7 @@ impl Progress {
     }
 
     pub(crate) fn of(facts: &Facts) -> Self {
-        let mut progress = Progress::default();
+        let mut progress = Progress { occupied: facts.occupied.clone(), ..Progress::default() };
         for meter in facts.past.iter().chain(facts.tasks.values().map(|listed| &listed.meter)) {
             progress.add(meter);
         }

@@ -30,7 +30,7 @@ use restoring::Awaiting;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::failpoint;
-use crate::kafka::{Admin, Connect, Group, LogError, MemberOptions};
+use crate::kafka::{Admin, Connect, Group, LogError, MemberOptions, Occupied};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::Board;
 use crate::runtime::gate::TaskGate;
@@ -100,6 +100,8 @@ pub(crate) struct StreamThread {
     looked_at: Timestamp,
     /// The last round found something to do: the next one does not wait.
     worked: bool,
+    /// Who has to leave the group before it can come in.
+    occupied: Option<Occupied>,
     /// The step of a commit that it does not live to see.
     #[cfg(test)]
     dies_before: Option<plan::CommitStep>,
@@ -147,6 +149,7 @@ impl StreamThread {
             now,
             looked_at: now,
             worked: false,
+            occupied: None,
             #[cfg(test)]
             dies_before: None,
             #[cfg(test)]
@@ -320,7 +323,12 @@ impl StreamThread {
     }
 
     fn show_state(&mut self) {
-        let next = if self.is_restoring() { ThreadState::Rebalancing } else { ThreadState::Running };
+        let occupied = self.member.waits_for();
+        if occupied != self.occupied {
+            self.board.set_occupied(occupied.clone());
+            self.occupied = occupied;
+        }
+        let next = if self.is_restoring() || self.occupied.is_some() { ThreadState::Rebalancing } else { ThreadState::Running };
         self.become_state(next);
     }
 

@@ -202,7 +202,8 @@ fn named() -> Option<Broker> {
     Some(Broker { bootstrap, nodes: Vec::new(), secured: None, sweeper: None, folder: PathBuf::new() })
 }
 
-fn do_without(why: &str) -> Option<Broker> {
+/// One loud line, or a panic where tests must not be left out.
+pub(crate) fn do_without<T>(why: &str) -> Option<T> {
     let is_set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty() && value != "0");
     let needed = is_set("CI") || is_set("HIGHWATER_REQUIRE_KAFKA");
     let text = format!(

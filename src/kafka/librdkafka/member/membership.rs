@@ -45,6 +45,8 @@ pub(super) struct Membership {
     refused: Option<LogError>,
     /// Another client came under the same lasting name.
     usurped: bool,
+    /// Those who are in share out their work in another way.
+    shut_out: bool,
 }
 
 impl Membership {
@@ -67,6 +69,7 @@ impl Membership {
             known_as: None,
             refused: None,
             usurped: false,
+            shut_out: false,
         })
     }
 
@@ -129,6 +132,7 @@ impl Membership {
     fn hear_error(&mut self, error: &KafkaError) {
         let Some(code) = error.rdkafka_error_code() else { return };
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        self.shut_out |= code == RDKafkaErrorCode::InconsistentGroupProtocol;
         match code {
             RDKafkaErrorCode::FencedInstanceId => {
                 self.usurped = true;
@@ -151,6 +155,11 @@ impl Membership {
     /// Whether another member has come under its lasting name.
     pub(super) fn is_usurped(&self) -> bool {
         self.usurped
+    }
+
+    /// Whether the group refused it because of how its members share out their work.
+    pub(super) fn is_shut_out(&self) -> bool {
+        self.shut_out
     }
 
     /// The member and the generation as the library has them; none while it is in no group.
