@@ -49,9 +49,10 @@ pub struct Settings {
     pub close_batch: usize,
     /// Bounded mode: when every input of a task has been idle this long, its open windows close. Default: never.
     pub close_when_idle: Option<Duration>,
-    /// What this instance may hold in memory of its state, in bytes: a sixteenth for uncommitted changes (if `uncommitted_bytes` allows as
+    /// What this instance may hold in memory, in bytes: a sixteenth for uncommitted changes of its state (if `uncommitted_bytes` allows as
     /// many; on their way to the disk they take several times that), as much for rows that were read or written before, a quarter for what
-    /// state on disk keeps of its files. Default 512 MiB.
+    /// state on disk keeps of its files; on a cluster an eighth for records that are fetched ahead, though at least 32 KiB a partition, and a
+    /// sixteenth for those on their way out, though at least 16 MiB a thread. Default 512 MiB.
     pub memory: usize,
     /// The folder for state that survives the process, under the application id; each instance needs its own. After a start only what was
     /// written to the changelogs since is read back. Default: none, stores live in memory and are restored from the beginning.

@@ -64,7 +64,7 @@ mod task_topic;
 mod transaction;
 
 pub use admin::{Admin, GroupDescription, MemberDescription, NewTopic, TopicDescription};
-pub use connect::Connect;
+pub use connect::{ClientRoom, Connect};
 pub use consumer::{Consumer, FetchLimit, Fetched, Isolation};
 pub use embedded::{
     Durability, FileLog, FileLogOptions, GroupStanding, LogReader, LostCommit, MarkerPlace, MemoryLog, PartitionStanding, PendingMarker,

@@ -19,14 +19,14 @@ use super::native::{Message, Native, OffsetSpec, PartitionQueue, Reader, TopicHa
 use super::{metadata, offsets};
 use crate::clock::let_others_go_on;
 use crate::error::ErrorKind;
-use crate::kafka::{Consumer, FetchLimit, Fetched, Isolation, LogError};
+use crate::kafka::{ClientRoom, Consumer, FetchLimit, Fetched, Isolation, LogError};
 use crate::record::{RawRecord, Timestamp, TopicPartition};
 
 /// Most messages that one call to the client takes out of a queue.
 const BATCH: usize = 1_000;
 
 /// What reading needs, and what it has unless the settings say otherwise.
-const ROLE: [(&str, &str); 11] = [
+const ROLE: [(&str, &str); 10] = [
     ("enable.partition.eof", "true"),      // the only news of what lies past markers, aborted records and holes
     ("auto.offset.reset", "error"),        // a position is never moved by the client
     ("allow.auto.create.topics", "false"), // asking for a topic does not make one
@@ -37,7 +37,6 @@ const ROLE: [(&str, &str); 11] = [
     ("fetch.error.backoff.ms", "100"),     // of a partition whose leader moved
     ("topic.metadata.propagation.max.ms", "5000"), // how long after its making a topic may be unknown to a broker
     ("queued.min.messages", "1000000"),    // the limit is in bytes
-    ("queued.max.messages.kbytes", "4096"), // per partition
 ];
 
 /// A consumer on a cluster.
@@ -69,6 +68,16 @@ struct Assigned {
     failure: Option<LogError>,
 }
 
+/// What a consumer is told. A partition's queue is filled until it has this much; one more response may be on its way then.
+fn role(level: &str, room: ClientRoom) -> Vec<(&'static str, String)> {
+    let response = room.fetched.min(1 << 20); // the library's own limit
+    let mut role: Vec<_> = ROLE.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    role.push(("isolation.level", level.to_owned()));
+    role.push(("queued.max.messages.kbytes", (room.fetched >> 10).to_string()));
+    role.push(("fetch.message.max.bytes", response.to_string()));
+    role
+}
+
 impl KafkaConsumer {
     pub(super) fn open(config: &KafkaConfig, isolation: Isolation) -> Result<Self, LogError> {
         KafkaConsumer::with_bell(config, isolation, Arc::new(Bell::default()))
@@ -80,9 +89,8 @@ impl KafkaConsumer {
             Isolation::ReadUncommitted => "read_uncommitted",
             Isolation::ReadCommitted => "read_committed",
         };
-        let role: Vec<_> = ROLE.into_iter().chain([("isolation.level", level)]).collect();
         let client: Reader = config
-            .client(&role)?
+            .client(&role(level, config.room()).iter().map(|(key, value)| (*key, value.as_str())).collect::<Vec<_>>())?
             .create_with_context(ReaderContext::default())
             .map_err(|error| failed("the consumer cannot be opened", &error))?;
         let sign_in = SignIn::first(config, client.client())?;

@@ -28,7 +28,9 @@ pub use config::{KafkaConfig, KafkaConfigError};
 
 use crate::record::TaskId;
 
-use super::{Admin, Connect, Consumer, Group, Isolation, LogError, MemberOptions, NewTopic, Producer, TransactionalProducer, task_topics};
+use super::{
+    Admin, ClientRoom, Connect, Consumer, Group, Isolation, LogError, MemberOptions, NewTopic, Producer, TransactionalProducer, task_topics,
+};
 
 /// A Kafka cluster.
 #[derive(Clone)]
@@ -68,6 +70,10 @@ impl Connect for KafkaLog {
 
     fn task_topics(&self, group: &str, tasks: &[TaskId]) -> Vec<NewTopic> {
         task_topics(group, tasks)
+    }
+
+    fn within(&self, room: ClientRoom) -> Option<Arc<dyn Connect>> {
+        Some(Arc::new(KafkaLog::new(self.config.within(room))))
     }
 
     fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {

@@ -22,13 +22,12 @@ use crate::record::TopicPartition;
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// What every client that writes is told. Lingering is short, and a flush ends it: it only forms batches while records come.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("partitioner", "murmur2_random"),
     ("linger.ms", "5"),
     ("queue.buffering.max.messages", "1000000"),
-    ("queue.buffering.max.kbytes", "65536"),
     // What a topic takes is the topic's own matter.
     ("message.max.bytes", "1000000000"),
     ("topic.metadata.propagation.max.ms", "1000"),
@@ -72,7 +71,9 @@ struct Limits {
 impl Outbound {
     /// A client with these settings beside those of all that write.
     pub(super) fn open(config: &KafkaConfig, more: &[(&str, &str)]) -> Result<Self, LogError> {
-        let role: Vec<_> = SETTINGS.iter().chain(more).copied().collect();
+        let room = (config.room().sent >> 10).to_string();
+        let room = ("queue.buffering.max.kbytes", room.as_str());
+        let role: Vec<_> = SETTINGS.iter().chain(more).copied().chain([room]).collect();
         let mut settings = config.client(&role)?;
         settings.set("batch.size", BATCH_BYTES.to_string());
         let client = Arc::new(native::open_writer(&settings).map_err(|error| failed("the producer", &error))?);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Guarantee, ProducerScope, Settings};
 use crate::error::{Error, ErrorKind, Place};
-use crate::kafka::Connect;
+use crate::kafka::{ClientRoom, Connect};
 use crate::record::Timestamp;
 use crate::runtime::assignment::Layout;
 use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListener};
@@ -118,6 +118,8 @@ impl Launch {
         let layout = topics_for(&*log, &topology, &settings)?;
         metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
         let count = settings.threads.max(1);
+        let partitions = layout.tasks.iter().map(|inputs| inputs.partitions.len()).sum();
+        let log = log.within(ClientRoom::of(settings.memory, partitions, count)).unwrap_or(log);
         let board = Board::new(Arc::new(layout), count, on_state, on_restore);
         board.keep_state_in(home(&topology, &settings, clock.now())?);
         // All join before the first one runs, so that tasks are shared out once.

@@ -35,7 +35,7 @@ use names::Kind;
 use secrets::Environment;
 use spelling::Said;
 
-use crate::kafka::LogError;
+use crate::kafka::{ClientRoom, LogError};
 
 /// How a cluster is reached: its addresses, and settings of the client by librdkafka's names or by those of Kafka's clients in Java.
 ///
@@ -60,6 +60,8 @@ pub struct KafkaConfig {
     environment: Option<Environment>,
     /// The bearer token that all clients show, where they need one.
     tokens: Arc<tokens::Shared>,
+    /// What its clients may hold.
+    room: ClientRoom,
 }
 
 impl KafkaConfig {
@@ -115,6 +117,16 @@ impl KafkaConfig {
     /// Settings of a Java program that have nothing to set here and are passed over.
     pub fn passed_over(&self) -> impl Iterator<Item = &str> {
         self.properties.keys().map(String::as_str).filter(|key| owned::is_foreign(key))
+    }
+
+    /// The same cluster, for clients that hold no more than that.
+    pub(super) fn within(&self, room: ClientRoom) -> Self {
+        KafkaConfig { room, ..self.clone() }
+    }
+
+    /// What clients may hold.
+    pub(super) fn room(&self) -> ClientRoom {
+        self.room
     }
 
     /// The addresses.
