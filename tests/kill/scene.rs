@@ -201,6 +201,8 @@ pub(crate) fn time(sequence: u64) -> Timestamp {
 }
 
 /// Late records begin when every task knows the time.
+pub(crate) const LATE_BEGIN: u64 = 200;
+
 pub(crate) fn is_late(sequence: u64) -> bool {
-    sequence >= 200 && sequence % 13 == 5
+    sequence >= LATE_BEGIN && sequence % 13 == 5
 }

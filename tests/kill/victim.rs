@@ -14,7 +14,7 @@ use super::life::Life;
 use super::linger::Lingering;
 use super::log::{Whims, settings};
 use super::notes::Notebook;
-use super::scene::{Kind, PARTITIONS};
+use super::scene::{Kind, LATE_BEGIN, PARTITIONS};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -32,7 +32,7 @@ pub(crate) fn live(life: &Life, whims: &Arc<dyn Whims>) -> Outcome<()> {
     let fed = thread::scope(|scope| {
         let other = life.shared.then(|| scope.spawn(|| come_and_go(life, log, &notes, &over).map_err(|error| error.to_string())));
         scope.spawn(|| trouble(life, &**whims, &quiet));
-        let fed = write(life, &mut feed, &streams, &notes);
+        let fed = write(life, &**log, &mut feed, &streams, &notes);
         over.store(true, Ordering::SeqCst);
         let other = other.map_or(Ok(()), |other| other.join().expect("no panic"));
         quiet.store(true, Ordering::SeqCst);
@@ -134,18 +134,24 @@ enum Fed {
     Enough,
 }
 
-fn write(life: &Life, feed: &mut Feed, streams: &Streams, notes: &Notebook) -> Outcome<Fed> {
+fn write(life: &Life, log: &dyn Connect, feed: &mut Feed, streams: &Streams, notes: &Notebook) -> Outcome<Fed> {
     let tasks = if life.shared { 1 } else { life.kind.tasks() };
     wait_for_tasks(streams, tasks, PATIENCE);
     streams.wait_for(State::Running, PATIENCE);
     notes.write(&format!("rebuilt {}", streams.progress().rebuilt_stores));
     let (mut chunks, mut taken) = (0, 0);
+    if feed.counts()[0] >= LATE_BEGIN {
+        wait_for_time(life, log)?;
+    }
     while feed.chunk(life.chunk, life.records)? {
         chunks += 1;
         taken = wait_until_taken(life, streams, taken);
         let counts: Vec<_> = feed.counts().iter().map(u64::to_string).collect();
         notes.write(&format!("acknowledged {}", counts.join(" ")));
         thread::sleep(life.pause);
+        if feed.counts()[0] == LATE_BEGIN {
+            wait_for_time(life, log)?;
+        }
         if life.closes_after == Some(chunks) {
             return Ok(Fed::Enough);
         }
@@ -154,6 +160,22 @@ fn write(life: &Life, feed: &mut Feed, streams: &Streams, notes: &Notebook) -> O
         }
     }
     Ok(Fed::All)
+}
+
+/// Waits until something of every partition is committed, and with it the time that the tasks behind a repartition topic go by: to a task
+/// that was told none yet, no record is late.
+fn wait_for_time(life: &Life, log: &dyn Connect) -> Outcome<()> {
+    let mut member = log.member(&life.names.application(), "onlooker", Isolation::ReadCommitted)?;
+    let partitions: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(life.names.input(), number)).collect();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match member.committed(&partitions) {
+            Ok(found) if found.iter().all(|position| position.as_ref().is_some_and(|position| position.offset > 0)) => return Ok(()),
+            Ok(_) | Err(LogError::PositionUndecided { .. }) if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
+            Ok(found) => return Err(format!("not everything is committed: {found:?}").into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Waits until an instance has so many tasks, or whatever there is at the end of its patience.
