@@ -86,6 +86,7 @@ mod record;
 mod runtime;
 pub mod serdes;
 mod state;
+mod telemetry;
 mod testing;
 mod topology;
 mod watermark;
@@ -112,6 +113,7 @@ pub use state::{
     Batch, DefaultStore, Direction, KeyPrefix, KeyRange, KeyValueStore, KeyValueView, Materialized, MemoryBackend, Names, Scan,
     SessionStore, SessionView, Stamped, Store, StoreBackend, StoreRef, StoreSet, SuppressStore, Unnamed, Visit, WindowStore, WindowView,
 };
+pub use telemetry::describe_metrics;
 #[doc(hidden)]
 pub use testing::BareTask;
 pub use testing::{

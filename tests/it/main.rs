@@ -23,6 +23,7 @@ mod cli_run;
 mod conformance;
 #[allow(dead_code, reason = "the kill table uses what these tests do not")]
 mod kill;
+mod metrics;
 mod page_views;
 #[cfg(feature = "cli")]
 mod read_log;

@@ -16,7 +16,8 @@ use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListen
 use crate::runtime::gate::TaskGate;
 use crate::runtime::internal_topics::PlannedTopic;
 use crate::runtime::plan::State;
-use crate::runtime::streams::Streams;
+use crate::runtime::streams::publisher::Publisher;
+use crate::runtime::streams::{Progress, Streams};
 use crate::runtime::thread::{Crew, StreamThread};
 use crate::runtime::{internal_topics, metadata_limit};
 use crate::state::{Engine, HomeSettings, StateHome, drawn_id};
@@ -120,7 +121,8 @@ impl Launch {
         let count = settings.threads.max(1);
         let partitions = layout.tasks.iter().map(|inputs| inputs.partitions.len()).sum();
         let log = log.within(ClientRoom::of(settings.memory, partitions, count)).unwrap_or(log);
-        let board = Board::new(Arc::new(layout), count, on_state, on_restore);
+        let publisher = Arc::new(Publisher::new(&settings.application_id));
+        let board = Board::new(Arc::new(layout), count, on_state, with_publisher(on_restore, &publisher));
         board.keep_state_in(home(&topology, &settings, clock.now())?);
         // All join before the first one runs, so that tasks are shared out once.
         let process = process_id(&settings, board.home());
@@ -129,11 +131,11 @@ impl Launch {
         let made = made.collect::<Result<Vec<_>, Error>>()?;
         let mut threads = Vec::new();
         for mut thread in made {
-            let (board_of, clock_of, clock) = (board.clone(), clock.clone(), clock.clone());
+            let (board_of, clock_of, clock, publisher) = (board.clone(), clock.clone(), clock.clone(), publisher.clone());
             if let Some(restorer) = thread.take_restorer() {
                 threads.push(spawn(&board, restorer.name().to_owned(), move || restorer.run(&*clock_of))?);
             }
-            threads.push(spawn(&board, thread.name().to_owned(), move || drive(thread, &board_of, &*clock))?);
+            threads.push(spawn(&board, thread.name().to_owned(), move || drive(thread, &board_of, &*clock, &publisher))?);
         }
         Ok(Streams { board, log, topology, threads })
     }
@@ -214,11 +216,23 @@ impl fmt::Debug for Launch {
     }
 }
 
+/// What is restored is counted for the recorder of metrics too.
+fn with_publisher(mut listeners: Vec<RestoreListener>, publisher: &Arc<Publisher>) -> Vec<RestoreListener> {
+    let publisher = publisher.clone();
+    listeners.push(Box::new(move |progress| publisher.restored(progress)));
+    listeners
+}
+
 /// The life of one thread.
-fn drive(mut thread: StreamThread, board: &Board, clock: &dyn Clock) {
+fn drive(mut thread: StreamThread, board: &Board, clock: &dyn Clock, publisher: &Publisher) {
+    let publish = || publisher.publish(board.facts().state, &Progress::on(board));
     let ran = catch_unwind(AssertUnwindSafe(|| {
         while !board.is_over() {
-            thread.run_once(clock.now(), PATIENCE)?;
+            let now = clock.now();
+            thread.run_once(now, PATIENCE)?;
+            if publisher.is_due(now) {
+                publish();
+            }
         }
         Ok(())
     }));
@@ -238,4 +252,5 @@ fn drive(mut thread: StreamThread, board: &Board, clock: &dyn Clock) {
             thread.abandon();
         }
     }
+    publish();
 }

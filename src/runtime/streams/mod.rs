@@ -2,11 +2,11 @@
 
 mod launch;
 mod progress;
+mod publisher;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -131,9 +131,7 @@ impl Streams {
 
     /// How far everything is.
     pub fn progress(&self) -> Progress {
-        let rebuilt_stores = self.board.home().rebuilt_stores();
-        let commits = self.board.commits.load(Ordering::Relaxed);
-        Progress { rebuilt_stores, commits, ..Progress::of(&self.board.facts()) }
+        Progress::on(&self.board)
     }
 
     /// The local parts of a store, one for each task of this instance that has one, for reading. Their content is that of the moment of each

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::kafka::Occupied;
 use crate::record::{TaskId, Timestamp, TopicPartition};
-use crate::runtime::board::{Facts, RestoreProgress, TaskMeter};
+use crate::runtime::board::{Board, Facts, RestoreProgress, TaskMeter};
 use crate::runtime::plan::ThreadState;
 
 /// A snapshot. Counts are those of this instance since its start.
@@ -81,6 +81,12 @@ impl Progress {
     /// The smallest watermark over the tasks that have one.
     pub fn watermark(&self) -> Option<Timestamp> {
         self.tasks.values().filter_map(|task| task.watermark).min()
+    }
+
+    /// How far everything on a board is.
+    pub(crate) fn on(board: &Board) -> Self {
+        let (rebuilt_stores, commits) = (board.home().rebuilt_stores(), board.commits.load(Ordering::Relaxed));
+        Progress { rebuilt_stores, commits, ..Progress::of(&board.facts()) }
     }
 
     pub(crate) fn of(facts: &Facts) -> Self {
