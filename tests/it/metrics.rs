@@ -30,7 +30,7 @@ fn numbers(snapshotter: &Snapshotter, job: &str) -> BTreeMap<String, f64> {
 fn run(log: &Arc<MemoryLog>, job: &str) {
     let builder = StreamsBuilder::new();
     builder.stream(LINES).group_by_key().count("counts");
-    let mut settings = Settings::new(job);
+    let mut settings = Settings::new(job.to_owned());
     settings.commit_interval = Duration::from_millis(20);
     let streams = Streams::start(&builder.build().unwrap(), settings, log.clone()).unwrap();
     streams.declare_end().unwrap();
@@ -57,7 +57,7 @@ fn an_installed_recorder_sees_what_was_read_restored_and_how_it_ended() {
     let first = numbers(&snapshotter, "measured");
     assert_eq!(first["highwater_records_consumed_total"], 30.0, "{first:?}");
     assert!(first["highwater_commits_total"] >= 1.0, "{first:?}");
-    assert_eq!(first["highwater_instance_state stopped"], 1.0, "{first:?}");
+    assert_eq!(first["highwater_instance_state finished"], 1.0, "{first:?}");
     assert!(!first.contains_key("highwater_restored_records_total 0_0 counts"), "there was nothing to restore: {first:?}");
 
     // State in memory is gone with its instance: the next one reads it back.

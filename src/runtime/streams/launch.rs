@@ -225,7 +225,10 @@ fn with_publisher(mut listeners: Vec<RestoreListener>, publisher: &Arc<Publisher
 
 /// The life of one thread.
 fn drive(mut thread: StreamThread, board: &Board, clock: &dyn Clock, publisher: &Publisher) {
-    let publish = || publisher.publish(board.facts().state, &Progress::on(board));
+    let publish = || {
+        let state = board.facts().state; // a statement of its own: the guard must be gone before the next look
+        publisher.publish(state, &Progress::on(board));
+    };
     let ran = catch_unwind(AssertUnwindSafe(|| {
         while !board.is_over() {
             let now = clock.now();
