@@ -131,13 +131,13 @@ impl Launch {
         let made = made.collect::<Result<Vec<_>, Error>>()?;
         let mut threads = Vec::new();
         for mut thread in made {
-            let (board_of, clock_of, clock, publisher) = (board.clone(), clock.clone(), clock.clone(), publisher.clone());
+            let (board_of, clock_of, clock, numbers) = (board.clone(), clock.clone(), clock.clone(), publisher.clone());
             if let Some(restorer) = thread.take_restorer() {
                 threads.push(spawn(&board, restorer.name().to_owned(), move || restorer.run(&*clock_of))?);
             }
-            threads.push(spawn(&board, thread.name().to_owned(), move || drive(thread, &board_of, &*clock, &publisher))?);
+            threads.push(spawn(&board, thread.name().to_owned(), move || drive(thread, &board_of, &*clock, &numbers))?);
         }
-        Ok(Streams { board, log, topology, threads })
+        Ok(Streams { board, log, topology, threads, publisher })
     }
 }
 

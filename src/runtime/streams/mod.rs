@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub use launch::Launch;
 pub use progress::{InputProgress, Progress, TaskProgress};
+use publisher::Publisher;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
@@ -65,6 +66,7 @@ pub struct Streams {
     log: Arc<dyn Connect>,
     topology: Topology,
     threads: Vec<JoinHandle<()>>,
+    publisher: Arc<Publisher>,
 }
 
 impl Streams {
@@ -172,6 +174,7 @@ impl Streams {
         let before = self.board.facts().failures.len();
         self.board.ask_to_stop();
         let state = self.board.wait(within, |facts| facts.all_dead());
+        self.publisher.publish(state, &self.progress());
         let facts = self.board.facts();
         if !facts.all_dead() {
             return Err(refused(ErrorKind::NotAvailable, format!("threads are still busy after {within:?} (state {state:?})")));
