@@ -42,8 +42,7 @@ pub(crate) const PRODUCED: Metric = counter("highwater_records_produced_total", 
 pub(crate) const LATE: Metric = counter("highwater_late_records_total", "(record, window) pairs that came after the window had closed.");
 pub(crate) const DROPPED: Metric =
     counter("highwater_dropped_records_total", "Records dropped: null keys, late ones (per window), undecodable or skipped ones.");
-pub(crate) const BAD_TIME: Metric =
-    counter("highwater_bad_time_records_total", "Records whose time was too far ahead of the wall clock.");
+pub(crate) const BAD_TIME: Metric = counter("highwater_bad_time_records_total", "Records whose time was too far ahead of the wall clock.");
 pub(crate) const COMMITS: Metric = counter("highwater_commits_total", "Commits done by all threads.");
 pub(crate) const REBUILT: Metric =
     counter("highwater_stores_rebuilt_total", "Local stores that could not be trusted and were restored from the beginning.");
