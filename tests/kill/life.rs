@@ -60,12 +60,13 @@ pub(crate) struct Life {
     pub(crate) transactional_feed: bool,
 }
 
-/// Where a life is killed: a failpoint and its pass, or a time.
+/// Where a life is killed: a failpoint and its pass, or a time since it began, or since its application runs.
 #[derive(Clone, Debug)]
 pub(crate) enum Death {
     None,
     At(&'static str, u64),
     After(Duration),
+    Running(Duration),
 }
 
 /// How a life ended.
@@ -103,10 +104,18 @@ impl Life {
         }
         let child = command.spawn().map_err(|error| error.to_string())?;
         let frozen = self.expelled && self.bootstrap.is_some();
-        let (killed, failure) = outlive(child, death, frozen)?;
+        let (killed, failure) = outlive(child, &self.clock(death), frozen)?;
         let passed = fs::read_to_string(&passes).unwrap_or_default();
         let passes = if let Death::At(point, _) = death { passed.lines().filter(|line| line == point).count() as u64 } else { 0 };
         Ok(Ended { killed, failure, passes, notes: Notes::read(&self.notes()) })
+    }
+
+    fn clock(&self, death: &Death) -> Clock {
+        match death {
+            Death::None | Death::At(..) => Clock { kills_after: None, runs: None },
+            Death::After(time) => Clock { kills_after: Some(*time), runs: None },
+            Death::Running(time) => Clock { kills_after: Some(*time), runs: Some(self.notes()) },
+        }
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -162,19 +171,39 @@ impl Life {
     }
 }
 
+/// When a process is killed.
+struct Clock {
+    kills_after: Option<Duration>,
+    /// Notes that tell when the application runs; without them the time counts from the beginning.
+    runs: Option<PathBuf>,
+}
+
+impl Clock {
+    /// Whether its time has come.
+    fn is_over(&self, begun: Instant, running: &mut Option<Instant>) -> bool {
+        let Some(time) = self.kills_after else { return false };
+        let Some(notes) = &self.runs else { return begun.elapsed() >= time };
+        if running.is_none() && Notes::read(notes).rebuilt.is_some() {
+            *running = Some(Instant::now());
+        }
+        running.is_some_and(|running| running.elapsed() >= time)
+    }
+}
+
 /// Waits for a process, and kills it when its time has come.
-fn outlive(mut child: Child, death: &Death, frozen: bool) -> Result<(bool, Option<String>), String> {
+fn outlive(mut child: Child, clock: &Clock, frozen: bool) -> Result<(bool, Option<String>), String> {
     let begun = Instant::now();
     let mut freezer = frozen.then(|| Freezer { pid: child.id(), next: begun + Freezer::THAWED, is_frozen: false });
-    let last = if let Death::After(time) = death { *time } else { LONGEST };
+    let mut running = None;
     let status = loop {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
             break status;
         }
-        if begun.elapsed() >= last {
+        let (over, hangs) = (clock.is_over(begun, &mut running), begun.elapsed() >= LONGEST);
+        if over || hangs {
             child.kill().map_err(|error| error.to_string())?;
             child.wait().map_err(|error| error.to_string())?;
-            return if last == LONGEST { Err(format!("hangs: not over after {LONGEST:?}")) } else { Ok((true, None)) };
+            return if hangs { Err(format!("hangs: not over after {LONGEST:?}")) } else { Ok((true, None)) };
         }
         freezer.iter_mut().for_each(Freezer::turn);
         std::thread::sleep(Duration::from_millis(2));

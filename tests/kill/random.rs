@@ -35,8 +35,12 @@ pub(crate) fn run(rounds: u64, kind: Kind, promise: Promise, seed: u64, folder: 
     // A start takes longer where there is a cluster to be asked.
     let longest = if stage.is_cluster() { 5_000 } else { 700 };
     for round in 1..=rounds {
-        let time = Duration::from_millis(1 + dice.below(longest));
-        let ended = life.live(&Death::After(time))?;
+        // Every other life gets to work, however slow the machine is.
+        let death = match round % 2 {
+            0 => Death::Running(Duration::from_millis(1 + dice.below(1_500))),
+            _ => Death::After(Duration::from_millis(1 + dice.below(longest))),
+        };
+        let ended = life.live(&death)?;
         if let Some(failure) = ended.failure {
             return Err(format!("life {round}: {failure}"));
         }
