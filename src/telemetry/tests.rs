@@ -1,3 +1,5 @@
+//! Counters, gauges, and the page that lists them.
+
 use std::collections::BTreeMap;
 use std::fs;
 
