@@ -404,3 +404,22 @@ impl Drop for KafkaConsumer {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fetched_ahead_is_bounded_unless_somebody_knows_better() {
+        let config = KafkaConfig::new("nowhere:1").within(ClientRoom { fetched: 256 << 10, ..ClientRoom::default() });
+        let told = |config: &KafkaConfig, key: &str| {
+            let role = role("read_committed", config.room());
+            let role: Vec<_> = role.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            config.client(&role).unwrap().get(key).map(str::to_owned)
+        };
+        assert_eq!(told(&config, "queued.max.messages.kbytes").as_deref(), Some("256"));
+        assert_eq!(told(&config, "fetch.message.max.bytes").as_deref(), Some("262144"));
+        assert_eq!(told(&config.with("queued.max.messages.kbytes", "7"), "queued.max.messages.kbytes").as_deref(), Some("7"));
+        assert_eq!(told(&KafkaConfig::new("nowhere:1"), "fetch.message.max.bytes").as_deref(), Some("1048576"));
+    }
+}

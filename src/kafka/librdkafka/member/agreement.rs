@@ -19,11 +19,12 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// the same moment: so members look once more when they are in.
 pub(super) fn agree(admin: &dyn Admin, membership: &mut Membership, tasks: &Tasks) -> Result<Option<Occupied>, LogError> {
     for _ in 0..LOOKS {
+        // First, because it waits until a new cluster knows who looks after the group.
+        let found = membership.mark(tasks)?;
         let company = Company::of(admin, &tasks.group)?;
         if company.are_strangers() {
             return Ok(Some(company.occupied()));
         }
-        let found = membership.mark(tasks)?;
         let same = found.as_ref() == Some(&tasks.mark);
         let ready = are_made(admin, tasks)?;
         if same && ready {

@@ -81,11 +81,13 @@ impl KafkaMember {
             membership.abandon();
         }
         let admin = self.log.admin()?;
-        let company = Company::of(&*admin, &self.options.group)?;
-        if !company.are_strangers() && !company.is_unsettled() {
-            return Err(error);
-        }
-        self.wait_for(admin, company.occupied());
+        let occupied = match Company::of(&*admin, &self.options.group) {
+            Ok(company) if !company.are_strangers() && !company.is_unsettled() => return Err(error),
+            Ok(company) => company.occupied(),
+            // It is looked at again.
+            Err(_) => Occupied { group: self.options.group.clone(), members: 0 },
+        };
+        self.wait_for(admin, occupied);
         Ok(())
     }
 }
