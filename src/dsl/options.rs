@@ -78,7 +78,8 @@ impl<K: Data, V: Data> Consumed<K, V> {
         self.watermark = Some(watermark);
         self
     }
-    /// Where records go whose time is too far ahead of the wall clock (bounded mode); they are only counted otherwise.
+    /// Where records go whose time is too far ahead of the wall clock (bounded mode); they are only counted otherwise. They keep their own
+    /// timestamp, unless it is the one that is too far ahead: brokers refuse such, and the wall clock's takes its place.
     pub fn bad_time_to(mut self, topic: impl Into<Cow<'static, str>>) -> Self {
         self.bad_time_to = Some(topic.into());
         self

@@ -54,6 +54,12 @@ impl<K, V> StagedRecord<K, V> {
         cx.at(record.2.timestamp);
         Some(record)
     }
+    /// The record is dropped, and the context is its: with the timestamp that the log carries.
+    fn refuse(&mut self, cx: &mut TaskContext) {
+        if self.record.take().is_some() {
+            std::mem::swap(&mut self.origin, &mut cx.origin);
+        }
+    }
     /// The record goes on to `next`, if one waits.
     fn send(&mut self, next: &mut Next<K, V>, cx: &mut TaskContext) -> Flow {
         match self.take(cx) {
@@ -143,7 +149,7 @@ impl<K: Data, V: Data> ReceiveRaw for Source<K, V> {
     }
 
     fn refuse(&mut self, cx: &mut TaskContext) {
-        drop(self.staged.take(cx));
+        self.staged.refuse(cx);
     }
 
     fn bad_time_topic(&self) -> Option<&str> {
@@ -210,7 +216,7 @@ impl<K: Data, V: Data> ReceiveRaw for RawSource<K, V> {
     }
 
     fn refuse(&mut self, cx: &mut TaskContext) {
-        drop(self.staged.take(cx));
+        self.staged.refuse(cx);
     }
 
     fn bad_time_topic(&self) -> Option<&str> {

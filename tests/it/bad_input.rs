@@ -102,7 +102,22 @@ fn negative_and_far_future_timestamps() {
     pipe(&mut driver, Some(b"a"), Some(&1_i64.to_be_bytes()), 999_000).expect("in time");
     pipe(&mut driver, Some(b"a"), Some(&2_i64.to_be_bytes()), 40_000_000_000).expect("diverted");
     pipe(&mut driver, Some(b"a"), Some(&3_i64.to_be_bytes()), 999_500).expect("still in time");
-    assert_eq!((driver.late_records(), driver.take_records("bad-time").len()), (0, 1));
+    let bad = driver.take_records("bad-time");
+    assert_eq!((driver.late_records(), bad.len()), (0, 1));
+    assert_eq!(bad[0].timestamp, Some(at(1_000_000)), "a broker would refuse its own");
+}
+
+/// A broker refuses records from the far future, so those whose event time is not their timestamp keep that.
+#[test]
+fn a_far_future_event_time_is_not_the_time_of_the_bad_record() {
+    let builder = StreamsBuilder::new();
+    let source = Consumed::with(NUMBERS).timestamps(|value| at(*value)).watermark(Watermark::in_order()).bad_time_to("bad-time");
+    builder.stream(source).to(OUT);
+    let mut driver =
+        TopologyTestDriver::with_settings(&builder.build().expect("valid"), &Settings::new("app"), at(1_000_000)).expect("starts");
+    pipe(&mut driver, Some(b"a"), Some(&40_000_000_000_i64.to_be_bytes()), 7).expect("diverted");
+    let bad = driver.take_records("bad-time");
+    assert_eq!((bad.len(), bad[0].timestamp), (1, Some(at(7))));
 }
 
 #[test]

@@ -229,7 +229,10 @@ impl Task {
         let origin = &self.cx.origin;
         let (key, value, headers): (Option<&[u8]>, _, &Headers) = (origin.key.as_deref(), origin.value.as_deref(), &origin.headers);
         let target = key.map_or(Target::Any, Target::ByKey);
-        let sent = self.cx.output.send(slot, Outgoing { key, value, timestamp: at, headers, target });
+        // A broker refuses times that are as far ahead (`message.timestamp.after.max.ms`), and the record must not stop the job.
+        let (own, now) = (origin.timestamp, self.cx.wall_clock);
+        let timestamp = if judge_future(own, now, self.clock.max_future_skew) == FutureVerdict::TooFarAhead { now } else { own };
+        let sent = self.cx.output.send(slot, Outgoing { key, value, timestamp, headers, target });
         sent.map_err(|error| Error::new(ErrorKind::Log, self.cx.place(None), error))
     }
 
