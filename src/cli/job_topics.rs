@@ -10,15 +10,23 @@ use super::failure::UsageError;
 use super::job::Create;
 use crate::topologies::WindowedCounts;
 
-/// The topics of a job, its input first.
-fn named(job: &WindowedCounts) -> impl Iterator<Item = &String> {
-    [Some(&job.input.topic), Some(&job.output_topic), job.late_topic.as_ref(), dead_letters(job)].into_iter().flatten()
+/// The topics of a job, its input first, and what they are for.
+pub(crate) fn named(job: &WindowedCounts) -> impl Iterator<Item = (&String, &'static str)> {
+    let written = [(Some(&job.output_topic), "results"), (job.late_topic.as_ref(), "late records"), (dead_letters(job), "bad records")];
+    let all = [(Some(&job.input.topic), "input")].into_iter().chain(written);
+    all.filter_map(|(name, role)| Some((name?, role)))
+}
+
+/// A topic as it is made. It keeps what it holds: a line that waits for its job, or a result that is still to be written to a file, must not go
+/// because a week has passed.
+pub(crate) fn wanted(name: &str, partitions: i32) -> NewTopic {
+    NewTopic::new(name, partitions).with("retention.ms", "-1")
 }
 
 /// Makes the topics of the job that are not there yet, in a log of this process.
 pub(crate) fn provide_topics(log: &dyn Connect, job: &WindowedCounts, partitions: i32) -> Result<()> {
     let admin = log.admin()?;
-    for name in named(job) {
+    for (name, _) in named(job) {
         if !made(&*admin, name, partitions)? {
             has_partitions(&*admin, name, partitions)?;
         }
@@ -26,10 +34,9 @@ pub(crate) fn provide_topics(log: &dyn Connect, job: &WindowedCounts, partitions
     Ok(())
 }
 
-/// Makes a topic; tells whether it was not there yet. It keeps what it holds: a line that waits for its job, or a result that is still to be
-/// written to a file, must not go because a week has passed.
+/// Makes a topic; tells whether it was not there yet.
 fn made(admin: &dyn Admin, name: &str, partitions: i32) -> Result<bool> {
-    match admin.create_topics(&[NewTopic::new(name, partitions).with("retention.ms", "-1")]) {
+    match admin.create_topics(&[wanted(name, partitions)]) {
         Ok(()) => Ok(true),
         Err(LogError::TopicExists(_)) => Ok(false),
         Err(error) => Err(error.into()),
@@ -49,7 +56,7 @@ fn has_partitions(admin: &dyn Admin, topic: &str, wanted: i32) -> Result<()> {
 pub(crate) fn topics_on_cluster(log: &dyn Connect, job: &WindowedCounts, create: Create, partitions: i32) -> Result<i32> {
     let admin = log.admin()?;
     let existing = admin.list_topics()?;
-    let missing: Vec<_> = named(job).filter(|name| !existing.contains(name)).collect();
+    let missing: Vec<_> = named(job).map(|(name, _)| name).filter(|name| !existing.contains(name)).collect();
     if create != Create::All && !missing.is_empty() {
         return Err(UsageError(absent(&missing)).into());
     }
@@ -61,7 +68,8 @@ pub(crate) fn topics_on_cluster(log: &dyn Connect, job: &WindowedCounts, create:
     Ok(counts.get(&job.input.topic).copied().unwrap_or(partitions))
 }
 
-fn absent(missing: &[&String]) -> String {
+/// What to do about topics that are not there.
+pub(crate) fn absent(missing: &[&String]) -> String {
     let lines: String =
         missing.iter().map(|name| format!("\n  kafka-topics.sh --bootstrap-server … --create --topic {name} --partitions 4")).collect();
     let these = if missing.len() == 1 { "a topic that the job names does not exist" } else { "topics that the job names do not exist" };

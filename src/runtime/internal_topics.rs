@@ -45,16 +45,22 @@ pub(crate) type TaskTopics<'a> = &'a dyn Fn(&[TaskId]) -> Vec<NewTopic>;
 
 /// Looks up the source topics, cuts the work, and sees to it that every internal topic exists as it must.
 pub(crate) fn prepare(admin: &dyn Admin, topology: &Topology, application_id: &str) -> Result<Layout, Error> {
-    let mut survey = survey(admin, topology, application_id, &|_| Vec::new())?;
+    let mut survey = survey(admin, topology, application_id, &|_| Vec::new(), &[])?;
     provide(admin, &mut survey.topics, CreateTopics::Missing)?;
     Ok(survey.layout)
 }
 
-/// Looks up the source topics and cuts the work; makes nothing.
-pub(crate) fn survey(admin: &dyn Admin, topology: &Topology, application_id: &str, task_topics: TaskTopics<'_>) -> Result<Survey, Error> {
+/// Looks up the source topics and cuts the work; makes nothing. Those that are `assumed` count as if they were there.
+pub(crate) fn survey(
+    admin: &dyn Admin,
+    topology: &Topology,
+    application_id: &str,
+    task_topics: TaskTopics<'_>,
+    assumed: &[NewTopic],
+) -> Result<Survey, Error> {
     let parts = topology.subtopologies(application_id);
     let existing = admin.list_topics()?;
-    let sources = source_counts(admin, topology, &existing)?;
+    let sources = source_counts(admin, topology, &existing, assumed)?;
     let layout = Layout::new(&parts, sources).map_err(|error| refused(None, error.to_string()))?;
     let mut wanted: Vec<_> = internal(&parts, &layout).collect();
     let tasks: Vec<_> = layout.tasks.iter().map(|inputs| inputs.task).collect();
@@ -177,13 +183,20 @@ impl PlannedTopic {
     }
 }
 
-fn source_counts(admin: &dyn Admin, topology: &Topology, existing: &[String]) -> Result<BTreeMap<String, i32>, Error> {
+fn source_counts(
+    admin: &dyn Admin,
+    topology: &Topology,
+    existing: &[String],
+    assumed: &[NewTopic],
+) -> Result<BTreeMap<String, i32>, Error> {
     let sources = topology.source_topics();
     if sources.is_empty() {
         let text = "the topology reads no topic, so it would wait for ever: begin with `builder.stream(..)` or `builder.table(..)`";
         return Err(refused(None, text.to_owned()));
     }
-    let missing: Vec<&String> = sources.iter().filter(|topic| !existing.contains(topic)).collect();
+    let (there, absent): (Vec<&String>, Vec<&String>) = sources.iter().partition(|topic| existing.contains(topic));
+    let assumed = |name: &String| assumed.iter().find(|topic| topic.name == *name).map(|topic| topic.partitions);
+    let missing: Vec<_> = absent.iter().filter(|topic| assumed(topic).is_none()).collect();
     if let Some(first) = missing.first() {
         let names = missing.iter().map(|topic| format!("`{topic}`")).collect::<Vec<_>>().join(", ");
         let text = format!(
@@ -192,8 +205,10 @@ fn source_counts(admin: &dyn Admin, topology: &Topology, existing: &[String]) ->
         );
         return Err(refused(Some(first), text));
     }
-    let names: Vec<&str> = sources.iter().map(String::as_str).collect();
-    Ok(admin.describe_topics(&names)?.into_iter().map(|topic| (topic.name, topic.partitions)).collect())
+    let names: Vec<&str> = there.into_iter().map(String::as_str).collect();
+    let found = if names.is_empty() { Vec::new() } else { admin.describe_topics(&names)? };
+    let found = found.into_iter().map(|topic| (topic.name, topic.partitions));
+    Ok(found.chain(absent.into_iter().filter_map(|name| Some((name.clone(), assumed(name)?)))).collect())
 }
 
 fn internal(parts: &[SubtopologyInfo], layout: &Layout) -> impl Iterator<Item = (TopicRole, NewTopic)> {
@@ -265,7 +280,7 @@ mod tests {
     fn nothing_is_made_where_nothing_may_be_and_what_is_missing_is_listed() {
         let log = log(&[NewTopic::new("lines", 2)]);
         let admin = log.admin().unwrap();
-        let look = || survey(&*admin, &topology(), "app", &tasks_topic).unwrap().topics;
+        let look = || survey(&*admin, &topology(), "app", &tasks_topic, &[]).unwrap().topics;
         let error = provide(&*admin, &mut look(), CreateTopics::Never).unwrap_err().to_string();
         let lines: Vec<_> = error.lines().map(str::trim).collect();
         assert!(lines[0].contains("3 internal topics are missing") && lines[0].contains("--apply-topics"), "{error}");
@@ -285,7 +300,7 @@ mod tests {
     fn too_few_partitions_for_the_tasks_are_a_problem_and_more_are_none() {
         let with = |partitions| {
             let log = log(&[NewTopic::new("lines", 2), NewTopic::new("app-tasks", partitions)]);
-            let survey = survey(&*log.admin().unwrap(), &topology(), "app", &tasks_topic).unwrap();
+            let survey = survey(&*log.admin().unwrap(), &topology(), "app", &tasks_topic, &[]).unwrap();
             survey.topics.last().unwrap().problem()
         };
         assert!(with(3).unwrap().contains("has 3 partitions, this topology needs 4"));
@@ -296,6 +311,13 @@ mod tests {
     fn a_missing_source_is_named_with_the_way_to_make_it() {
         let error = prepared(&log(&[])).unwrap_err();
         assert!(error.contains("`lines` do not exist") && error.contains("--create --topic lines"), "{error}");
+    }
+
+    #[test]
+    fn a_source_that_will_be_made_is_planned_with() {
+        let log = log(&[]);
+        let planned = survey(&*log.admin().unwrap(), &topology(), "app", &|_| Vec::new(), &[NewTopic::new("lines", 3)]).unwrap();
+        assert_eq!(planned.topics.iter().map(|topic| topic.wanted.partitions).collect::<Vec<_>>(), [3, 3]);
     }
 
     #[test]

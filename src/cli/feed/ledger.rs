@@ -29,9 +29,12 @@ impl Ledger {
     /// Reads it, or begins it. `owner`: the application whose input it is about.
     pub(crate) fn open(log: &dyn Connect, owner: &str) -> Result<Self> {
         let topic = format!("{owner}-fed");
-        match log.admin()?.create_topics(&[NewTopic::new(topic.as_str(), 1).with("cleanup.policy", "compact")]) {
-            Ok(()) | Err(LogError::TopicExists(_)) => {}
-            Err(error) => return Err(error).context("the topic of what was loaded cannot be made"),
+        let admin = log.admin()?;
+        if !admin.list_topics()?.contains(&topic) {
+            match admin.create_topics(&[NewTopic::new(topic.as_str(), 1).with("cleanup.policy", "compact")]) {
+                Ok(()) | Err(LogError::TopicExists(_)) => {}
+                Err(error) => return Err(error).context("the topic of what was loaded cannot be made"),
+            }
         }
         let mut ledger = Ledger { partition: TopicPartition::new(topic, 0), files: BTreeMap::new() };
         ledger.read(log)?;

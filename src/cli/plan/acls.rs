@@ -47,6 +47,7 @@ pub(super) fn entries(file: &JobFile, parts: &[SubtopologyInfo], topics: &[Plann
     let mut entries = vec![entry(Kind::Group, application, &["Read"], "membership and positions")];
     entries.extend(named_topics(file, parts));
     entries.extend(topics.iter().map(|topic| internal(topic, file.create)));
+    entries.extend(feeding(file));
     if file.job.guarantee == Guarantee::ExactlyOnce {
         let prefix = format!("{application}-");
         entries.push(Entry { prefixed: true, ..entry(Kind::TransactionalId, &prefix, &["Write", "Describe"], "transactions") });
@@ -91,8 +92,26 @@ fn internal(topic: &PlannedTopic, create: Create) -> Entry {
         TopicRole::Changelog => (&["Read", "Write", "DescribeConfigs"], "changelog"),
         _ => (&["Read", "DescribeConfigs"], "tasks of the group"),
     };
-    let create = (create != Create::Never).then_some("Create");
-    Entry { operations: operations.iter().copied().chain(create).collect(), ..entry(Kind::Topic, &topic.wanted.name, &[], reason) }
+    let may_make = create != Create::Never;
+    let create = may_make.then_some("Create");
+    // The group widens it when the input has more partitions.
+    let alter = (may_make && topic.role == TopicRole::Tasks).then_some("Alter");
+    let operations = operations.iter().copied().chain(create).chain(alter).collect();
+    Entry { operations, ..entry(Kind::Topic, &topic.wanted.name, &[], reason) }
+}
+
+/// What `run --feed` needs beside.
+fn feeding(file: &JobFile) -> Vec<Entry> {
+    let reason = "only for `run --feed`";
+    let ledger = format!("{}-fed", file.job.application);
+    let mut entries = vec![
+        entry(Kind::Topic, &file.job.input.topic, &["Write"], reason),
+        entry(Kind::Topic, &ledger, if file.create == Create::Never { &["Read", "Write"] } else { &["Read", "Write", "Create"] }, reason),
+    ];
+    if file.job.guarantee != Guarantee::ExactlyOnce {
+        entries.push(entry(Kind::TransactionalId, &format!("{ledger}-load"), &["Write", "Describe"], reason));
+    }
+    entries
 }
 
 impl Entry {

@@ -1,6 +1,7 @@
 //! `highwater plan`: what a job needs of its cluster before it runs: internal topics and permissions.
 
 mod acls;
+mod named;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -17,8 +18,10 @@ use super::args::PlanArgs;
 use super::cluster;
 use super::engine::log_for;
 use super::failure::UsageError;
-use super::job;
+use super::job::{self, Create};
+use super::job_topics::topics_on_cluster;
 use super::topics::in_columns;
+use named::NamedTopics;
 
 pub(crate) fn run(args: &PlanArgs) -> Result<()> {
     let file = job::read(&args.job)?;
@@ -32,12 +35,19 @@ pub(crate) fn run(args: &PlanArgs) -> Result<()> {
         }
         None => Arc::new(Imagined(log_for(&file.job, i32::from(args.partitions))?)),
     };
-    let launch = Launch::new(&topology, Settings::new(file.job.application.clone()), log);
+    if args.apply_topics && file.create == Create::All {
+        topics_on_cluster(&*log, &file.job, file.create, i32::from(args.partitions))?;
+    }
+    let named = NamedTopics::of(&*log, &file, i32::from(args.partitions))?;
+    let launch = Launch::new(&topology, Settings::new(file.job.application.clone()), log).assuming(named.to_be_made());
     let planned = if args.apply_topics { launch.make_topics() } else { launch.planned_topics() };
     let topics = planned.context("the topics of the job cannot be planned")?;
     let acls = acls::entries(&file, &topology.subtopologies(&file.job.application), &topics);
     let mut out = io::stdout().lock();
     let basis = if imagined { format!(", for {} partitions in `{}`", args.partitions, file.job.input.topic) } else { String::new() };
+    if !imagined {
+        writeln!(out, "Topics that the job file names:\n\n{}", named.table())?;
+    }
     writeln!(out, "Internal topics of `{}`{basis}:\n\n{}", file.job.application, table(&topics, imagined))?;
     writeln!(out, "What its principal must be allowed:\n\n{}", permissions(&acls))?;
     writeln!(out, "The same as commands:\n")?;
@@ -46,12 +56,12 @@ pub(crate) fn run(args: &PlanArgs) -> Result<()> {
         writeln!(out, "{}", entry.command(bootstrap, &args.principal))?;
     }
     out.flush()?;
-    wrong(&topics)
+    wrong(&topics, named.problem())
 }
 
 /// The plan is told whole, and then what is in its way.
-fn wrong(topics: &[PlannedTopic]) -> Result<()> {
-    let problems: Vec<_> = topics.iter().filter_map(PlannedTopic::problem).collect();
+fn wrong(topics: &[PlannedTopic], named: Option<String>) -> Result<()> {
+    let problems: Vec<_> = topics.iter().filter_map(PlannedTopic::problem).chain(named).collect();
     if problems.is_empty() { Ok(()) } else { Err(anyhow!("{}", problems.join("\n"))) }
 }
 

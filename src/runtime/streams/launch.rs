@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Guarantee, ProducerScope, Settings};
 use crate::error::{Error, ErrorKind, Place};
-use crate::kafka::{ClientRoom, Connect};
-use crate::record::Timestamp;
+use crate::kafka::{ClientRoom, Connect, NewTopic};
+use crate::record::{TaskId, Timestamp};
 use crate::runtime::assignment::Layout;
 use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListener};
 use crate::runtime::gate::TaskGate;
@@ -51,13 +51,14 @@ pub struct Launch {
     on_state: Vec<StateListener>,
     on_restore: Vec<RestoreListener>,
     gate: Option<Arc<dyn TaskGate>>,
+    assumed: Vec<NewTopic>,
 }
 
 impl Launch {
     /// With the machine's clock and no listeners.
     pub fn new(topology: &Topology, settings: Settings, log: Arc<dyn Connect>) -> Self {
         let (clock, topology) = (Arc::new(SystemClock), topology.clone());
-        Launch { topology, settings, log, clock, on_state: Vec::new(), on_restore: Vec::new(), gate: None }
+        Launch { topology, settings, log, clock, on_state: Vec::new(), on_restore: Vec::new(), gate: None, assumed: Vec::new() }
     }
 
     /// Takes the time from this clock.
@@ -86,6 +87,12 @@ impl Launch {
         self
     }
 
+    /// Plans as if these topics were there, where they are not: somebody will make them before the start.
+    pub fn assuming(mut self, topics: Vec<NewTopic>) -> Self {
+        self.assumed = topics;
+        self
+    }
+
     /// The internal topics that it needs, and how they stand; makes nothing.
     ///
     /// # Errors
@@ -93,7 +100,8 @@ impl Launch {
     pub fn planned_topics(&self) -> Result<Vec<PlannedTopic>, Error> {
         legal_application_id(&self.settings.application_id)?;
         let id = &self.settings.application_id;
-        Ok(internal_topics::survey(&*self.log.admin()?, &self.topology, id, &|tasks| self.log.task_topics(id, tasks))?.topics)
+        let task_topics = |tasks: &[TaskId]| self.log.task_topics(id, tasks);
+        Ok(internal_topics::survey(&*self.log.admin()?, &self.topology, id, &task_topics, &self.assumed)?.topics)
     }
 
     /// Makes the internal topics that are missing, all that an application needs which may make none itself; gives all of them.
@@ -112,7 +120,7 @@ impl Launch {
     /// # Errors
     /// If the application id is no legal name, a source topic does not exist, an internal topic is not as it must be, or the log refuses.
     pub fn start(self) -> Result<Streams, Error> {
-        let Launch { topology, settings, log, clock, on_state, on_restore, gate } = self;
+        let Launch { topology, settings, log, clock, on_state, on_restore, gate, assumed: _ } = self;
         let settings = Arc::new(settings);
         legal_application_id(&settings.application_id)?;
         legal_scope(&settings, gate.is_some())?;
@@ -144,7 +152,7 @@ impl Launch {
 /// Sees to the internal topics; tells how the work is cut.
 fn topics_for(log: &dyn Connect, topology: &Topology, settings: &Settings) -> Result<Layout, Error> {
     let (admin, id) = (log.admin()?, &settings.application_id);
-    let mut survey = internal_topics::survey(&*admin, topology, id, &|tasks| log.task_topics(id, tasks))?;
+    let mut survey = internal_topics::survey(&*admin, topology, id, &|tasks| log.task_topics(id, tasks), &[])?;
     internal_topics::provide(&*admin, &mut survey.topics, settings.create_topics)?;
     Ok(survey.layout)
 }
