@@ -6,5 +6,9 @@ mod broker;
 mod cluster;
 mod java;
 mod outages;
+#[cfg(feature = "cli")]
+mod permissions;
 mod security;
 mod takeover;
+#[cfg(feature = "cli")]
+mod topologies;

@@ -16,7 +16,7 @@
     reason = "each test takes a part of it, and it speaks to whoever runs the test"
 )]
 
-mod jars;
+pub(crate) mod jars;
 mod node;
 mod properties;
 mod security;
