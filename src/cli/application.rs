@@ -5,7 +5,9 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use highwater::TopicPartition;
-use highwater::kafka::{Connect, GroupStanding, Isolation, LogError, MemberDescription, Position, TopicStanding};
+use highwater::kafka::{
+    Connect, GroupDescription, GroupStanding, GroupState, Isolation, LogError, MemberDescription, Position, TopicStanding,
+};
 use serde_json::{Value, json};
 
 use super::args::StatusArgs;
@@ -46,7 +48,7 @@ fn told(error: LogError, args: &StatusArgs) -> anyhow::Error {
 struct Application {
     id: String,
     /// None where nobody but its own process knows them.
-    members: Option<Vec<MemberDescription>>,
+    group: Option<GroupDescription>,
     inputs: Vec<Input>,
 }
 
@@ -68,7 +70,7 @@ impl Input {
 
 fn of_log(log: &dyn Connect, id: &str) -> Result<Application, LogError> {
     let admin = log.admin()?;
-    let described = admin.describe_group(id)?;
+    let group = Some(admin.describe_group(id)?);
     let positions = match admin.group_positions(id) {
         Err(LogError::UnknownGroup(_)) => Vec::new(),
         positions => positions?,
@@ -84,7 +86,7 @@ fn of_log(log: &dyn Connect, id: &str) -> Result<Application, LogError> {
         Ok(Input { partition, committed: position.offset, end })
     };
     let inputs = positions.into_iter().map(input).collect::<Result<_, LogError>>()?;
-    Ok(Application { id: id.to_owned(), members: Some(described.members), inputs })
+    Ok(Application { id: id.to_owned(), group, inputs })
 }
 
 fn of_folder(id: &str, groups: &[GroupStanding], topics: &[TopicStanding]) -> Result<Application, LogError> {
@@ -98,7 +100,7 @@ fn of_folder(id: &str, groups: &[GroupStanding], topics: &[TopicStanding]) -> Re
         committed: position.offset,
         end: end(partition),
     };
-    Ok(Application { id: id.to_owned(), members: None, inputs: group.positions.iter().map(input).collect() })
+    Ok(Application { id: id.to_owned(), group: None, inputs: group.positions.iter().map(input).collect() })
 }
 
 impl Application {
@@ -109,7 +111,7 @@ impl Application {
     fn object(&self) -> Value {
         let member = |member: &MemberDescription| {
             let tasks: Vec<_> = member.tasks.iter().map(ToString::to_string).collect();
-            json!({ "id": member.id, "instance": member.instance, "tasks": tasks })
+            json!({ "id": member.id, "client": member.client, "host": member.host, "instance": member.instance, "tasks": tasks })
         };
         let input = |input: &Input| {
             let TopicPartition { topic, partition } = &input.partition;
@@ -117,14 +119,15 @@ impl Application {
         };
         json!({
             "application": self.id,
-            "members": self.members.as_ref().map(|members| members.iter().map(member).collect::<Vec<_>>()),
+            "state": self.group.as_ref().map(|group| word(group.state)),
+            "members": self.group.as_ref().map(|group| group.members.iter().map(member).collect::<Vec<_>>()),
             "inputs": self.inputs.iter().map(input).collect::<Vec<_>>(),
             "lag": self.lag(),
         })
     }
 
     fn table(&self) -> String {
-        let members = self.members.as_deref().map(members).unwrap_or_default();
+        let members = self.group.as_ref().map(members).unwrap_or_default();
         let inputs = match self.inputs.is_empty() {
             true => "nothing is committed yet\n".to_owned(),
             false => format!("{}lag: {} in all\n", inputs(&self.inputs), self.lag()),
@@ -133,17 +136,30 @@ impl Application {
     }
 }
 
-fn members(members: &[MemberDescription]) -> String {
-    if members.is_empty() {
+fn word(state: GroupState) -> &'static str {
+    match state {
+        GroupState::Empty => "empty",
+        GroupState::Rebalancing => "rebalancing",
+        _ => "stable",
+    }
+}
+
+fn members(group: &GroupDescription) -> String {
+    if group.members.is_empty() {
         return "nobody runs it now\n\n".to_owned();
     }
-    let mut rows = vec![["MEMBER", "INSTANCE", "TASKS"].map(str::to_owned).to_vec()];
-    for member in members {
+    let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let mut rows = vec![["MEMBER", "CLIENT", "HOST", "INSTANCE", "TASKS"].map(str::to_owned).to_vec()];
+    for member in &group.members {
         let tasks: Vec<_> = member.tasks.iter().map(ToString::to_string).collect();
         let tasks = if tasks.is_empty() { "none".to_owned() } else { tasks.join(" ") };
-        rows.push(vec![member.id.clone(), member.instance.clone().unwrap_or_else(|| "-".to_owned()), tasks]);
+        rows.push(vec![member.id.clone(), member.client.clone(), shown(&member.host), shown(&member.instance), tasks]);
     }
-    in_columns(&rows) + "\n"
+    let moving = match group.state {
+        GroupState::Rebalancing => "tasks are being shared out: some may be nobody's for a moment\n",
+        _ => "",
+    };
+    format!("{}{moving}\n", in_columns(&rows))
 }
 
 fn inputs(inputs: &[Input]) -> String {
@@ -188,12 +204,12 @@ mod tests {
         let at = |offset| Position { offset, metadata: String::new() };
         member.commit(&member.token(), &[(partitions[0].clone(), at(0)), (partitions[1].clone(), at(0))]).unwrap();
         let mut found = of_log(&log, "app").unwrap();
-        assert_eq!(found.members.as_ref().unwrap()[0].tasks.len(), 2);
+        assert_eq!(found.group.as_ref().unwrap().members[0].tasks.len(), 2);
         found.inputs[0].end = Some(30);
         found.inputs[1].end = None;
         let expected = "\
-MEMBER   INSTANCE  TASKS
-app-1-1  -         0_0 0_1
+MEMBER   CLIENT  HOST  INSTANCE  TASKS
+app-1-1  app-1   -     -         0_0 0_1
 
 TOPIC   PARTITION  COMMITTED  END   LAG
 orders          0          0  30    30
@@ -203,6 +219,9 @@ lag: 30 in all
         assert_eq!(found.table(), expected);
         assert_eq!(found.object()["members"][0]["tasks"][1], "0_1");
         assert_eq!((&found.object()["lag"], &found.object()["inputs"][1]["end"]), (&json!(30), &Value::Null));
+        found.group.as_mut().unwrap().state = GroupState::Rebalancing;
+        assert!(found.table().contains("\ntasks are being shared out"), "{}", found.table());
+        assert_eq!(found.object()["state"], "rebalancing");
         member.leave();
         assert!(of_log(&log, "app").unwrap().table().starts_with("nobody runs it now\n"));
     }

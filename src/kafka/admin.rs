@@ -1,6 +1,7 @@
 //! The port for topics and groups as such.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{LogError, Position};
 use crate::record::{TaskId, Timestamp, TopicPartition};
@@ -46,11 +47,25 @@ pub struct TopicDescription {
 pub struct GroupDescription {
     /// Its name.
     pub name: String,
+    /// What it is about.
+    pub state: GroupState,
     /// Who is in, in the order of their ids. None in a group that only has positions.
     pub members: Vec<MemberDescription>,
     /// How they share out their tasks, by Kafka's name (`cooperative-sticky`; `stream` for applications of Kafka Streams). None while that
     /// is not settled, and in a log that has one way only.
     pub assignor: Option<String>,
+}
+
+/// What a group is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupState {
+    /// Nobody is in.
+    Empty,
+    /// Its tasks are being shared out: some may be nobody's for a moment.
+    Rebalancing,
+    /// Everybody has what is theirs.
+    Stable,
 }
 
 /// A member as its group knows it.
@@ -60,6 +75,10 @@ pub struct MemberDescription {
     pub id: String,
     /// Its lasting name, if it has one.
     pub instance: Option<String>,
+    /// What it calls itself; others may call themselves the same.
+    pub client: String,
+    /// Where it comes from, if the group knows.
+    pub host: Option<String>,
     /// The tasks that are its own.
     pub tasks: Vec<TaskId>,
 }
@@ -102,6 +121,12 @@ pub trait Admin: Send + Sync {
 
     /// All positions of a group, in the order of topic and partition. Those of transactions that are not decided do not show.
     fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError>;
+
+    /// How long a position is kept that nobody commits again, where the log forgets some and says so. A cluster forgets those of topics that the
+    /// members of a group do not subscribe to, even while the group runs.
+    fn positions_kept(&self) -> Result<Option<Duration>, LogError> {
+        Ok(None)
+    }
 
     /// Deletes positions of a group without members. Those that are not there are passed over.
     fn delete_positions(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), LogError>;

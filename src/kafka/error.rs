@@ -106,6 +106,17 @@ pub enum LogError {
         /// What was shown.
         token: MemberToken,
     },
+    /// Somebody came or went, and the group has moved on from the generation of the token; its member is still in, and has what it had.
+    #[error("the group `{group}` has moved on from {token}: try again as of now")]
+    Outrun {
+        /// The group.
+        group: String,
+        /// What was shown.
+        token: MemberToken,
+    },
+    /// Its members are about to enter the next generation.
+    #[error("the group `{0}` is between two generations: try again")]
+    GroupUnsettled(String),
     /// No group of that name, or no longer.
     #[error("the group `{0}` does not exist: correct the name")]
     UnknownGroup(String),
@@ -217,10 +228,12 @@ impl LogError {
     /// What the caller should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            LogError::Fenced { .. } | LogError::ProducerFenced(_) | LogError::TransactionTimedOut(_) | LogError::CommitUnknown(_) => {
-                ErrorKind::Fenced
-            }
-            LogError::PositionUndecided { .. } => ErrorKind::Retriable,
+            LogError::Fenced { .. }
+            | LogError::Outrun { .. }
+            | LogError::ProducerFenced(_)
+            | LogError::TransactionTimedOut(_)
+            | LogError::CommitUnknown(_) => ErrorKind::Fenced,
+            LogError::PositionUndecided { .. } | LogError::GroupUnsettled(_) => ErrorKind::Retriable,
             LogError::Client { kind, .. } => *kind,
             LogError::NotAssigned(_) | LogError::NotAMember(_) | LogError::WrongStep { .. } => ErrorKind::Internal,
             LogError::TopicExists(_)

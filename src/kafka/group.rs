@@ -94,13 +94,22 @@ pub struct MemberOptions {
     pub instance: Option<String>,
     /// How long it may be silent before its tasks are given to others.
     pub session_timeout: Duration,
+    /// It hears of the ends of partitions at once, for more requests: for who reads up to an end and is done.
+    pub to_the_end: bool,
 }
 
 impl MemberOptions {
     /// A member without a lasting name, which sees committed records only and has a session of 45 s.
     pub fn new(group: impl Into<String>, name: impl Into<String>) -> Self {
         let (group, name) = (group.into(), name.into());
-        MemberOptions { group, name, isolation: Isolation::ReadCommitted, instance: None, session_timeout: Duration::from_secs(45) }
+        MemberOptions {
+            group,
+            name,
+            isolation: Isolation::ReadCommitted,
+            instance: None,
+            session_timeout: Duration::from_secs(45),
+            to_the_end: false,
+        }
     }
 }
 
@@ -131,7 +140,8 @@ pub trait Group: Consumer {
     /// for may come back to the same member.
     fn release(&mut self, tasks: &[TaskId]) -> Result<(), LogError>;
 
-    /// Writes down positions. [`LogError::Fenced`] if the token is no longer valid; then nothing was written.
+    /// Writes down positions. [`LogError::Fenced`] if the token is no longer valid, [`LogError::GroupUnsettled`] if it is to be tried again after the next
+    /// poll; then nothing was written.
     fn commit(&mut self, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> Result<(), LogError>;
 
     /// The positions last committed by anyone in the group; none where there is none. Where a transaction of an earlier owner is undecided, a

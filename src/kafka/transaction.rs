@@ -23,7 +23,7 @@ pub trait TransactionalProducer: Producer {
     fn begin(&mut self) -> Result<(), LogError>;
 
     /// Adds positions of a group to the transaction; they appear in the group when it is committed and not before. `token` proves that
-    /// the sender is a member now ([`LogError::Fenced`] if not); what becomes of the membership between here and the commit is not asked.
+    /// the sender is a member now ([`LogError::Fenced`] if not, [`LogError::Outrun`] if it is and others came or went); what becomes of the membership between here and the commit is not asked.
     fn send_offsets(&mut self, group: &str, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> Result<(), LogError>;
 
     /// Ends the transaction so that all of it counts. Everything sent must have been flushed.

@@ -8,6 +8,7 @@ mod java;
 mod outages;
 #[cfg(feature = "cli")]
 mod permissions;
+mod processes;
 mod security;
 mod takeover;
 #[cfg(feature = "cli")]

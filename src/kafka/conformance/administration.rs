@@ -1,6 +1,6 @@
 //! Checks of what administrators do: B3, B4, B16, B17, B35.
 
-use super::groups::{at, event, member, tasks};
+use super::groups::{at, commit, event, member, tasks};
 use super::{Ground, numbered, read_from, try_write, value_at};
 use crate::kafka::{Group, LogError, NewTopic, TaskInputs};
 use crate::record::{Headers, Timestamp, TopicPartition};
@@ -69,7 +69,7 @@ pub(crate) fn groups_are_listed_and_described(ground: &Ground) {
     assert_eq!((shown.id.as_str(), shown.instance.as_deref()), (&*owner.token().member, None));
     assert_eq!(shown.tasks, tasks.iter().map(|inputs| inputs.task).collect::<Vec<_>>());
     let input = &tasks[1].partitions[0];
-    owner.commit(&owner.token(), &[(input.clone(), at(3))]).expect("committed");
+    commit(&mut *owner, &[(input.clone(), at(3))]).expect("committed");
     assert_eq!(admin.group_positions(&group).expect("there"), [(input.clone(), at(3))]);
     owner.leave();
     assert_eq!(admin.describe_group(&group).expect("it has positions").members, []);
@@ -80,7 +80,7 @@ pub(crate) fn positions_are_deleted_from_empty_groups_only(ground: &Ground) {
     let inputs: Vec<_> = tasks.iter().map(|inputs| inputs.partitions[0].clone()).collect();
     let mut owner = joined(ground, &tasks);
     let positions: Vec<_> = inputs.iter().map(|input| (input.clone(), at(1))).collect();
-    owner.commit(&owner.token(), &positions).expect("committed");
+    commit(&mut *owner, &positions).expect("committed");
     let refused = [admin.delete_positions(&group, &inputs[..1]), admin.delete_group(&group)];
     assert!(refused.iter().all(|refused| matches!(refused, Err(LogError::GroupNotEmpty(name)) if *name == group)), "{refused:?}");
     owner.leave();

@@ -6,6 +6,17 @@ use super::{Ground, PATIENCE, numbered, read_to_end};
 use crate::kafka::{Group, GroupEvent, Isolation, LogError, Position, TaskInputs};
 use crate::record::{TaskId, TopicPartition};
 
+/// Writes positions down, at the latest when the group has settled.
+pub(super) fn commit(member: &mut dyn Group, positions: &[(TopicPartition, Position)]) -> Result<(), LogError> {
+    for _ in 0..PATIENCE.as_millis() / 10 {
+        match member.commit(&member.token(), positions) {
+            Err(LogError::GroupUnsettled(_)) => member.poll(Duration::from_millis(10))?,
+            done => return done,
+        };
+    }
+    member.commit(&member.token(), positions)
+}
+
 pub(super) fn member(ground: &Ground, name: &str) -> Box<dyn Group> {
     ground.log.member(&ground.name("g"), name, Isolation::ReadCommitted).expect("a member")
 }
@@ -59,8 +70,8 @@ pub(crate) fn a_position_is_kept_with_its_metadata(ground: &Ground) {
     let mut writer = member(ground, "m");
     writer.join(&tasks).expect("joined");
     event(&mut *writer, &mut []);
-    writer.commit(&writer.token(), &[(first.clone(), at(1)), (second.clone(), at(0))]).expect("committed");
-    writer.commit(&writer.token(), &[(first.clone(), at(2))]).expect("committed");
+    commit(&mut *writer, &[(first.clone(), at(1)), (second.clone(), at(0))]).expect("committed");
+    commit(&mut *writer, &[(first.clone(), at(2))]).expect("committed");
     drop(writer);
     let mut reader = member(ground, "m");
     let asked = [first.clone(), second.clone(), TopicPartition::new(ground.name("other"), 0)];
@@ -97,7 +108,7 @@ pub(crate) fn a_second_member_gets_half_after_a_release(ground: &Ground) {
     assert_eq!(asked.len(), 2);
     assert!(new.next_event().is_none(), "not before they are released");
     let moved = &tasks.iter().find(|inputs| inputs.task == asked[0]).expect("one of ours").partitions[0];
-    old.commit(&old.token(), &[(moved.clone(), at(7))]).expect("a commit while asked");
+    commit(&mut *old, &[(moved.clone(), at(7))]).expect("a commit while asked");
     old.release(&asked).expect("released");
     assert_eq!(event(&mut *new, &mut [&mut *old]), GroupEvent::Assigned(asked));
     assert_eq!(new.committed(std::slice::from_ref(moved)).expect("asked"), [Some(at(7))]);
@@ -142,7 +153,7 @@ pub(crate) fn a_stranger_commits_only_to_an_empty_group(ground: &Ground) {
     let tasks = tasks(ground, 1);
     let partition = &tasks[0].partitions[0];
     let mut stranger = member(ground, "tool");
-    stranger.commit(&stranger.token(), &[(partition.clone(), at(1))]).expect("nobody is there");
+    commit(&mut *stranger, &[(partition.clone(), at(1))]).expect("nobody is there");
     let mut owner = member(ground, "m");
     owner.join(&tasks).expect("joined");
     event(&mut *owner, &mut []);
@@ -157,11 +168,11 @@ pub(crate) fn metadata_has_a_limit(ground: &Ground) {
     writer.join(&tasks).expect("joined");
     event(&mut *writer, &mut []);
     let long = |bytes| Position { offset: 1, metadata: "x".repeat(bytes) };
-    writer.commit(&writer.token(), &[(partition.clone(), long(4096))]).expect("committed");
+    commit(&mut *writer, &[(partition.clone(), long(4096))]).expect("committed");
     let refused = writer.commit(&writer.token(), &[(partition.clone(), long(4097))]);
     assert!(matches!(refused, Err(LogError::MetadataTooLarge { bytes: 4097, limit: 4096, .. })), "{refused:?}");
     let nowhere = TopicPartition::new(ground.name("nowhere"), 0);
-    assert!(matches!(writer.commit(&writer.token(), &[(nowhere, at(0))]), Err(LogError::UnknownTopic(_))));
+    assert!(matches!(commit(&mut *writer, &[(nowhere, at(0))]), Err(LogError::UnknownTopic(_))));
 }
 
 pub(crate) fn members_must_agree_about_the_tasks(ground: &Ground) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::groups::{at, event, member, tasks};
+use super::groups::{at, commit, event, member, tasks};
 use super::{Ground, PATIENCE, numbered, read_to_end, value_at};
 use crate::kafka::{Consumer, FetchLimit, Group, Isolation, LogError, Position, TaskInputs, TransactionalProducer};
 use crate::record::{Headers, Timestamp, TopicPartition};
@@ -298,7 +298,7 @@ pub(crate) fn a_zombie_can_neither_write_nor_commit_positions(ground: &Ground) {
 pub(crate) fn positions_appear_with_the_commit(ground: &Ground) {
     let (mut group, tasks) = owner(ground, 2);
     let [first, second] = [&tasks[0].partitions[0], &tasks[1].partitions[0]];
-    group.commit(&group.token(), &[(first.clone(), at(1))]).expect("committed");
+    commit(&mut *group, &[(first.clone(), at(1))]).expect("committed");
     let mut writer = producer(ground, "x");
     writer.begin().expect("begun");
     let name = ground.name("g");

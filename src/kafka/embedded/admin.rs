@@ -3,7 +3,7 @@
 use super::coordinator::Coordinator;
 use super::files::Entry;
 use super::{MemoryLog, lock};
-use crate::kafka::{Admin, GroupDescription, LogError, NewTopic, Position, TopicDescription};
+use crate::kafka::{Admin, GroupDescription, GroupState, LogError, NewTopic, Position, TopicDescription};
 use crate::record::{Timestamp, TopicPartition};
 
 /// An administrator.
@@ -71,7 +71,11 @@ impl Admin for MemoryAdmin {
     }
 
     fn describe_group(&self, group: &str) -> Result<GroupDescription, LogError> {
-        self.in_group(group, |known| Ok(GroupDescription { name: group.to_owned(), members: known.members(), assignor: None }))
+        self.in_group(group, |known| {
+            let members = known.members();
+            let state = if members.is_empty() { GroupState::Empty } else { GroupState::Stable };
+            Ok(GroupDescription { name: group.to_owned(), state, members, assignor: None })
+        })
     }
 
     fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError> {

@@ -282,6 +282,8 @@ impl Coordinator {
         let describe = |(number, member): (&MemberNumber, &Member)| MemberDescription {
             id: (*member.token.member).to_owned(),
             instance: member.life.instance.clone(),
+            client: member.life.name.clone(),
+            host: None,
             tasks: self.owned(*number),
         };
         let mut members: Vec<_> = alive.map(describe).collect();

@@ -16,7 +16,9 @@ use super::error::{code_of, failed, said};
 use super::native::{self, Native, OffsetSpec};
 use super::{ANSWER_WITHIN, metadata, offsets};
 use crate::clock::let_others_go_on;
-use crate::kafka::{Admin, GroupDescription, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription, task_topic};
+use crate::kafka::{
+    Admin, GroupDescription, GroupState, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription, task_topic,
+};
 use crate::record::{Timestamp, TopicPartition};
 
 /// Looks for a change to be everywhere, and the time between two of them.
@@ -173,6 +175,19 @@ fn invalid(topic: &str, key: &str, value: &str) -> LogError {
     LogError::InvalidConfig { topic, key, value, reason: "the cluster refuses it" }
 }
 
+/// Asks the broker that looks after a group, which may be about to become another one: the first group of a new cluster waits for its topic, and
+/// one whose broker went away for the next.
+fn of_group<T>(ask: impl Fn() -> Result<T, RDKafkaErrorCode>) -> Result<T, RDKafkaErrorCode> {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    for _ in 1..LOOKS {
+        match ask() {
+            Err(NotCoordinator | CoordinatorLoadInProgress | CoordinatorNotAvailable) => let_others_go_on(BETWEEN_LOOKS),
+            answer => return answer,
+        }
+    }
+    ask()
+}
+
 /// Looks until a change is everywhere; what takes longer is met by whoever needs it.
 fn settled(is_so: impl Fn() -> bool) {
     for _ in 0..LOOKS {
@@ -263,8 +278,10 @@ impl Admin for KafkaAdmin {
     }
 
     fn describe_group(&self, group: &str) -> Result<GroupDescription, LogError> {
-        let found = native::describe_group(&self.native(), group, ANSWER_WITHIN).map_err(|code| self.group_error(group, code))?;
+        let found =
+            of_group(|| native::describe_group(&self.native(), group, ANSWER_WITHIN)).map_err(|code| self.group_error(group, code))?;
         let found = found.ok_or_else(|| LogError::UnknownGroup(group.to_owned()))?;
+        let state = if found.members.is_empty() { GroupState::Empty } else { found.state };
         let mut members: Vec<_> = found
             .members
             .into_iter()
@@ -272,17 +289,35 @@ impl Admin for KafkaAdmin {
                 tasks: task_topic::tasks_of(group, &member.partitions),
                 id: member.id,
                 instance: member.instance,
+                client: member.client,
+                host: Some(member.host.trim_start_matches('/').to_owned()).filter(|host| !host.is_empty()),
             })
             .collect();
         members.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(GroupDescription { name: group.to_owned(), members, assignor: found.assignor })
+        Ok(GroupDescription { name: group.to_owned(), state, members, assignor: found.assignor })
     }
 
     fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError> {
-        let positions = native::group_positions(&self.native(), group, ANSWER_WITHIN).map_err(|code| self.group_error(group, code))?;
+        let found = of_group(|| native::group_positions(&self.native(), group, ANSWER_WITHIN));
+        let positions = found.map_err(|code| self.group_error(group, code))?;
         let mut positions: Vec<_> = positions.into_iter().filter(|(partition, _)| !task_topic::is_of(group, &partition.topic)).collect();
         positions.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(positions)
+    }
+
+    /// As the broker says that answers; all of a cluster should say the same.
+    fn positions_kept(&self) -> Result<Option<Duration>, LogError> {
+        const KEY: &str = "offsets.retention.minutes";
+        let broker = metadata::any_broker(self.client().inner())?;
+        let what = "how long positions are kept";
+        let answers = waited(what, self.client().describe_configs(&[ResourceSpecifier::Broker(broker)], &options()))?;
+        let mut minutes = None;
+        for answer in answers {
+            let resource = answer.map_err(|code| said(what, code))?;
+            let value = resource.get(KEY).and_then(|entry| entry.value.as_deref());
+            minutes = minutes.or(value.and_then(|value| value.parse::<u64>().ok()));
+        }
+        Ok(minutes.map(|minutes| Duration::from_secs(60 * minutes)))
     }
 
     fn delete_positions(&self, group: &str, partitions: &[TopicPartition]) -> Result<(), LogError> {
@@ -290,7 +325,8 @@ impl Admin for KafkaAdmin {
         if !self.describe_group(group)?.members.is_empty() {
             return Err(LogError::GroupNotEmpty(group.to_owned()));
         }
-        native::delete_positions(&self.native(), group, partitions, ANSWER_WITHIN).map_err(|code| self.group_error(group, code))
+        of_group(|| native::delete_positions(&self.native(), group, partitions, ANSWER_WITHIN))
+            .map_err(|code| self.group_error(group, code))
     }
 
     fn delete_group(&self, group: &str) -> Result<(), LogError> {

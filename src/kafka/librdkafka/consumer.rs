@@ -80,17 +80,20 @@ fn role(level: &str, room: ClientRoom) -> Vec<(&'static str, String)> {
 
 impl KafkaConsumer {
     pub(super) fn open(config: &KafkaConfig, isolation: Isolation) -> Result<Self, LogError> {
-        KafkaConsumer::with_bell(config, isolation, Arc::new(Bell::default()))
+        KafkaConsumer::with_bell(config, isolation, Arc::new(Bell::default()), false)
     }
 
-    /// A consumer whose `poll` is also ended by `bell`.
-    pub(super) fn with_bell(config: &KafkaConfig, isolation: Isolation, bell: Arc<Bell>) -> Result<Self, LogError> {
+    /// A consumer whose `poll` is also ended by `bell`. `to_the_end`: ends are told at once, and so is everything that it asks, since a broker answers
+    /// one request of a connection after the other, and a fetch at the end of a partition is answered last.
+    pub(super) fn with_bell(config: &KafkaConfig, isolation: Isolation, bell: Arc<Bell>, to_the_end: bool) -> Result<Self, LogError> {
         let level = match isolation {
             Isolation::ReadUncommitted => "read_uncommitted",
             Isolation::ReadCommitted => "read_committed",
         };
+        let mut role = role(level, config.room());
+        role.extend(to_the_end.then(|| ("fetch.wait.max.ms", "10".to_owned())));
         let client: Reader = config
-            .client(&role(level, config.room()).iter().map(|(key, value)| (*key, value.as_str())).collect::<Vec<_>>())?
+            .client(&role.iter().map(|(key, value)| (*key, value.as_str())).collect::<Vec<_>>())?
             .create_with_context(ReaderContext::default())
             .map_err(|error| failed("the consumer cannot be opened", &error))?;
         let sign_in = SignIn::first(config, client.client())?;

@@ -39,9 +39,13 @@ use crate::kafka::{
 };
 use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
 
-/// Longest wait for positions: on a thread that also works, and on one that has nothing else to do.
+/// Longest wait for positions on a thread that also works.
 const WHILE_WORKING: Duration = Duration::from_millis(500);
-const WHILE_WAITING: Duration = Duration::from_secs(2);
+/// The same on one that does nothing else: while its client looks for the broker of the group; then, as other positions, which are decided, wait for
+/// as long; and at last.
+const AT_FIRST: Duration = Duration::from_secs(2);
+const WHILE_WAITING: Duration = Duration::from_millis(100);
+const AT_LAST: Duration = Duration::from_secs(1);
 
 /// A member of a group, or one that may become it.
 pub(super) struct KafkaMember {
@@ -63,12 +67,14 @@ pub(super) struct KafkaMember {
     failure: Option<LogError>,
     /// Asks about positions while it is in no group.
     desk: Option<Membership>,
+    /// How long it waits for an answer there.
+    patience: Duration,
 }
 
 impl KafkaMember {
     pub(super) fn open(log: &KafkaLog, options: MemberOptions) -> Result<Self, LogError> {
         let bell = Arc::new(Bell::default());
-        let data = KafkaConsumer::with_bell(&log.config, options.isolation, bell.clone())?;
+        let data = KafkaConsumer::with_bell(&log.config, options.isolation, bell.clone(), options.to_the_end)?;
         Ok(KafkaMember {
             log: log.clone(),
             options,
@@ -82,6 +88,7 @@ impl KafkaMember {
             usurped: false,
             failure: None,
             desk: None,
+            patience: AT_FIRST,
         })
     }
 
@@ -129,10 +136,11 @@ impl KafkaMember {
 
     /// The client to ask about positions.
     fn desk(&mut self) -> Result<&mut Membership, LogError> {
-        let KafkaMember { log, options, bell, desk, .. } = self;
+        let KafkaMember { log, options, bell, desk, patience, .. } = self;
         if desk.is_none() {
             let nobody = MemberOptions { instance: None, ..options.clone() };
             *desk = Some(Membership::open(&log.config, &nobody, bell)?);
+            *patience = AT_FIRST;
         }
         Ok(desk.as_mut().expect("just opened"))
     }
@@ -239,7 +247,14 @@ impl Group for KafkaMember {
         let Some(first) = partitions.first() else { return Ok(Vec::new()) };
         let found = match &self.membership {
             Some(membership) => membership.committed(partitions, WHILE_WORKING)?,
-            None => self.desk()?.committed(partitions, WHILE_WAITING)?,
+            None => {
+                self.desk()?;
+                let patience = self.patience;
+                let found = self.desk()?.committed(partitions, patience)?;
+                // A slow broker needs more, an undecided transaction does not.
+                self.patience = if found.is_some() { WHILE_WAITING } else { (patience * 2).min(AT_LAST) };
+                found
+            }
         };
         found.ok_or_else(|| LogError::PositionUndecided { group: self.options.group.clone(), partition: first.clone() })
     }

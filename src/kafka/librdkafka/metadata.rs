@@ -19,6 +19,15 @@ pub(super) fn partition_count<C: ClientContext>(client: &Client<C>, topic: &str)
     shape(client, topic).map(|(partitions, _)| partitions)
 }
 
+/// A broker that is there.
+pub(super) fn any_broker<C: ClientContext>(client: &Client<C>) -> Result<i32, LogError> {
+    /// Every cluster with groups has it; whether it may be seen does not matter.
+    const SOME_TOPIC: &str = "__consumer_offsets";
+    let metadata = client.fetch_metadata(Some(SOME_TOPIC), ANSWER_WITHIN).map_err(|error| failed("the list of brokers", &error))?;
+    let first = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
+    first.ok_or_else(|| said("the list of brokers", RDKafkaErrorCode::AllBrokersDown))
+}
+
 /// How many partitions a topic has, and how many copies, the fewest of them.
 pub(super) fn shape<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<(i32, i32), LogError> {
     for look in 1.. {

@@ -18,7 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 
-pub(super) use membership::{Committed, commit, membership};
+pub(super) use membership::{Committed, Sent, commit, membership};
 pub(super) use writing::{
     OutboundBatch, OutboundError, OutboundQueue, OutboundReport, OutboundStep, OutboundTopic, Writer, open_writer, outbound_fatal,
     outbound_flush, outbound_offsets, outbound_step, outbound_wake, topic_settings,
@@ -27,7 +27,7 @@ pub(super) use writing::{
 use super::bell::Bell;
 use super::config::Token;
 use super::context::{Context, ReaderContext};
-use crate::kafka::{Isolation, Position};
+use crate::kafka::{GroupState, Isolation, Position};
 use crate::record::{Headers, TopicPartition};
 
 /// A client that reads.
@@ -473,12 +473,15 @@ pub(super) fn alter_topic(
 /// A member of a group, and what is assigned to it.
 pub(super) struct GroupMember {
     pub(super) id: String,
+    pub(super) client: String,
+    pub(super) host: String,
     pub(super) instance: Option<String>,
     pub(super) partitions: Vec<TopicPartition>,
 }
 
 /// A group with members, or without.
 pub(super) struct DescribedGroup {
+    pub(super) state: GroupState,
     pub(super) members: Vec<GroupMember>,
     /// None while it is not settled.
     pub(super) assignor: Option<String>,
@@ -504,13 +507,17 @@ pub(super) fn describe_group(client: &Native, group: &str, timeout: Duration) ->
                 code => Err(code),
             };
         }
-        use c::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD;
-        if c::rd_kafka_ConsumerGroupDescription_state(found) == RD_KAFKA_CONSUMER_GROUP_STATE_DEAD {
-            return Ok(None);
-        }
+        use c::rd_kafka_consumer_group_state_t as State;
+        let state = match c::rd_kafka_ConsumerGroupDescription_state(found) {
+            State::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD => return Ok(None),
+            State::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE => GroupState::Stable,
+            State::RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY => GroupState::Empty,
+            _ => GroupState::Rebalancing,
+        };
         let members = 0..c::rd_kafka_ConsumerGroupDescription_member_count(found);
         let assignor = text(c::rd_kafka_ConsumerGroupDescription_partition_assignor(found));
         Ok(Some(DescribedGroup {
+            state,
             members: members.map(|index| group_member(c::rd_kafka_ConsumerGroupDescription_member(found, index))).collect(),
             assignor: (!assignor.is_empty()).then_some(assignor),
         }))
@@ -528,6 +535,8 @@ unsafe fn group_member(member: *const c::rd_kafka_MemberDescription_t) -> GroupM
         let partitions = if list.is_null() { Vec::new() } else { elements(list).iter().map(|element| partition_of(element)).collect() };
         GroupMember {
             id: text(c::rd_kafka_MemberDescription_consumer_id(member)),
+            client: text(c::rd_kafka_MemberDescription_client_id(member)),
+            host: text(c::rd_kafka_MemberDescription_host(member)),
             instance: (!instance.is_empty()).then_some(instance),
             partitions,
         }

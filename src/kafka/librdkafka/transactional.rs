@@ -196,8 +196,12 @@ impl TransactionalProducer for KafkaTransactions {
             return Err(ended);
         }
         self.step = Step::Spoilt;
+        let (group, token) = (group.to_owned(), token.clone());
+        if is_outrun(error.code) {
+            return Err(LogError::Outrun { group, token });
+        }
         if refuses_member(error.code) {
-            return Err(LogError::Fenced { group: group.to_owned(), token: token.clone() });
+            return Err(LogError::Fenced { group, token });
         }
         Err(self.said(&error))
     }
@@ -262,16 +266,14 @@ fn listed(positions: &[(TopicPartition, Position)]) -> Result<TopicPartitionList
     Ok(list)
 }
 
-/// Whether a group said that it does not know this member, or not in this generation.
+/// Whether a group said that it knows this member, and not in this generation: who is no member is told that first.
+fn is_outrun(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::StaleMemberEpoch)
+}
+
+/// Whether a group said that it does not know this member.
 fn refuses_member(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::IllegalGeneration
-            | RDKafkaErrorCode::UnknownMemberId
-            | RDKafkaErrorCode::FencedInstanceId
-            | RDKafkaErrorCode::FencedMemberEpoch
-            | RDKafkaErrorCode::StaleMemberEpoch
-    )
+    matches!(code, RDKafkaErrorCode::UnknownMemberId | RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::FencedMemberEpoch)
 }
 
 #[cfg(test)]

@@ -143,6 +143,13 @@ pub(crate) fn steps(bounded: bool, moved: bool, purge: bool) -> Vec<CommitStep> 
     all.into_iter().filter(|(_, wanted)| *wanted).map(|(step, _)| step).collect()
 }
 
+/// After what time a position is committed again that has not moved, where the log forgets those that nobody commits for so long: often enough that
+/// a commit may fail, or a process stand still, a few times.
+pub(crate) fn recommit_after(kept: Option<Duration>) -> Duration {
+    const AT_LEAST: Duration = Duration::from_secs(3600);
+    kept.map_or(AT_LEAST, |kept| (kept / 4).min(AT_LEAST))
+}
+
 fn since(then: Timestamp, now: Timestamp) -> i64 {
     now.as_millis().saturating_sub(then.as_millis())
 }
@@ -187,6 +194,15 @@ mod tests {
         assert!(!aged(None, timeout, at(i64::MAX)));
         assert!(!aged(Some(at(1_000)), timeout, at(3_999)));
         assert!(aged(Some(at(1_000)), timeout, at(4_000)));
+    }
+
+    #[test]
+    fn positions_are_committed_again_well_before_they_are_forgotten() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert_eq!(recommit_after(None), minutes(60));
+        assert_eq!(recommit_after(Some(minutes(7 * 24 * 60))), minutes(60));
+        assert_eq!(recommit_after(Some(minutes(60))), minutes(15));
+        assert_eq!(recommit_after(Some(minutes(1))), Duration::from_secs(15));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod rebalance;
 mod transaction;
 
 pub(crate) use choice::{Choice, Head, choose};
-pub(crate) use commit::{CommitStep, CommitTimer, Due, Standing, aged, steps};
+pub(crate) use commit::{CommitStep, CommitTimer, Due, Standing, aged, recommit_after, steps};
 pub(crate) use failure::{Verdict, judge_commit, judge_task, lacks_positions, patience};
 pub use lifecycle::State;
 pub(crate) use lifecycle::{TaskState, ThreadState};

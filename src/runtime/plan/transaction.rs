@@ -13,6 +13,8 @@ use crate::record::TaskId;
 pub(crate) enum Trouble {
     /// Something in it failed; it can be aborted and nothing else.
     Spoilt,
+    /// The group has moved on while the positions were on their way to it. The tasks are still the thread's.
+    Outrun,
     /// The group refused the positions: others may own the tasks now.
     MemberFenced,
     /// It was open for too long: the log has aborted it.
@@ -46,7 +48,7 @@ pub(crate) fn remedies(trouble: Option<Trouble>, tasks: &Exposure) -> Vec<Comman
     match trouble {
         // A failed task must not be committed, and what it sent cannot be told from what the others sent.
         None if tasks.sent.is_disjoint(&tasks.failed) => Vec::new(),
-        None | Some(Trouble::Spoilt) => [vec![Command::Abort], reopen(&tasks.sent)].concat(),
+        None | Some(Trouble::Spoilt | Trouble::Outrun) => [vec![Command::Abort], reopen(&tasks.sent)].concat(),
         Some(Trouble::MemberFenced) => [Command::Abort].into_iter().chain(leave()).collect(),
         Some(Trouble::TimedOut) => [vec![Command::Shrink, Command::Discard], reopen(&tasks.sent)].concat(),
         // What is committed is seen once the next producer has the id; all positions may have moved, those of silent tasks too.
@@ -134,6 +136,8 @@ mod tests {
     fn a_task_that_failed_takes_back_what_all_have_sent() {
         assert_eq!(remedies(None, &exposure(&[0])), [Abort, Reopen(task(1))]);
         assert_eq!(remedies(Some(Trouble::Spoilt), &exposure(&[])), [Abort, Reopen(task(0)), Reopen(task(1))]);
+        let outrun = remedies(Some(Trouble::Outrun), &exposure(&[]));
+        assert_eq!(outrun, [Abort, Reopen(task(0)), Reopen(task(1))], "no task is given up");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Restorer {
 
 impl Restorer {
     pub(super) fn new(log: &dyn Connect, group: &str, name: String, board: Arc<Board>, tray: Arc<Tray>) -> Result<Self, Error> {
-        let client = log.member_with(MemberOptions::new(group, name.clone()))?;
+        let client = log.member_with(MemberOptions { to_the_end: true, ..MemberOptions::new(group, name.clone()) })?;
         Ok(Restorer { name, client, board, tray, open: Vec::new(), buffer: Arena::default() })
     }
 

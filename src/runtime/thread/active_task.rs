@@ -343,10 +343,10 @@ impl ActiveTask {
         metadata.encode()
     }
 
-    /// These positions are written down.
-    pub(super) fn committed(&mut self, positions: &[(usize, Position)], now: Timestamp) {
+    /// These positions are written down, and are to be again at the latest then.
+    pub(super) fn committed(&mut self, positions: &[(usize, Position)], again_at: Timestamp) {
         for (input, position) in positions {
-            self.feeds[*input].is_committed(position.clone(), now);
+            self.feeds[*input].is_committed(position.clone(), again_at);
         }
         self.taken = 0;
     }

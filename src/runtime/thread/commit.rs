@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Place};
 use crate::failpoint;
-use crate::kafka::{MemberToken, Position};
+use crate::kafka::{LogError, MemberToken, Position};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::gate::Gate;
 use crate::runtime::plan::{CommitStep, Due, Standing, TaskState, aged, steps};
@@ -68,6 +69,21 @@ impl StreamThread {
         }
         self.timer.done(purge, now);
         Ok(())
+    }
+
+    /// Commits for the last time, and waits for that if the group is between two generations: nobody tries again later.
+    pub(super) fn last_commit(&mut self, now: Timestamp) -> Result<(), Error> {
+        const TRIES: u32 = 40;
+        const BETWEEN: Duration = Duration::from_millis(50);
+        for _ in 0..TRIES {
+            match self.commit(Due::Close, now) {
+                Err(error) if is_unsettled(&error) => {
+                    self.member.poll(BETWEEN)?;
+                }
+                committed => return committed,
+            }
+        }
+        self.commit(Due::Close, now)
     }
 
     /// All steps, whatever moved. A task that fails on the way drops out of the commit; at least once the others go on, exactly once the commit ends
@@ -145,6 +161,9 @@ impl StreamThread {
     /// Exactly once the positions become part of the transaction here, and the group says whether the tasks are still ours. It is asked for no
     /// task's positions but in this way, so whoever has sent anything shows a position, moved or not.
     fn gather_positions(&mut self, round: &mut Round, now: Timestamp) -> Result<(), Error> {
+        // The group may have moved on since the cut, and refuses the generation from before. Nothing was heard since then, so whatever the member
+        // has now it has had all the while.
+        round.token = self.member.token();
         let sent = round.outbox.senders();
         let tasks = self.tasks.iter().filter(|(id, _)| is_in(round.scope, **id));
         round.positions = tasks.map(|(id, active)| (*id, active.positions(now, sent.contains(id)))).collect();
@@ -177,7 +196,7 @@ impl StreamThread {
         self.circles.get_mut(round.scope).into_iter().for_each(|circle| circle.batch.committed(taken));
         for (id, positions) in &round.positions {
             if let Some(active) = self.tasks.get_mut(id) {
-                active.committed(positions, now);
+                active.committed(positions, now + self.recommit);
             }
         }
         Ok(())
@@ -244,6 +263,12 @@ impl StreamThread {
             }
         }
     }
+}
+
+/// Whether the group was between two generations.
+fn is_unsettled(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<LogError>());
+    matches!(source, Some(LogError::GroupUnsettled(_)))
 }
 
 impl super::ActiveTask {

@@ -1,7 +1,5 @@
 //! One input of a running task: where it stands in the log, and records that wait to be compared with those of other inputs.
 
-use std::time::Duration;
-
 use crate::kafka::{Consumer, FetchLimit, Fetched, LogError, Position};
 use crate::record::{RawRecord, Timestamp, TopicPartition};
 use crate::runtime::arena::{Arena, View};
@@ -35,8 +33,8 @@ pub(super) struct Feed {
     pub(super) staged: Option<Timestamp>,
     /// What was last committed.
     pub(super) committed: Option<Position>,
-    /// When; or when it was last seen to be there.
-    committed_at: Timestamp,
+    /// When that is written down again, moved or not.
+    again_at: Timestamp,
     /// Whether the consumer was told to bring nothing of it.
     paused: bool,
     /// Where to go on if the log no longer has the position, if the source says so.
@@ -57,7 +55,8 @@ impl Feed {
             next: 0,
             staged: None,
             committed,
-            committed_at: now,
+            // How old it is already nobody says, and its owners may change more often than they commit silent inputs again.
+            again_at: now,
             paused: false,
             reset: None,
         }
@@ -163,14 +162,13 @@ impl Feed {
         self.position = self.waiting.get(self.next).map_or(self.fetched, |head| head.offset);
     }
 
-    /// This is written down.
-    pub(super) fn is_committed(&mut self, position: Position, now: Timestamp) {
-        (self.committed, self.committed_at) = (Some(position), now);
+    /// This is written down, and is to be again at the latest then.
+    pub(super) fn is_committed(&mut self, position: Position, again_at: Timestamp) {
+        (self.committed, self.again_at) = (Some(position), again_at);
     }
     /// Whether the broker might forget what is committed, unless it is committed again.
     pub(super) fn is_forgotten_soon(&self, now: Timestamp) -> bool {
-        const AGAIN: Duration = Duration::from_secs(3600);
-        now >= self.committed_at + AGAIN
+        now >= self.again_at
     }
 
     pub(super) fn position(&self) -> i64 {

@@ -36,7 +36,7 @@ use crate::runtime::board::Board;
 use crate::runtime::gate::TaskGate;
 #[cfg(test)]
 use crate::runtime::plan;
-use crate::runtime::plan::{Command, CommitTimer, Due, TaskState, ThreadState, Verdict, judge_commit, judge_task};
+use crate::runtime::plan::{Command, CommitTimer, TaskState, ThreadState, Verdict, judge_commit, judge_task, recommit_after};
 use crate::runtime::restore::{RestoreDesk, Restorer};
 use crate::state::CacheBudget;
 use crate::topology::node::NodeKind;
@@ -87,6 +87,8 @@ pub(crate) struct StreamThread {
     /// What is still to be done about what the group said.
     commands: VecDeque<Command>,
     timer: CommitTimer,
+    /// After what time a position is committed again that has not moved.
+    recommit: Duration,
     board: Arc<Board>,
     state: ThreadState,
     /// Repartition topics and changelogs.
@@ -126,6 +128,8 @@ impl StreamThread {
         let internal: BTreeSet<String> = parts.flat_map(|part| part.changelogs.iter().chain(&part.repartition_topics)).cloned().collect();
         let cache = settings.record_cache_bytes / settings.threads.max(1);
         let desk = RestoreDesk::new(&**log, &settings.application_id, format!("{name}-restore"), board.clone())?;
+        let admin = log.admin()?;
+        let recommit = recommit_after(kept(&*admin));
         Ok(StreamThread {
             name,
             number,
@@ -133,7 +137,7 @@ impl StreamThread {
             settings: settings.clone(),
             member,
             desk,
-            admin: log.admin()?,
+            admin,
             gatekeeper: gate.as_ref().map(|gate| Gatekeeper::new(gate, &**log)).transpose()?,
             circles: Circles::new(settings, log, &format!("{}-{process}-{}", settings.application_id, number + 1))?,
             cache: Arc::new(CacheBudget::new(cache).with_reads(settings.reads_per_thread())),
@@ -141,6 +145,7 @@ impl StreamThread {
             awaiting: BTreeMap::new(),
             commands: VecDeque::new(),
             timer: CommitTimer::new(settings.commit_interval, settings.repartition_purge_interval, now),
+            recommit,
             board: board.clone(),
             state: ThreadState::Created,
             internal: Arc::new(internal),
@@ -347,7 +352,7 @@ impl StreamThread {
         self.become_state(ThreadState::Stopping);
         self.set_now(now);
         failpoint::reached("close.begin");
-        let committed = self.commit(Due::Close, now);
+        let committed = self.last_commit(now);
         failpoint::reached("close.committed");
         // Should the commit have got no answer, the next owners need not wait for one.
         if let Err(error) = self.circles.ready() {
@@ -376,6 +381,14 @@ impl StreamThread {
 fn is_out_of_range(error: &Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<LogError>());
     matches!(source, Some(LogError::OffsetOutOfRange { .. }))
+}
+
+/// How long the log keeps positions. One that does not tell (who asks may not be allowed to) keeps them for days, unless it was told otherwise.
+fn kept(admin: &dyn Admin) -> Option<Duration> {
+    admin.positions_kept().unwrap_or_else(|error| {
+        tracing::info!(%error, "the cluster does not say how long it keeps positions: taken for some days");
+        None
+    })
 }
 
 /// Where sources begin that were never committed, if they say so.

@@ -131,7 +131,11 @@ impl Outbox {
         let sent = self.transactions(|writer| {
             let sent = writer.within(now, |producer| producer.send_offsets(group, token, positions));
             if let Err(error) = &sent {
-                let trouble = if matches!(error, LogError::Fenced { .. }) { Trouble::MemberFenced } else { Trouble::Spoilt };
+                let trouble = match error {
+                    LogError::Fenced { .. } => Trouble::MemberFenced,
+                    LogError::Outrun { .. } => Trouble::Outrun,
+                    _ => Trouble::Spoilt,
+                };
                 writer.trouble = writer.trouble.max(Some(trouble));
             }
             sent

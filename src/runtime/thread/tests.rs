@@ -21,6 +21,7 @@ use crate::error::{BoxError, ErrorKind};
 use crate::kafka::{Isolation, TaskInputs};
 use crate::processor::{Context, Processor, Punctuate, Timer};
 use crate::record::{Headers, Record, TopicPartition};
+use crate::runtime::plan::Due;
 use crate::state::{KeyValueStore, StoreRef};
 
 const LEFT: Topic<String, String> = Topic::new("left");

@@ -26,8 +26,14 @@ use crate::record::{TaskId, TopicPartition};
 
 /// Longest wait for the group to hear of somebody's leave.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Between two tries of a commit while the group settles.
-const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+/// How long a commit waits for the group to settle before its thread does something else.
+const SETTLES_WITHIN: Duration = Duration::from_millis(200);
+/// How often the broker of a group is asked before a member gives up that is about to come in.
+const FIRST_ASKS: u32 = 3;
+/// Between two tries.
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+/// How often the library is woken where the broker says how often members are heard of.
+const WAKE: Duration = Duration::from_millis(250);
 
 /// A client of a group, subscribed or not.
 pub(super) struct Membership {
@@ -38,6 +44,11 @@ pub(super) struct Membership {
     group: String,
     /// What it joined with.
     tasks: Option<Tasks>,
+    /// A commit that nobody has waited for to the end.
+    unanswered: Option<native::Sent>,
+    /// When the library is woken next, and how often.
+    wake: Deadline,
+    beat: Duration,
     pub(super) standing: Standing,
     /// By which the group knows it, once it does.
     known_as: Option<String>,
@@ -65,6 +76,9 @@ impl Membership {
             bell: bell.clone(),
             group: options.group.clone(),
             tasks: None,
+            unanswered: None,
+            wake: Deadline::after(Duration::ZERO),
+            beat: if config.has_broker_sessions() { WAKE } else { heartbeat(options.session_timeout) },
             standing: Standing::default(),
             known_as: None,
             refused: None,
@@ -90,6 +104,11 @@ impl Membership {
 
     /// Takes in what the library has to say.
     pub(super) fn serve(&mut self) -> Result<(), LogError> {
+        if self.wake.rest().is_zero() {
+            // It looks once a second whether a heartbeat is due, unless something is asked of it; and with heartbeats it learns that others wait for it.
+            native::membership(self.client());
+            self.wake = Deadline::after(self.beat);
+        }
         loop {
             match self.client().poll(Duration::ZERO) {
                 Some(Ok(_)) => tracing::warn!(group = self.group, "a record in the task topic: nobody should write there"),
@@ -180,14 +199,21 @@ impl Membership {
         }
     }
 
-    /// Writes positions down as whoever the client is now. Between two generations of the group a member waits for the next one.
+    /// Writes positions down as whoever the client is now. Between two generations a member waits a moment for the next one, and is to come again
+    /// then: while the broker keeps the client's wish to be let in, it answers nothing else that comes on the same connection.
     pub(super) fn commit(&mut self, positions: &[(TopicPartition, Position)]) -> Result<Outcome, LogError> {
         let what = format!("a commit of the group `{}`", self.group);
         let list = positions::list_of(positions)?;
-        let mut until = Deadline::after(ANSWER_WITHIN);
+        let mut until = Deadline::after(SETTLES_WITHIN);
+        let answers = self.hears_of_the_last_one(until.rest())?;
         loop {
-            let answer = native::commit(self.client(), &list, until.rest()).map_err(|code| said(&what, code))?;
-            let answer = answer.map(Outcome::from).ok_or_else(|| said(&what, RDKafkaErrorCode::OperationTimedOut))?;
+            let sent = native::commit(self.client(), &list).map_err(|code| said(&what, code))?;
+            let Some(answer) = sent.wait(if answers { ANSWER_WITHIN } else { until.rest() }) else {
+                self.unanswered = Some(sent).filter(|_| !answers);
+                let late = || said(&what, RDKafkaErrorCode::OperationTimedOut);
+                return Err(if answers { late() } else { LogError::GroupUnsettled(self.group.clone()) });
+            };
+            let answer = Outcome::from(answer);
             if !matches!(answer, Outcome::Later) || self.known_as.is_none() {
                 return Ok(answer);
             }
@@ -196,17 +222,31 @@ impl Membership {
                 return Ok(Outcome::Refused);
             }
             if until.rest().is_zero() {
-                return Err(said(&what, RDKafkaErrorCode::RebalanceInProgress));
+                return Err(LogError::GroupUnsettled(self.group.clone()));
             }
             self.bell.wait(BETWEEN_TRIES);
         }
     }
 
+    /// Whether the broker is known to answer commits now. What it said to one that was given up does not matter: another follows.
+    fn hears_of_the_last_one(&mut self, within: Duration) -> Result<bool, LogError> {
+        let Some(sent) = self.unanswered.take() else { return Ok(self.known_as.is_none()) };
+        if sent.wait(within).is_none() {
+            self.unanswered = Some(sent);
+            return Err(LogError::GroupUnsettled(self.group.clone()));
+        }
+        Ok(true)
+    }
+
     /// The mark of what the group runs.
     pub(super) fn mark(&self, tasks: &Tasks) -> Result<Option<String>, LogError> {
-        let found = self.committed(&[tasks.mark_place()], ANSWER_WITHIN)?;
-        let found = found.ok_or_else(|| said(&format!("the group `{}`", self.group), RDKafkaErrorCode::OperationTimedOut))?;
-        Ok(found.into_iter().next().flatten().map(|position| position.metadata))
+        // The first group of a cluster waits for its topic, and that for the cluster.
+        for _ in 0..FIRST_ASKS {
+            if let Some(found) = self.committed(&[tasks.mark_place()], ANSWER_WITHIN)? {
+                return Ok(found.into_iter().next().flatten().map(|position| position.metadata));
+            }
+        }
+        Err(said(&format!("the group `{}`", self.group), RDKafkaErrorCode::OperationTimedOut))
     }
 
     /// Writes the mark; false if the group is not empty, and this is none of its members.
@@ -260,6 +300,7 @@ impl Membership {
 
     /// Ends the client on a thread of its own; says when that is done.
     fn end(&mut self) -> Option<Receiver<()>> {
+        self.unanswered = None;
         let client = self.client.take()?;
         client.context().close();
         if self.standing.is_held() || self.standing.is_lost() {
@@ -292,6 +333,11 @@ fn is_moving(code: RDKafkaErrorCode) -> bool {
     matches!(code, NotCoordinator | CoordinatorLoadInProgress | CoordinatorNotAvailable)
 }
 
+/// How often a member is heard of, and hears: a tenth of its session.
+fn heartbeat(session: Duration) -> Duration {
+    (session / 10).clamp(Duration::from_millis(100), Duration::from_secs(1))
+}
+
 /// What membership needs. With `broker_sessions` (KIP-848) the broker decides about sessions and shares.
 fn role(options: &MemberOptions, broker_sessions: bool) -> Vec<(&'static str, String)> {
     let isolation = match options.isolation {
@@ -313,7 +359,7 @@ fn role(options: &MemberOptions, broker_sessions: bool) -> Vec<(&'static str, St
     ];
     role.extend(options.instance.iter().map(|instance| ("group.instance.id", instance.clone())));
     if !broker_sessions {
-        let heartbeat = (session / 10).clamp(100, 1_000);
+        let heartbeat = heartbeat(options.session_timeout).as_millis();
         role.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
         role.push(("session.timeout.ms", session.to_string()));
         role.push(("heartbeat.interval.ms", heartbeat.to_string()));

@@ -76,8 +76,16 @@ impl Scene {
     }
 
     fn commit(&self, member: &mut dyn Group, offset: i64) -> Result<(), LogError> {
-        let position = Position { offset, metadata: String::new() };
-        member.commit(&member.token(), &[(self.tasks[0].partitions[0].clone(), position)])
+        let position = [(self.tasks[0].partitions[0].clone(), Position { offset, metadata: String::new() })];
+        let begun = Instant::now();
+        loop {
+            match member.commit(&member.token(), &position) {
+                Err(LogError::GroupUnsettled(_)) if begun.elapsed() < PATIENCE => {
+                    member.poll(Duration::from_millis(10))?;
+                }
+                done => return done,
+            }
+        }
     }
 }
 
@@ -211,7 +219,7 @@ fn a_token_from_before_a_rebalance_spoils_the_transaction(log: Arc<dyn Connect>,
     writer.init().expect("initialised");
     writer.begin().expect("begun");
     let refused = writer.send_offsets(&scene.group, &stale, &positions);
-    assert!(matches!(&refused, Err(LogError::Fenced { token, .. }) if *token == stale), "{refused:?}");
+    assert!(matches!(&refused, Err(LogError::Outrun { token, .. }) if *token == stale), "{refused:?}");
     writer.abort().expect("aborted");
     writer.begin().expect("and it goes on");
     writer.send_offsets(&scene.group, &old.token(), &positions).expect("its token of now");

@@ -26,21 +26,32 @@ pub(in crate::kafka::librdkafka) fn membership<C: ConsumerContext>(client: &Base
     }
 }
 
-/// Writes positions down for the group of a client, and waits for the answer: the code for all of them, and the codes of single partitions. None if
-/// there was no answer in time.
+/// A commit on its way. It goes before the client that sent it.
+pub(in crate::kafka::librdkafka) struct Sent(NonNull<c::rd_kafka_queue_t>);
+
+// SAFETY: the library locks its queues; whoever has it is the only one to use it.
+unsafe impl Send for Sent {}
+
+/// Sends positions to be written down for the group of a client.
 pub(in crate::kafka::librdkafka) fn commit<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     positions: &TopicPartitionList,
-    within: Duration,
-) -> Result<Option<Committed>, RDKafkaErrorCode> {
+) -> Result<Sent, RDKafkaErrorCode> {
     let raw = client.client().native_ptr();
-    // SAFETY: client and list are alive; queue and event are made here and freed here, and the event's list belongs to the event. An answer
-    // that comes when the queue is gone is dropped by the library.
+    // SAFETY: client and list are alive; the library copies the list. An answer that comes when the queue is gone is dropped by it.
     unsafe {
-        let queue = NonNull::new(c::rd_kafka_queue_new(raw)).ok_or(RDKafkaErrorCode::Fail)?;
-        let asked = checked(c::rd_kafka_commit_queue(raw, positions.ptr(), queue.as_ptr(), None, ptr::null_mut()));
-        let event = if asked.is_ok() { c::rd_kafka_queue_poll(queue.as_ptr(), millis(within)) } else { ptr::null_mut() };
-        let answer = NonNull::new(event).map(|event| {
+        let sent = Sent(NonNull::new(c::rd_kafka_queue_new(raw)).ok_or(RDKafkaErrorCode::Fail)?);
+        checked(c::rd_kafka_commit_queue(raw, positions.ptr(), sent.0.as_ptr(), None, ptr::null_mut()))?;
+        Ok(sent)
+    }
+}
+
+impl Sent {
+    /// Waits for the answer: the code for all positions, and the codes of single partitions. None if there was none in time.
+    pub(in crate::kafka::librdkafka) fn wait(&self, within: Duration) -> Option<Committed> {
+        // SAFETY: the queue is alive; the event is freed here, what is read belongs to it.
+        unsafe {
+            let event = NonNull::new(c::rd_kafka_queue_poll(self.0.as_ptr(), millis(within)))?;
             let all = checked(c::rd_kafka_event_error(event.as_ptr())).err();
             let list = c::rd_kafka_event_topic_partition_list(event.as_ptr());
             let elements = if list.is_null() || (*list).cnt == 0 {
@@ -54,10 +65,15 @@ pub(in crate::kafka::librdkafka) fn commit<C: ConsumerContext>(
             };
             let single = elements.iter().filter_map(failed).collect();
             c::rd_kafka_event_destroy(event.as_ptr());
-            Committed { all, single }
-        });
-        c::rd_kafka_queue_destroy(queue.as_ptr());
-        asked.map(|()| answer)
+            Some(Committed { all, single })
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        // SAFETY: made with it, and used by nobody after it.
+        unsafe { c::rd_kafka_queue_destroy(self.0.as_ptr()) }
     }
 }
 

@@ -1,0 +1,131 @@
+//! Three processes share six partitions under a steady load; a fourth comes, one leaves, one is killed. Nothing is lost or doubled, and whoever
+//! is not concerned goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::Duration;
+
+use super::child::micros;
+use super::flow::{self, Output, PARTITIONS};
+use super::herd::{self, Herd, Way};
+use super::verdict::{judge, longest_gap};
+
+const PER_SECOND: u64 = 5_000;
+/// Between two things that happen.
+const CALM: Duration = Duration::from_millis(2_500);
+/// The longest time that an unaffected partition may be silent.
+const BOUND: Duration = Duration::from_millis(2 * 100 + 300);
+/// What the machine may add where others work on it at the same time.
+const NOISE: Duration = Duration::from_millis(2_500);
+
+fn bound() -> Duration {
+    if std::env::var_os("STRICT").is_some() { BOUND } else { BOUND + NOISE }
+}
+
+/// Who had what, when something happened, and when all was well again.
+struct Event {
+    what: &'static str,
+    from: i64,
+    until: i64,
+    before: BTreeMap<i32, String>,
+    after: BTreeMap<i32, String>,
+}
+
+impl Event {
+    /// Partitions that have the owner they had.
+    fn unaffected(&self) -> BTreeSet<i32> {
+        (0..PARTITIONS).filter(|partition| self.before.get(partition) == self.after.get(partition)).collect()
+    }
+}
+
+fn owners(herd: &Herd) -> BTreeMap<i32, String> {
+    let of = |name: String| herd.tasks(&name).0.into_iter().map(move |task| (task, name.clone())).collect::<Vec<_>>();
+    herd.running().into_iter().flat_map(of).collect()
+}
+
+fn event(herd: &mut Herd, what: &'static str, happens: impl FnOnce(&mut Herd)) -> Event {
+    let (from, before) = (micros(), owners(herd));
+    happens(herd);
+    let names = herd.running();
+    herd.settle(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    thread::sleep(CALM);
+    Event { what, from, until: micros(), before, after: owners(herd) }
+}
+
+fn tell(way: Way, event: &Event, outputs: &[Output], calm: Duration) -> Option<String> {
+    let unaffected = event.unaffected();
+    let affected: BTreeSet<i32> = (0..PARTITIONS).filter(|partition| !unaffected.contains(partition)).collect();
+    let longest = longest_gap(outputs, &unaffected, event.from, event.until);
+    let moved = longest_gap(outputs, &affected, event.from, event.until).length;
+    let after = (longest.from - event.from) / 1000;
+    eprintln!(
+        "{:<24} {:<6} unaffected ({}) {:>5} ms, moved ({}) {:>5} ms, before it {:>4} ms",
+        way.name(),
+        event.what,
+        unaffected.len(),
+        longest.length.as_millis(),
+        affected.len(),
+        moved.as_millis(),
+        calm.as_millis()
+    );
+    let said = format!(
+        "{}: partition {} was silent for {:?}, from {after} ms on ({})",
+        event.what, longest.partition, longest.length, longest.from
+    );
+    (longest.length > bound()).then(|| format!("{said}; {:?} is allowed", bound()))
+}
+
+fn play(way: Way) {
+    let Some(broker) = herd::broker() else { return };
+    let mut herd = Herd::new(broker.bootstrap(), way);
+    let feed = flow::feed(broker.bootstrap(), herd.model.input(), PER_SECOND, (0..PARTITIONS).collect());
+    let reading = flow::read(broker.bootstrap(), herd.model.output());
+    ["a", "b", "c"].iter().for_each(|name| herd.start(name, false));
+    herd.settle(&["a", "b", "c"]);
+    thread::sleep(CALM);
+    let (noise, calm_from) = (flow::noise(), micros());
+    thread::sleep(CALM);
+    let calm_until = micros();
+    let events = [
+        event(&mut herd, "kill", |herd| herd.kill("b")),
+        event(&mut herd, "join", |herd| herd.start("d", false)),
+        event(&mut herd, "join", |herd| herd.start("e", false)),
+        event(&mut herd, "leave", |herd| herd.stop("a")),
+    ];
+    let noise = noise.end();
+    let sent = feed.end();
+    herd.until_all_is_committed();
+    herd.stop_all();
+    let outputs = reading.end();
+    let verdict = judge(&sent, &outputs, way.exactly_once);
+    let all: BTreeSet<i32> = (0..PARTITIONS).collect();
+    let calm = longest_gap(&outputs, &all, calm_from, calm_until).length;
+    eprintln!("{:<24} {} records, {} doubled; the machine added {} ms", way.name(), verdict.records, verdict.doubled, noise.as_millis());
+    let slow: Vec<_> = events.iter().filter_map(|event| tell(way, event, &outputs, calm)).collect();
+    assert!(verdict.faults.is_empty(), "{:#?}\n{}", &verdict.faults[..verdict.faults.len().min(10)], herd.story());
+    assert!(slow.is_empty(), "{slow:#?}\nthe machine added {noise:?}\n{}", herd.story());
+    assert!(herd.errors().is_empty(), "{:#?}", herd.errors());
+}
+
+#[test]
+fn exactly_once_nothing_is_lost_or_doubled_and_the_others_go_on() {
+    play(Way::ALL[0]);
+}
+
+#[test]
+#[ignore = "a while: `make processes`"]
+fn at_least_once_nothing_is_lost_and_the_others_go_on() {
+    play(Way::ALL[1]);
+}
+
+#[test]
+#[ignore = "a while: `make processes`"]
+fn exactly_once_in_a_group_run_by_the_broker() {
+    play(Way::ALL[2]);
+}
+
+#[test]
+#[ignore = "a while: `make processes`"]
+fn at_least_once_in_a_group_run_by_the_broker() {
+    play(Way::ALL[3]);
+}

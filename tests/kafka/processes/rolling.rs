@@ -1,0 +1,115 @@
+//! Processes with lasting names are restarted one after the other, in order and by SIGKILL: no task moves, and local state is used again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::Duration;
+
+use highwater::kafka::Connect as _;
+
+use super::child::micros;
+use super::flow::{self, Beside, PARTITIONS};
+use super::herd::{Herd, Way, broker};
+use super::verdict::judge;
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+const PER_SECOND: u64 = 1_000;
+const CALM: Duration = Duration::from_millis(1_000);
+/// A process starts well within it, on a machine that has other things to do too.
+const SESSION: Duration = Duration::from_secs(15);
+/// Records of one commit that may not have reached the store when its process died: the last of each key, and as many again for the commit that
+/// was on its way.
+const TAIL: u64 = 2 * 20;
+
+/// Who was said to have which task, whenever the group was asked.
+type Seen = BTreeMap<i32, BTreeSet<String>>;
+
+fn look(herd: &Herd) -> Beside<Seen> {
+    let (admin, application) = (herd.log().admin().unwrap(), herd.model.application.clone());
+    Beside::run(move |over| {
+        let mut seen = Seen::new();
+        while !over.load(std::sync::atomic::Ordering::SeqCst) {
+            for member in admin.describe_group(&application).map(|group| group.members).unwrap_or_default() {
+                let name = member.instance.unwrap_or_default();
+                for task in member.tasks {
+                    seen.entry(task.partition).or_default().insert(name.clone());
+                }
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        seen
+    })
+}
+
+/// What a life had to read back: from where, and how many records.
+fn restored(herd: &Herd, name: &str, from: i64) -> Vec<(i64, u64)> {
+    let parse = |text: String| {
+        let words: Vec<_> = text.split(' ').collect();
+        (words[1].parse().unwrap(), words[3].parse().unwrap())
+    };
+    herd.since(name, "restored", from).into_iter().map(parse).collect()
+}
+
+fn restart(herd: &mut Herd, name: &str, end: impl FnOnce(&mut Herd)) -> Vec<(i64, u64)> {
+    let before: Vec<_> = NAMES.iter().map(|name| herd.tasks(name)).collect();
+    let from = micros();
+    end(herd);
+    herd.start(name, true);
+    herd.until("it has started", || herd.since(name, "started", from).len() == 1 && herd.tasks(name).1 && !herd.tasks(name).0.is_empty());
+    thread::sleep(CALM);
+    let after: Vec<_> = NAMES.iter().map(|name| herd.tasks(name)).collect();
+    assert_eq!(before, after, "restarting {name} moved something:\n{}", herd.story());
+    for other in NAMES.iter().filter(|other| **other != name) {
+        let moved = herd.since(other, "tasks", from);
+        assert!(moved.is_empty(), "{other} was disturbed by the restart of {name}: {moved:?}\n{}", herd.story());
+    }
+    restored(herd, name, from)
+}
+
+fn play(way: Way, kills: bool) {
+    let Some(broker) = broker() else { return };
+    let mut herd = Herd::new(broker.bootstrap(), way);
+    herd.model.session = SESSION;
+    let feed = flow::feed(broker.bootstrap(), herd.model.input(), PER_SECOND, (0..PARTITIONS).collect());
+    let reading = flow::read(broker.bootstrap(), herd.model.output());
+    NAMES.iter().for_each(|name| herd.start(name, true));
+    herd.settle(&NAMES);
+    thread::sleep(CALM);
+    let looking = look(&herd);
+    for name in NAMES {
+        let restored = restart(&mut herd, name, |herd| herd.stop(name));
+        eprintln!("{}: {name} stopped and started again, restored {restored:?}", way.name());
+        assert!(restored.iter().all(|(begin, records)| *begin > 0 && *records == 0), "{restored:?}\n{}", herd.story());
+    }
+    for name in NAMES.iter().filter(|_| kills) {
+        let restored = restart(&mut herd, name, |herd| herd.kill(name));
+        eprintln!("{}: {name} killed and started again, restored {restored:?}", way.name());
+        assert!(restored.iter().all(|(begin, records)| *begin > 0 && *records <= TAIL), "{restored:?}\n{}", herd.story());
+    }
+    let seen = looking.end();
+    assert!(seen.len() == PARTITIONS as usize && seen.values().all(|names| names.len() == 1), "tasks moved: {seen:?}\n{}", herd.story());
+    let sent = feed.end();
+    herd.until_all_is_committed();
+    herd.stop_all();
+    let verdict = judge(&sent, &reading.end(), way.exactly_once);
+    eprintln!("{}: {} records, {} doubled", way.name(), verdict.records, verdict.doubled);
+    assert!(verdict.faults.is_empty(), "{:#?}\n{}", verdict.faults, herd.story());
+    assert!(kills || verdict.doubled == 0, "{} came twice although everybody stopped in order", verdict.doubled);
+    assert!(herd.errors().is_empty(), "{:#?}", herd.errors());
+}
+
+#[test]
+fn a_rolling_restart_with_lasting_names_moves_nothing() {
+    play(Way::ALL[0], true);
+}
+
+#[test]
+#[ignore = "a while: `make processes`"]
+fn at_least_once_as_well() {
+    play(Way::ALL[1], true);
+}
+
+#[test]
+#[ignore = "a while: `make processes`"]
+fn nor_in_a_group_run_by_the_broker() {
+    play(Way::ALL[2], false);
+}
