@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use highwater::kafka::{Connect, FetchLimit, Isolation, KafkaConfig, KafkaLog, Outgoing, partition_of};
+use highwater::kafka::{Connect, FetchLimit, Isolation, KafkaConfig, KafkaLog, NewTopic, Outgoing, partition_of};
 use highwater::{Headers, RawRecord, Timestamp, TopicPartition};
 
 use super::child::micros;
@@ -130,15 +130,23 @@ fn output(record: &RawRecord<'_>) -> Output {
     }
 }
 
-/// The longest time by which a short sleep of this process was too long.
-pub(crate) fn noise() -> Beside<Duration> {
-    Beside::run(|over| {
-        let mut longest = Duration::ZERO;
+/// What the machine and the broker add to everything: the longest time by which a short sleep of this process was too long, and the longest that
+/// one plain record took to be acknowledged.
+pub(crate) fn noise(bootstrap: &str, topic: String) -> Beside<(Duration, Duration)> {
+    let log = KafkaLog::new(KafkaConfig::new(bootstrap));
+    Beside::run(move |over| {
+        log.admin().unwrap().create_topics(&[NewTopic::new(topic.as_str(), 1)]).unwrap();
+        let (mut producer, partition) = (log.producer().unwrap(), TopicPartition::new(topic.as_str(), 0));
+        let (mut machine, mut broker) = (Duration::ZERO, Duration::ZERO);
         while !over.load(Ordering::SeqCst) {
             let since = Instant::now();
             thread::sleep(BEAT);
-            longest = longest.max(since.elapsed().saturating_sub(BEAT));
+            machine = machine.max(since.elapsed().saturating_sub(BEAT));
+            let since = Instant::now();
+            send(&mut *producer, &partition, &[(b"k", String::new())]);
+            assert!(producer.flush(PATIENCE).failed.is_empty());
+            broker = broker.max(since.elapsed());
         }
-        longest
+        (machine, broker)
     })
 }
