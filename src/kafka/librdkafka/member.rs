@@ -12,6 +12,7 @@
 
 mod agreement;
 mod membership;
+mod namesake;
 mod positions;
 mod standing;
 mod tasks;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use membership::Membership;
+use namesake::Namesake;
 use positions::{Outcome, failure};
 use tasks::Tasks;
 use waiting::Waiting;
@@ -65,6 +67,8 @@ pub(super) struct KafkaMember {
     /// Another process came under its lasting name.
     usurped: bool,
     failure: Option<LogError>,
+    /// Whoever has its lasting name still.
+    namesake: Namesake,
     /// Asks about positions while it is in no group.
     desk: Option<Membership>,
     /// How long it waits for an answer there.
@@ -87,6 +91,7 @@ impl KafkaMember {
             proof: MemberToken::nobody(),
             usurped: false,
             failure: None,
+            namesake: Namesake::default(),
             desk: None,
             patience: AT_FIRST,
         })
@@ -99,9 +104,14 @@ impl KafkaMember {
     /// Hears what its group says.
     fn attend(&mut self) -> Result<(), LogError> {
         self.look_again()?;
+        self.ask_for_its_name()?;
         let Some(membership) = &mut self.membership else { return Ok(()) };
         if let Err(error) = membership.serve() {
             return if membership.is_shut_out() { self.step_back(error) } else { Err(error) };
+        }
+        if membership.is_name_held() {
+            self.wait_for_its_name();
+            return Ok(());
         }
         if self.agreed || !membership.standing.is_due() || membership.standing.is_lost() {
             return Ok(());
@@ -260,6 +270,7 @@ impl Group for KafkaMember {
     }
 
     fn leave(&mut self) {
+        self.namesake = Namesake::default();
         self.membership = None;
         self.waiting = None;
         self.agreed = false;

@@ -113,3 +113,28 @@ fn at_least_once_as_well() {
 fn nor_in_a_group_run_by_the_broker() {
     play(Way::ALL[2], false);
 }
+
+/// There a killed process that comes back waits until the session of its former self is over; the others have its tasks until then.
+#[test]
+#[ignore = "a while: `make processes`"]
+fn a_killed_namesake_of_a_group_run_by_the_broker_is_waited_for() {
+    let (way, Some(broker)) = (Way::ALL[2], broker()) else { return };
+    let mut herd = Herd::new(broker.bootstrap(), way);
+    let feed = flow::feed(broker.bootstrap(), herd.model.input(), PER_SECOND, (0..PARTITIONS).collect());
+    let reading = flow::read(broker.bootstrap(), herd.model.output());
+    NAMES.iter().for_each(|name| herd.start(name, true));
+    herd.settle(&NAMES);
+    thread::sleep(CALM);
+    let from = micros();
+    herd.kill("b");
+    herd.start("b", true);
+    herd.until("it waits", || herd.since("b", "log", from).iter().any(|line| line.contains("still counted in")));
+    herd.until("it has started", || herd.last("b", "tasks").is_some_and(|(at, _)| at > from));
+    herd.settle(&NAMES);
+    eprintln!("{}: back with tasks after {} ms", way.name(), (herd.last("b", "tasks").unwrap().0 - from) / 1000);
+    let sent = feed.end();
+    herd.until_all_is_committed();
+    herd.stop_all();
+    let verdict = judge(&sent, &reading.end(), way.exactly_once);
+    assert!(verdict.faults.is_empty() && herd.errors().is_empty(), "{:#?} {:#?}\n{}", verdict.faults, herd.errors(), herd.story());
+}

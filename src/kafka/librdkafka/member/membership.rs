@@ -56,6 +56,8 @@ pub(super) struct Membership {
     refused: Option<LogError>,
     /// Another client came under the same lasting name.
     usurped: bool,
+    /// An earlier client is still counted in under it.
+    name_held: bool,
     /// Those who are in share out their work in another way.
     shut_out: bool,
 }
@@ -83,6 +85,7 @@ impl Membership {
             known_as: None,
             refused: None,
             usurped: false,
+            name_held: false,
             shut_out: false,
         })
     }
@@ -151,17 +154,15 @@ impl Membership {
     fn hear_error(&mut self, error: &KafkaError) {
         let Some(code) = error.rdkafka_error_code() else { return };
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        let reason = fatal.then(|| self.client().client().fatal_error()).flatten().map_or(code, |(reason, _)| reason);
         self.shut_out |= code == RDKafkaErrorCode::InconsistentGroupProtocol;
-        match code {
+        match reason {
             RDKafkaErrorCode::FencedInstanceId => {
                 self.usurped = true;
                 self.standing.lose();
             }
+            RDKafkaErrorCode::UnreleasedInstanceId => self.name_held = true,
             RDKafkaErrorCode::PollExceeded => self.standing.lose(),
-            _ if fatal && self.client().client().fatal_error().is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId) => {
-                self.usurped = true;
-                self.standing.lose();
-            }
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::InconsistentGroupProtocol
@@ -169,6 +170,11 @@ impl Membership {
             _ if fatal => self.refused = Some(said(&format!("the group `{}`", self.group), code)),
             _ => tracing::debug!(group = self.group, %error, "membership"),
         }
+    }
+
+    /// Whether an earlier member is still counted in under its lasting name.
+    pub(super) fn is_name_held(&self) -> bool {
+        self.name_held
     }
 
     /// Whether another member has come under its lasting name.
