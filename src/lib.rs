@@ -93,7 +93,10 @@ mod watermark;
 mod window;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::{BuildSettings, CreateTopics, DeadLetterHeaders, Guarantee, MissingPosition, ProducerScope, Settings, StoreType};
+pub use config::{
+    BuildSettings, CreateTopics, DeadLetterHeaders, Guarantee, LostChangelog, LostRecords, MissingPosition, ProducerScope, Settings,
+    StoreType,
+};
 pub use dsl::{
     Consumed, Grouped, Joined, KGroupedStream, KStream, KTable, Produced, Repartitioned, SessionWindowedKStream, SinkHandle, Split,
     StreamsBuilder, TimeWindowedKStream, Topic, Windows,

@@ -80,6 +80,7 @@ impl Place {
         settings.guarantee = job.guarantee;
         settings.commit_interval = job.commit_interval;
         settings.state_dir = self.state.clone();
+        file.lost.settle(&mut settings);
         if file.create == Create::Never {
             settings.create_topics = CreateTopics::Never;
         }

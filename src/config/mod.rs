@@ -4,4 +4,4 @@ mod build;
 mod settings;
 
 pub use build::{BuildSettings, StoreType};
-pub use settings::{CreateTopics, DeadLetterHeaders, Guarantee, MissingPosition, ProducerScope, Settings};
+pub use settings::{CreateTopics, DeadLetterHeaders, Guarantee, LostChangelog, LostRecords, MissingPosition, ProducerScope, Settings};

@@ -18,7 +18,8 @@ pub struct Settings {
     pub commit_interval: Duration,
     /// What happens to source records that cannot be decoded, unless the source says otherwise. Default: fail.
     pub on_deserialization_error: OnError,
-    /// What happens to records on which an operator fails, unless the operator says otherwise. Default: fail.
+    /// What happens to records on which an operator fails, unless the operator says otherwise; a sink fails on a record that its topic does
+    /// not take because it is too large. Default: fail.
     pub on_processing_error: OnError,
     /// Names of the headers that a dead letter gets.
     pub dead_letter_headers: DeadLetterHeaders,
@@ -75,6 +76,10 @@ pub struct Settings {
     pub session_timeout: Duration,
     /// What a task does that has state, but no committed position of one of its inputs. Default: fail.
     pub on_missing_position: MissingPosition,
+    /// What a task does when records of a source were deleted from the log before it read them. Default: fail.
+    pub on_lost_records: LostRecords,
+    /// What a task does whose changelog does not hold its state any more. Default: fail.
+    pub on_lost_changelog: LostChangelog,
     /// Exactly once: who shares a transaction. Default: the tasks of a thread.
     pub producer_scope: ProducerScope,
     /// Which internal topics are made at start. Default: those that are missing.
@@ -118,6 +123,36 @@ pub enum MissingPosition {
     Fail,
     /// It begins where the source says that an input begins which was never read.
     Reset,
+}
+
+/// What a task does when records of a source were deleted from the log before it read them, by retention or by an administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum LostRecords {
+    /// It stops with an error that says how many offsets are missing.
+    #[default]
+    Fail,
+    /// It goes on at the first record that is there, with the state that it has. What is missing is counted in
+    /// [`Progress::lost`](crate::Progress::lost).
+    Skip,
+    /// It forgets its state, in its changelogs too, and reads all of its inputs from the first record that is there: its state and its results are those
+    /// of the records that are left, and results that were sent before are sent again. What is missing is counted as with `Skip`; a task
+    /// without state does the same as with `Skip`. Not for a topology whose stores feed other stores through a repartition topic.
+    Rebuild,
+}
+
+/// What a task does whose changelog does not hold its state any more: it was deleted and made again, it has lost records at its end, or, of a store
+/// without time windows, records at its beginning that the local state does not have. What time windows lose at the beginning of theirs is
+/// taken for what their retention deletes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum LostChangelog {
+    /// It stops with an error, and touches neither the changelog nor what it has itself.
+    #[default]
+    Fail,
+    /// It goes on with what the changelog holds now, be it nothing; local rows that say otherwise are deleted. Each store is counted in
+    /// [`Progress::rebuilt_stores`](crate::Progress::rebuilt_stores).
+    Rebuild,
 }
 
 /// What a crash may do to results.
@@ -173,6 +208,8 @@ impl Settings {
             instance_id: None,
             session_timeout: Duration::from_secs(45),
             on_missing_position: MissingPosition::default(),
+            on_lost_records: LostRecords::default(),
+            on_lost_changelog: LostChangelog::default(),
             producer_scope: ProducerScope::default(),
             create_topics: CreateTopics::default(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::dsl::KStream;
 use crate::processor::{Branches, Pass, Verdict};
 use crate::record::Data;
-use crate::topology::assemble::erase;
+use crate::topology::assemble::{erase, erase_named};
 use crate::topology::draft::{Call, CallId, Op, Part};
 
 /// Branches are taken one after another; see [`KStream::split`].
@@ -22,7 +22,7 @@ impl<K: Data, V: Data> Split<K, V> {
         let of_node = tests.clone();
         let call = Call::new(Op::Split, &[stream.id]).part(Part::Main, move |assembly, id| {
             let (node, outputs) = (assembly.info(id), assembly.outputs_of::<K, V>(id));
-            erase::<K, V>(of_node.node(node, outputs))
+            erase_named::<K, V>(node.name.clone(), of_node.node(node, outputs))
         });
         let id = stream.graph.add(call);
         Split { stream, id, tests, taken: 0 }

@@ -16,7 +16,7 @@ use crate::record::{Data, Record};
 use crate::serdes::DefaultSerde;
 use crate::state::{KeyValueStore, Names, PlannedStore, StorePlan, StoreSet};
 use crate::topology::Assembly;
-use crate::topology::assemble::erase;
+use crate::topology::assemble::{erase, erase_named};
 use crate::topology::draft::{Call, CallId, Graph, Op, Part, ProcessStore, SinkTopic, StoreDraft};
 
 /// Records of one type, each a fact of its own. Cheap to clone; every operator leaves it usable.
@@ -50,7 +50,7 @@ impl<K: Data, V: Data> KStream<K, V> {
     ) -> KStream<K2, V2> {
         let call = Call::new(Op::Operator { prefix, rekeys }, &[self.id]).part(Part::Main, move |assembly, id| {
             let (node, next) = (assembly.info(id), assembly.output_of(id));
-            erase(make(node, next))
+            erase_named(node.name.clone(), make(node, next))
         });
         KStream::new(&self.graph, self.graph.add(call))
     }
@@ -223,7 +223,9 @@ impl<K: Data, V: Data> KStream<K, V> {
     pub fn for_each<R: Outcome>(&self, f: impl Fn(&K, V) -> R + Send + Sync + 'static) -> SinkHandle {
         let apply = Arc::new(f);
         let call = Call::new(Op::Operator { prefix: "KSTREAM-FOREACH", rekeys: KEEPS_KEY }, &[self.id])
-            .part(Part::Main, move |assembly, id| erase::<K, V>(ForEach { apply: apply.clone(), node: assembly.info(id) }));
+            .part(Part::Main, move |assembly, id| {
+                erase_named::<K, V>(assembly.info(id).name, ForEach { apply: apply.clone(), node: assembly.info(id) })
+            });
         SinkHandle { graph: self.graph.clone(), id: self.graph.add(call) }
     }
 
@@ -256,7 +258,7 @@ impl<K: Data, V: Data> KStream<K, V> {
         let op = Op::Sink { topic: SinkTopic::Fixed(topic.name().to_owned()) };
         let call = Call::new(op, &[self.id]).part(Part::Main, move |assembly, id| {
             let (topic, node) = (assembly.sink_topic(id), assembly.info(id));
-            erase::<K, V>(Sink::new(topic, key.clone(), value.clone(), partition_by.clone(), node))
+            erase_named::<K, V>(node.name.clone(), Sink::new(topic, key.clone(), value.clone(), partition_by.clone(), node))
         });
         SinkHandle { graph: self.graph.clone(), id: self.graph.add(call) }
     }
@@ -275,7 +277,8 @@ impl<K: Data, V: Data> KStream<K, V> {
         let choose = Arc::new(choose);
         let op = Op::Sink { topic: SinkTopic::Dynamic(topic.name().to_owned()) };
         let call = Call::new(op, &[self.id]).part(Part::Main, move |assembly, id| {
-            erase::<K, V>(DynamicSink::new(choose.clone(), key.clone(), value.clone(), partition_by.clone(), assembly.info(id)))
+            let node = assembly.info(id);
+            erase_named::<K, V>(node.name.clone(), DynamicSink::new(choose.clone(), key.clone(), value.clone(), partition_by.clone(), node))
         });
         SinkHandle { graph: self.graph.clone(), id: self.graph.add(call) }
     }
@@ -339,7 +342,8 @@ impl<K: Data, V: Data> KStream<K, V> {
         let (grouped, apply) = (grouped.into(), Arc::new(move |old: K, value: V| Ok((key(&old, &value).map_err(Into::into)?, value))));
         let op = Op::Group { select: true, partitions: grouped.partitions };
         let call = Call::new(op, &[self.id]).part(Part::Main, move |assembly, id| {
-            erase::<K, V>(TryMap { apply: apply.clone(), node: assembly.info(id), next: assembly.output_of::<K2, V>(id) })
+            let (node, next) = (assembly.info(id), assembly.output_of::<K2, V>(id));
+            erase_named::<K, V>(node.name.clone(), TryMap { apply: apply.clone(), node, next })
         });
         KGroupedStream::new(&self.graph, call, grouped)
     }
@@ -416,7 +420,8 @@ impl<K: Data, V: Data> KStream<K, V> {
         let op = Op::JoinTable { left, grace_ms: grace.map(crate::record::millis), buffer: None };
         let call = Call::new(op, &[self.id, table.id]).named(name.map(Cow::into_owned)).part(Part::Main, move |assembly, id| {
             let (node, next, table) = (assembly.info(id), assembly.output_of::<K, R>(id), lookup(assembly));
-            erase::<K, V>(TableJoin { table, key: key.clone(), value: value.clone(), left, join: join.clone(), node, next })
+            let name = node.name.clone();
+            erase_named::<K, V>(name, TableJoin { table, key: key.clone(), value: value.clone(), left, join: join.clone(), node, next })
         });
         KStream::new(&self.graph, self.graph.add(with_shuffle(call, &topic)))
     }

@@ -12,7 +12,7 @@ use crate::processor::{
 use crate::record::{Change, Data, Timestamp};
 use crate::state::{KeyValueStore, Materialized, Names, Store, SuppressStore};
 use crate::topology::Assembly;
-use crate::topology::assemble::erase;
+use crate::topology::assemble::erase_named;
 use crate::topology::draft::{Call, CallId, Graph, Op, Part, StoreDraft};
 use crate::window::{Suppressed, Until};
 
@@ -194,7 +194,8 @@ impl<K: Data, V: Data> KTable<K, V> {
     pub fn to_stream_as<K2: Data, V2: Data>(&self, f: impl Fn(K, Option<V>) -> (K2, V2) + Send + Sync + 'static) -> KStream<K2, V2> {
         let f = Arc::new(f);
         let call = Call::new(Op::ToStream, &[self.id]).part(Part::Main, move |assembly, id| {
-            erase::<K, Change<V>>(ToStream { apply: f.clone(), next: assembly.output_of::<K2, V2>(id) })
+            let node = ToStream { apply: f.clone(), next: assembly.output_of::<K2, V2>(id) };
+            erase_named::<K, Change<V>>(assembly.info(id).name, node)
         });
         KStream::new(&self.graph, self.graph.add(call))
     }

@@ -42,6 +42,15 @@ pub struct TopicDescription {
     pub config: BTreeMap<String, String>,
 }
 
+/// Which topic of its name it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicIdentity {
+    /// What tells it from any other that had its name before or will have it later.
+    pub id: u128,
+    /// How many partitions it has.
+    pub partitions: i32,
+}
+
 /// A group as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupDescription {
@@ -92,6 +101,9 @@ pub trait Admin: Send + Sync {
 
     /// Describes topics, in the order of the names given.
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, LogError>;
+
+    /// Which topic has each name now; none if there is none.
+    fn identify(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>, LogError>;
 
     /// The names of all topics, sorted.
     fn list_topics(&self) -> Result<Vec<String>, LogError>;

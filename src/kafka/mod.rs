@@ -63,7 +63,7 @@ mod producer;
 mod task_topic;
 mod transaction;
 
-pub use admin::{Admin, GroupDescription, GroupState, MemberDescription, NewTopic, TopicDescription};
+pub use admin::{Admin, GroupDescription, GroupState, MemberDescription, NewTopic, TopicDescription, TopicIdentity};
 pub use connect::{ClientRoom, Connect};
 pub use consumer::{Consumer, FetchLimit, Fetched, Isolation};
 pub use embedded::{

@@ -20,7 +20,7 @@ pub struct Outgoing<'a> {
 
 impl Outgoing<'_> {
     /// What a batch with this record alone weighs in Kafka's format, which is what `max.message.bytes` limits. At most a few bytes more.
-    pub(super) fn size_on_wire(&self) -> usize {
+    pub(crate) fn size_on_wire(&self) -> usize {
         /// Head of a batch, and of a record with the longest possible lengths.
         const AROUND: usize = 61 + 21;
         const LENGTHS: usize = 10;
@@ -49,4 +49,10 @@ pub trait Producer: Send {
 
     /// How many partitions a topic has.
     fn partition_count(&mut self, topic: &str) -> Result<i32, LogError>;
+
+    /// How large a record the topic takes at most, as [`LogError::RecordTooLarge`] counts; none if that is not known.
+    fn largest_record(&mut self, topic: &str) -> Result<Option<usize>, LogError> {
+        let _ = topic;
+        Ok(None)
+    }
 }

@@ -8,7 +8,7 @@ use crate::config::DeadLetterHeaders;
 use crate::error::{BoxError, Error, ErrorKind, Fault, Flow, OnError, Place, StoreError};
 use crate::processor::Schedules;
 use crate::processor::dead_letter;
-use crate::processor::sink::{Outgoing, Output, Target};
+use crate::processor::sink::{Outgoing, Output, Target, TooLarge};
 use crate::record::{Headers, Meta, RawRecord, Timestamp};
 use crate::state::{RecordClock, RecordContext, WriteContext};
 
@@ -215,6 +215,16 @@ impl TaskContext {
     pub(crate) fn failed_between_records(&mut self, node: &NodeInfo, error: impl Into<BoxError>) -> Flow {
         let policy = node.on_error.clone().unwrap_or_else(|| self.policies.processing.clone());
         self.apply(&policy, node, None, ErrorKind::Processing, error.into())
+    }
+
+    /// A result was not taken. If it was the result's own fault, the policy says what follows.
+    #[cold]
+    pub(crate) fn unsendable(&mut self, node: &NodeInfo, meta: &Meta, error: BoxError) -> Flow {
+        if !error.is::<TooLarge>() {
+            return Err(self.fatal(node, ErrorKind::Log, error));
+        }
+        let policy = node.on_error.clone().unwrap_or_else(|| self.policies.processing.clone());
+        self.apply(&policy, node, Some(meta), ErrorKind::Log, error)
     }
 
     /// Bytes of a source record could not be decoded.

@@ -1,5 +1,6 @@
 //! Edges between nodes: typed boxes, fan-out, and nodes that several parents or the task itself must reach.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Flow;
@@ -20,6 +21,42 @@ impl<K, V> Receive<K, V> for Next<K, V> {
     fn receive(&mut self, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Flow {
         (**self).receive(key, value, meta, cx)
     }
+}
+
+/// A node with user functions: should one of them panic, its name is known.
+pub(crate) struct Named<N> {
+    pub(crate) name: Arc<str>,
+    pub(crate) node: N,
+}
+
+impl<K, V, N: Receive<K, V>> Receive<K, V> for Named<N> {
+    fn receive(&mut self, key: K, value: V, meta: &Meta, cx: &mut TaskContext) -> Flow {
+        let within = Within(&self.name);
+        let flow = self.node.receive(key, value, meta, cx);
+        std::mem::forget(within); // it is dropped by panics only, and borrows what it holds
+        flow
+    }
+}
+
+/// Says where a panic came from as it passes.
+struct Within<'a>(&'a Arc<str>);
+
+thread_local! {
+    /// The node in which a function panicked, the innermost one.
+    static PANICKED_IN: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
+}
+
+impl Drop for Within<'_> {
+    fn drop(&mut self) {
+        PANICKED_IN.with_borrow_mut(|node| {
+            node.get_or_insert_with(|| self.0.clone());
+        });
+    }
+}
+
+/// The node in which the panic began that was just caught; none if it was in no function of a node.
+pub(crate) fn panicked_in() -> Option<Arc<str>> {
+    PANICKED_IN.take()
 }
 
 /// What became of a record's bytes.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{BoxError, ErrorKind, Flow, SerdeError};
+use crate::error::{BoxError, Flow, SerdeError};
 use crate::processor::{NodeInfo, Receive, TaskContext};
 use crate::record::{Data, Headers, Meta, Timestamp};
 use crate::serdes::{Role, SharedSerde, Slot};
@@ -13,7 +13,7 @@ pub(crate) trait Output: Send {
     fn topic(&mut self, name: &str) -> u32;
     /// How many partitions the topic has, for partitioners of the user's own.
     fn partitions(&mut self, topic: u32) -> i32;
-    /// Takes a record. The bytes are borrowed only for the call.
+    /// Takes a record. The bytes are borrowed only for the call. [`TooLarge`] says that it was not taken, and that others may be.
     fn send(&mut self, topic: u32, record: Outgoing<'_>) -> Result<(), BoxError>;
     /// Time of the last data that this task sent to the partition, if it sent any: the time of the control records that follow it.
     fn last_sent(&self, _topic: u32, _partition: i32) -> Option<Timestamp> {
@@ -23,6 +23,18 @@ pub(crate) trait Output: Send {
     fn drain(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
+}
+
+/// A record that its topic does not take, now or later.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a record for `{topic}` has {bytes} bytes, and the topic takes {limit}: raise its `max.message.bytes` (the brokers' `message.max.bytes` where the \
+     topic has none of its own), or let the record be smaller"
+)]
+pub(crate) struct TooLarge {
+    pub(crate) topic: String,
+    pub(crate) bytes: usize,
+    pub(crate) limit: usize,
 }
 
 /// A record on its way out.
@@ -186,7 +198,7 @@ impl<K: Data, T: Data> Codec<K, T> {
         };
         let (key, value) = (has_key.then_some(&*self.key_bytes), has_value.then_some(&*self.value_bytes));
         let sent = cx.output.send(slot, Outgoing { key, value, timestamp: meta.timestamp, headers: &headers, target });
-        sent.map_err(|error| cx.fatal(node, ErrorKind::Log, error))
+        sent.or_else(|error| cx.unsendable(node, meta, error))
     }
 
     fn encode(&mut self, topic: &str, key: &K, value: Option<&T>, headers: &mut Headers) -> Result<(bool, bool), SerdeError> {

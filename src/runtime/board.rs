@@ -10,6 +10,7 @@ use crate::kafka::Occupied;
 use crate::processor::Counters;
 use crate::record::{TaskId, TopicPartition};
 use crate::runtime::assignment::Layout;
+use crate::runtime::identity::{Alteration, Identities};
 use crate::runtime::plan::{State, TaskState, ThreadState};
 use crate::state::StateHome;
 use crate::topology::draft::Erased;
@@ -85,6 +86,8 @@ pub(crate) struct InputMeter {
     pub(crate) records: AtomicU64,
     pub(crate) position: AtomicI64,
     pub(crate) end: AtomicI64,
+    /// Offsets whose records were deleted before they were read.
+    pub(crate) lost: AtomicU64,
 }
 
 /// Counts of one task, likewise.
@@ -140,6 +143,11 @@ pub(crate) struct Board {
     on_state: Vec<StateListener>,
     on_restore: Vec<RestoreListener>,
     home: OnceLock<Arc<StateHome>>,
+    identities: OnceLock<Identities>,
+    /// Topics that are not what they were at the start.
+    altered: Mutex<BTreeMap<String, Alteration>>,
+    any_altered: AtomicBool,
+    watched: AtomicBool,
     /// Commits that were done.
     pub(crate) commits: AtomicU64,
 }
@@ -169,6 +177,10 @@ impl Board {
             on_state,
             on_restore,
             home: OnceLock::new(),
+            identities: OnceLock::new(),
+            altered: Mutex::default(),
+            any_altered: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             commits: AtomicU64::new(0),
         })
     }
@@ -181,6 +193,41 @@ impl Board {
     /// Where stores are kept; in memory if nothing was said.
     pub(crate) fn home(&self) -> &Arc<StateHome> {
         self.home.get_or_init(|| StateHome::in_memory("memory"))
+    }
+
+    /// The topics that the instance works with: said once, before the first thread is made.
+    pub(crate) fn know_topics(&self, identities: Identities) {
+        let _ = self.identities.set(identities); // the first word counts
+    }
+
+    /// The topics that the instance works with; nothing is known of them if nothing was said.
+    pub(crate) fn identities(&self) -> &Identities {
+        self.identities.get_or_init(Identities::default)
+    }
+
+    /// Whether whoever asks is the one to look after the topics. One is enough.
+    pub(crate) fn shall_watch(&self) -> bool {
+        !self.watched.swap(true, Ordering::SeqCst)
+    }
+
+    /// Topics are not what they were.
+    pub(crate) fn note_altered(&self, altered: BTreeMap<String, Alteration>) {
+        let any = !altered.is_empty();
+        let mut noted = self.altered.lock().unwrap_or_else(PoisonError::into_inner);
+        for (topic, alteration) in altered.iter().filter(|(topic, alteration)| noted.get(*topic) != Some(*alteration)) {
+            tracing::warn!(topic, ?alteration, "a topic is not what it was when this instance started");
+        }
+        *noted = altered;
+        drop(noted);
+        self.any_altered.store(any, Ordering::Relaxed);
+    }
+
+    /// What has become of topics, as was noted last; none if nothing has.
+    pub(crate) fn altered(&self) -> Option<BTreeMap<String, Alteration>> {
+        if !self.any_altered.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(self.altered.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Nothing here can panic with the lock held, and what is read is whole either way.

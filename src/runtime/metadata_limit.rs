@@ -20,7 +20,8 @@ pub(crate) fn check(topology: &Topology, layout: &Layout, limit: usize) -> Resul
 /// Every entry that an offset of this part can have; of a repartition topic, which has most.
 fn names(topology: &Topology, part: &Subtopology, upstream: usize) -> Vec<String> {
     let plan = topology.plan();
-    let mut names = Vec::new();
+    let mut names = vec![entry::TOPIC.to_owned()];
+    names.extend(part.stores.iter().map(|store| entry::changelog(store)));
     if part.bounded {
         names.extend([entry::CLOCK, entry::WATERMARK, entry::SENT_IDLE].map(str::to_owned));
         names.extend(Upstreams::names_for(upstream));

@@ -12,6 +12,7 @@ mod arena;
 pub(crate) mod assignment;
 mod board;
 mod gate;
+mod identity;
 mod internal_topics;
 mod metadata_limit;
 mod plan;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::OnError;
 use crate::processor::edge::{Discard, Fanout};
-use crate::processor::{Driven, Next, NodeInfo, Outputs, Receive, Shared, SourceMaker};
+use crate::processor::{Driven, Named, Next, NodeInfo, Outputs, Receive, Shared, SourceMaker};
 use crate::record::Data;
 use crate::state::{Dedup, OpenStore, Opened, Store, StoreControl, StoreEnvironment, StoreSpec};
 use crate::topology::draft::{CallId, Erased, Part, SinkTopic, WindowFacts};
@@ -77,6 +77,11 @@ pub(crate) struct Assembly<'s> {
 pub(crate) fn erase<K: Data, V: Data>(node: impl Receive<K, V> + 'static) -> Erased {
     let typed: Next<K, V> = Box::new(node);
     Box::new(typed)
+}
+
+/// The same of a node with user functions.
+pub(crate) fn erase_named<K: Data, V: Data>(name: Arc<str>, node: impl Receive<K, V> + 'static) -> Erased {
+    erase(Named { name, node })
 }
 
 fn typed<K: Data, V: Data>(erased: Erased) -> Next<K, V> {
@@ -211,7 +216,7 @@ impl Assembly<'_> {
     pub(crate) fn driven<K: Data, V: Data, N: Driven + Receive<K, V> + 'static>(&mut self, id: NodeId, node: N) -> Erased {
         let node = Arc::new(Mutex::new(node));
         self.driven.insert(id, node.clone());
-        erase::<K, V>(Shared(node))
+        erase_named::<K, V>(self.plan.nodes[id].name.clone(), Shared(node))
     }
 
     /// The store of the call that node `id` belongs to, if it has one.

@@ -24,6 +24,13 @@ pub(crate) mod entry {
     /// The epoch of that number; 0 if absent.
     pub(crate) const UPSTREAM_EPOCH: &str = "__hw.up.epoch";
 
+    /// Which topic of its name the position is of.
+    pub(crate) const TOPIC: &str = "__hw.topic";
+
+    /// Which topic of its name a changelog of the task was. Short, as there may be many.
+    pub(crate) fn changelog(topic: &str) -> String {
+        format!("__hw.log.{:08x}", crc32c::crc32c(topic.as_bytes()))
+    }
     /// The last value that an upstream task announced.
     pub(crate) fn upstream_value(task: usize) -> String {
         format!("__hw.up.{task}")

@@ -4,6 +4,7 @@
 
 mod broker;
 mod cluster;
+mod faults;
 mod java;
 mod outages;
 #[cfg(feature = "cli")]

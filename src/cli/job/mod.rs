@@ -2,6 +2,7 @@
 
 mod cluster;
 mod fields;
+mod lost;
 mod windowed_counts;
 mod yaml;
 
@@ -17,6 +18,7 @@ pub(crate) use yaml::Position;
 
 pub(crate) use cluster::{Create, KafkaSection};
 pub(crate) use fields::{duration, nearest};
+pub(crate) use lost::Lost;
 
 use crate::topologies::{self, WindowedCounts};
 
@@ -31,6 +33,8 @@ pub(crate) struct JobFile {
     pub(crate) kafka: Option<KafkaSection>,
     /// Which topics may be made at start.
     pub(crate) create: Create,
+    /// What follows when the cluster has lost something.
+    pub(crate) lost: Lost,
 }
 
 /// A file that is not a job.
@@ -82,7 +86,7 @@ pub(crate) fn read(path: &Path) -> Result<JobFile, JobFileError> {
 pub(crate) fn parse(file: &str, text: &str) -> Result<JobFile, JobFileError> {
     let problems = Problems::default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text); // the mark with which some editors begin a file
-    let (mut kafka, mut create) = (None, Create::default());
+    let (mut kafka, mut create, mut lost) = (None, Create::default(), Lost::default());
     let job = match yaml::parse(text) {
         Err(problem) => {
             problems.note(problem.at, problem.text);
@@ -96,12 +100,13 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<JobFile, JobFileError> {
             }
             kafka = cluster::read_kafka(&mut file, &problems);
             create = cluster::read_topics(&mut file, &problems);
+            lost = lost::read(&mut file, &problems);
             windowed_counts::read(file, &problems)
         }),
     };
     let problems = problems.into_sorted();
     match job {
-        Some(job) if problems.is_empty() => Ok(JobFile { name: file.to_owned(), job, kafka, create }),
+        Some(job) if problems.is_empty() => Ok(JobFile { name: file.to_owned(), job, kafka, create, lost }),
         _ => Err(JobFileError { file: file.to_owned(), problems }),
     }
 }

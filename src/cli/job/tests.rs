@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highwater::Guarantee;
+use highwater::{Guarantee, LostChangelog, LostRecords, MissingPosition, Settings};
 
 use super::{Create, parse};
 use crate::topologies::row::Format;
@@ -61,6 +61,20 @@ fn a_good_file_is_read_whole() {
     assert_eq!((job.grace, job.emit), (Duration::from_millis(250), Emit::OnUpdate));
     assert!(matches!(job.input.format, Format::Json));
     assert_eq!((job.guarantee, job.commit_interval), (Guarantee::AtLeastOnce, Duration::from_secs(1)));
+}
+
+#[test]
+fn what_follows_a_loss_is_said_in_one_group() {
+    let settled = |section: &str| {
+        let mut settings = Settings::new("a");
+        parse("job.yaml", &format!("{GOOD}{section}")).unwrap_or_else(|error| panic!("{error}")).lost.settle(&mut settings);
+        (settings.on_lost_records, settings.on_missing_position, settings.on_lost_changelog)
+    };
+    assert_eq!(settled(""), (LostRecords::Fail, MissingPosition::Fail, LostChangelog::Fail));
+    let all = settled("lost: {records: skip, position: reset, changelog: rebuild}\n");
+    assert_eq!(all, (LostRecords::Skip, MissingPosition::Reset, LostChangelog::Rebuild));
+    let said = parse("job.yaml", &format!("{GOOD}lost: {{changelog: skip}}\n")).expect_err("no such way").to_string();
+    assert!(said.contains("`changelog` cannot be `skip`: it is `stop` or `rebuild`"), "{said}");
 }
 
 #[test]

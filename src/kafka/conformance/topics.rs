@@ -37,13 +37,18 @@ pub(crate) fn topics_that_cannot_be_are_refused(ground: &Ground) {
 
 pub(crate) fn a_topic_made_again_is_another_one(ground: &Ground) {
     let partition = &ground.topic("t", 1)[0];
+    let id = || ground.admin().identify(&[&partition.topic]).expect("told")[0];
+    let old = id();
+    assert!(old.is_some() && id() == old, "the same for as long as it lives");
     ground.write(partition, &["old", "older"]);
     let mut reader = ground.consumer();
     reader.assign(&[(partition.clone(), 0)]).expect("there");
     ground.admin().delete_topics(&[&partition.topic]).expect("deleted");
     let told = read_until_refused(&mut *reader, partition);
     assert!(matches!(told, LogError::UnknownTopic(_)), "a reader of the old one is told: {told:?}");
+    assert_eq!(id(), None);
     ground.topic("t", 1);
+    assert!(id().is_some() && id() != old);
     ground.write(partition, &["new"]);
     assert_eq!(read_from(ground, partition, 0).expect("read"), numbered(&[(0, "new")]));
 }

@@ -3,7 +3,7 @@
 use super::coordinator::Coordinator;
 use super::files::Entry;
 use super::{MemoryLog, lock};
-use crate::kafka::{Admin, GroupDescription, GroupState, LogError, NewTopic, Position, TopicDescription};
+use crate::kafka::{Admin, GroupDescription, GroupState, LogError, NewTopic, Position, TopicDescription, TopicIdentity};
 use crate::record::{Timestamp, TopicPartition};
 
 /// An administrator.
@@ -21,6 +21,11 @@ impl Admin for MemoryAdmin {
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, LogError> {
         self.0.online()?;
         names.iter().map(|name| Ok(self.0.0.topics.get(name)?.describe(name))).collect()
+    }
+
+    fn identify(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>, LogError> {
+        self.0.online()?;
+        Ok(names.iter().map(|name| self.0.0.topics.get(name).ok().map(|topic| topic.identity())).collect())
     }
 
     fn list_topics(&self) -> Result<Vec<String>, LogError> {

@@ -72,4 +72,9 @@ impl Producer for MemoryProducer {
         self.log.online()?;
         Ok(self.log.0.topics.get(topic)?.count())
     }
+
+    fn largest_record(&mut self, topic: &str) -> Result<Option<usize>, LogError> {
+        self.log.online()?;
+        Ok(Some(self.log.0.topics.get(topic)?.config.max_message_bytes()))
+    }
 }

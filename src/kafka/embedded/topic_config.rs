@@ -111,6 +111,11 @@ impl TopicConfig {
         self.all.iter().filter(|(key, value)| !is_default(key, value)).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
+    /// How large a record it takes.
+    pub(super) fn max_message_bytes(&self) -> usize {
+        self.max_message_bytes
+    }
+
     /// How long it keeps what.
     pub(super) fn retention(&self) -> &Retention {
         &self.retention

@@ -1,23 +1,24 @@
 //! The topics of a log by name.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use super::files::{Recovered, Storage, TopicImage, TopicNumber};
 use super::partition::Partition;
 use super::topic_config::TopicConfig;
 use super::verdicts::WriterNumber;
-use crate::kafka::{LogError, NewTopic, TopicDescription};
+use crate::kafka::{LogError, NewTopic, TopicDescription, TopicIdentity};
 use crate::record::TopicPartition;
 
-/// All topics, sorted.
+/// All topics, sorted, and how many were made in this process.
 #[derive(Debug, Default)]
-pub(super) struct Topics(RwLock<BTreeMap<Arc<str>, Arc<Topic>>>);
+pub(super) struct Topics(RwLock<BTreeMap<Arc<str>, Arc<Topic>>>, AtomicU64);
 
 /// One topic.
 #[derive(Debug)]
 pub(super) struct Topic {
-    /// By which its files know it.
+    /// By which its files know it; no other topic of the log has or had it.
     number: TopicNumber,
     pub(super) config: TopicConfig,
     pub(super) partitions: Vec<Arc<Partition>>,
@@ -38,6 +39,8 @@ impl Topics {
             return Err(LogError::TopicExists(topic.name.clone()));
         }
         let (number, files) = storage.create_topic(TopicImage::of(&name, topic.partitions, &config))?;
+        // Without files nobody else counts.
+        let number = if number == 0 { self.1.fetch_add(1, Ordering::Relaxed) + 1 } else { number };
         let partition = |(files, n)| Arc::new(Partition::new(TopicPartition::new(name.clone(), n), files));
         let partitions = files.into_iter().zip(0..).map(partition).collect();
         topics.insert(name, Arc::new(Topic { number, config, partitions }));
@@ -130,6 +133,10 @@ impl Topic {
     pub(super) fn partition(&self, partition: &TopicPartition) -> Result<&Arc<Partition>, LogError> {
         let found = usize::try_from(partition.partition).ok().and_then(|n| self.partitions.get(n));
         found.ok_or_else(|| LogError::UnknownPartition { partition: partition.clone(), count: self.count() })
+    }
+
+    pub(super) fn identity(&self) -> TopicIdentity {
+        TopicIdentity { id: self.number.into(), partitions: self.count() }
     }
 
     pub(super) fn count(&self) -> i32 {

@@ -104,6 +104,11 @@ impl Producer for MemoryTransactions {
         self.log.online()?;
         Ok(self.log.0.topics.get(topic)?.count())
     }
+
+    fn largest_record(&mut self, topic: &str) -> Result<Option<usize>, LogError> {
+        self.log.online()?;
+        Ok(Some(self.log.0.topics.get(topic)?.config.max_message_bytes()))
+    }
 }
 
 impl TransactionalProducer for MemoryTransactions {

@@ -17,7 +17,8 @@ use super::native::{self, Native, OffsetSpec};
 use super::{ANSWER_WITHIN, metadata, offsets};
 use crate::clock::let_others_go_on;
 use crate::kafka::{
-    Admin, GroupDescription, GroupState, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription, task_topic,
+    Admin, GroupDescription, GroupState, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription, TopicIdentity,
+    task_topic,
 };
 use crate::record::{Timestamp, TopicPartition};
 
@@ -216,6 +217,10 @@ impl Admin for KafkaAdmin {
             Ok(TopicDescription { name: (*name).to_owned(), partitions, replication: Some(copies), config: self.topic_config(name)? })
         };
         names.iter().map(describe).collect()
+    }
+
+    fn identify(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>, LogError> {
+        native::identify(&self.native(), names, ANSWER_WITHIN).map_err(|code| said("the ids of topics", code))
     }
 
     fn list_topics(&self) -> Result<Vec<String>, LogError> {

@@ -95,6 +95,14 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
             ". Allow it to this user with an ACL for transactional ids that begin with the application id"
         }
         ClusterAuthorizationFailed => ". Allow it to this user with an ACL for the cluster",
+        MessageSizeTooLarge => {
+            ". Raise the topic's `max.message.bytes` (the brokers' `message.max.bytes` where the topic has none of its own), or let the \
+             record be smaller"
+        }
+        InvalidTimestamp => {
+            ". The topic does not take records of that time: raise its `message.timestamp.after.max.ms` or `message.timestamp.before.max.ms`, or \
+             correct the times of the records"
+        }
         _ => "",
     }
 }

@@ -1,6 +1,7 @@
 //! What the wrapper crate does not offer of the C library, with a safe face. The only unsafe code of this crate.
 
 mod membership;
+mod topics;
 mod writing;
 
 use std::collections::{HashMap, VecDeque};
@@ -19,6 +20,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 
 pub(super) use membership::{Committed, Sent, commit, membership};
+pub(super) use topics::identify;
 pub(super) use writing::{
     OutboundBatch, OutboundError, OutboundQueue, OutboundReport, OutboundStep, OutboundTopic, Writer, open_writer, outbound_fatal,
     outbound_flush, outbound_offsets, outbound_step, outbound_wake, topic_settings,

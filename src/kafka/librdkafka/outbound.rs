@@ -114,6 +114,12 @@ impl Outbound {
         Ok(count)
     }
 
+    /// How large a record the topic takes, if that may be known.
+    pub(super) fn largest_record(&mut self, topic: &str) -> Result<Option<usize>, LogError> {
+        self.acquaint(&TopicPartition::new(topic, 0))?;
+        Ok(self.topics.get(topic).and_then(|topic| topic.limits.record_bytes))
+    }
+
     /// Makes sure that a partition is one that can be written to.
     fn acquaint(&mut self, partition: &TopicPartition) -> Result<(), LogError> {
         let has = |topic: &Topic| usize::try_from(partition.partition).is_ok_and(|n| n < topic.open.len());

@@ -55,6 +55,10 @@ impl Producer for KafkaProducer {
     fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
         self.outbound()?.partition_count(topic)
     }
+
+    fn largest_record(&mut self, topic: &str) -> Result<Option<usize>, LogError> {
+        self.outbound()?.largest_record(topic)
+    }
 }
 
 impl Drop for KafkaProducer {

@@ -153,6 +153,13 @@ impl Producer for KafkaTransactions {
             _ => self.client()?.partition_count(topic),
         }
     }
+
+    fn largest_record(&mut self, topic: &str) -> Result<Option<usize>, LogError> {
+        match &self.step {
+            Step::Ended(error) => Err(error.clone()),
+            _ => self.client()?.largest_record(topic),
+        }
+    }
 }
 
 impl TransactionalProducer for KafkaTransactions {

@@ -46,6 +46,24 @@ impl Layout {
         Ok(Layout { tasks, counts, parts: shared })
     }
 
+    /// Whether a task has stores with changelogs.
+    pub(crate) fn has_state(&self, task: TaskId) -> bool {
+        self.parts.get(&task.subtopology).is_some_and(|part| !part.changelogs.is_empty())
+    }
+
+    /// Whether stores feed other stores through a repartition topic.
+    pub(crate) fn stacks_state(&self) -> bool {
+        let with_state = |number: &u32| self.parts.get(number).is_some_and(|part| !part.changelogs.is_empty());
+        self.parts.keys().filter(|number| with_state(number)).any(|number| {
+            let (mut above, mut seen) = (vec![*number], BTreeSet::new());
+            while let Some(next) = above.pop() {
+                let upstream = self.parts.get(&next).into_iter().flat_map(|part| &part.upstream);
+                above.extend(upstream.filter(|part| seen.insert(**part)));
+            }
+            seen.iter().any(with_state)
+        })
+    }
+
     /// What a task reads.
     pub(crate) fn inputs(&self, task: TaskId) -> Option<&TaskInputs> {
         self.tasks.iter().find(|inputs| inputs.task == task)

@@ -4,14 +4,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::errand::{Errand, Pending, Ticket, errand};
-use super::positions::{LookUp, Start};
+use super::positions::{LookUp, Start, Wanted};
 use super::restorer::Restorer;
 use super::stores::{Restored, StoreOrder, Stores};
 use crate::error::Error;
 use crate::kafka::Connect;
-use crate::record::{TaskId, Timestamp, TopicPartition};
+use crate::record::{TaskId, Timestamp};
 use crate::runtime::board::Board;
-use crate::topology::OffsetReset;
 
 /// The side of the stream thread.
 pub(crate) struct RestoreDesk {
@@ -42,7 +41,7 @@ impl RestoreDesk {
     }
 
     /// Asks where inputs go on: the committed positions of the group, and where it begins that has none.
-    pub(crate) fn look_up(&self, inputs: Vec<(TopicPartition, OffsetReset)>) -> Ticket<Vec<Start>> {
+    pub(crate) fn look_up(&self, inputs: Vec<Wanted>) -> Ticket<Vec<Start>> {
         self.hand_in(LookUp::new(inputs))
     }
 

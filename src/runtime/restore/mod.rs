@@ -18,6 +18,6 @@ mod tests;
 
 pub(crate) use desk::RestoreDesk;
 pub(crate) use errand::Ticket;
-pub(crate) use positions::Start;
+pub(crate) use positions::{Start, Wanted};
 pub(crate) use restorer::Restorer;
-pub(crate) use stores::{Restored, StoreOrder};
+pub(crate) use stores::{Restored, Standing, StoreOrder};

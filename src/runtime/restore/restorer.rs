@@ -7,7 +7,7 @@ use super::desk::Tray;
 use super::errand::{Pace, Pending, Tools};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::kafka::{Connect, Group, MemberOptions};
+use crate::kafka::{Admin, Connect, Group, MemberOptions};
 use crate::record::Timestamp;
 use crate::runtime::arena::Arena;
 use crate::runtime::board::Board;
@@ -21,12 +21,13 @@ pub(crate) struct Restorer {
     tray: Arc<Tray>,
     open: Vec<Arc<dyn Pending>>,
     buffer: Arena,
+    admin: Box<dyn Admin>,
 }
 
 impl Restorer {
     pub(super) fn new(log: &dyn Connect, group: &str, name: String, board: Arc<Board>, tray: Arc<Tray>) -> Result<Self, Error> {
         let client = log.member_with(MemberOptions { to_the_end: true, ..MemberOptions::new(group, name.clone()) })?;
-        Ok(Restorer { name, client, board, tray, open: Vec::new(), buffer: Arena::default() })
+        Ok(Restorer { name, client, board, tray, open: Vec::new(), buffer: Arena::default(), admin: log.admin()? })
     }
 
     /// The name of the operating system's thread that runs it.
@@ -55,12 +56,27 @@ impl Restorer {
         worked
     }
 
+    /// Looks whether the topics are still those that the instance started with. Nobody else says so: a client that reads a topic goes on at the
+    /// same offset of another one of its name.
+    fn look_at_topics(&self) {
+        match self.board.identities().altered(&*self.admin) {
+            Ok(altered) => self.board.note_altered(altered),
+            Err(error) => tracing::debug!(%error, "the topics were not looked at"),
+        }
+    }
+
     /// Works until the desk is closed.
     pub(crate) fn run(mut self, clock: &dyn Clock) {
         /// Until a transaction may be decided, or records have come.
         const AGAIN: Duration = Duration::from_millis(5);
-        const IDLE: Duration = Duration::from_secs(10);
+        const IDLE: Duration = Duration::from_secs(5);
+        let watches = self.board.shall_watch();
+        let mut looked_at = clock.now();
         loop {
+            if watches && clock.now() >= looked_at + IDLE {
+                self.look_at_topics();
+                looked_at = clock.now();
+            }
             let patience = match self.step(clock.now()) {
                 true => Duration::ZERO,
                 false if self.open.is_empty() => IDLE,

@@ -1,14 +1,17 @@
 //! Reading the stores of a task back from their changelogs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::errand::{Errand, Step, Tools};
+use crate::config::LostChangelog;
 use crate::error::{BoxError, Error, ErrorKind, Place};
 use crate::failpoint;
 use crate::kafka::{FetchLimit, Group, Isolation, LogError};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::RestoreProgress;
+use crate::runtime::identity::CHANGELOG_ADVICE;
 use crate::state::{ChangelogRecord, StoreControl};
 
 /// What one piece may hold: read in one fetch, and written in one batch together with the offset it reaches to. Where a test kills the
@@ -20,6 +23,25 @@ pub(crate) struct StoreOrder {
     pub(crate) name: Arc<str>,
     pub(crate) control: Arc<dyn StoreControl>,
     pub(crate) changelog: TopicPartition,
+    /// What is known of the changelog.
+    pub(crate) standing: Standing,
+    /// What follows if it does not hold the state any more.
+    pub(crate) on_lost: LostChangelog,
+    /// The state is to be forgotten: instead of its rows the keys are read that have one.
+    pub(crate) forget: bool,
+}
+
+/// What is known of a changelog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The task has committed before: what is in the changelog belongs to its positions. If not, it begins with whatever is there.
+    pub(crate) committed: bool,
+    /// It is not the one that the last commit wrote to.
+    pub(crate) remade: bool,
+    /// Nothing is ever deleted from it but by later records of the same key.
+    pub(crate) whole: bool,
+    /// It deletes records by age, and may have deleted some that still count.
+    pub(crate) outlived: bool,
 }
 
 /// What was restored.
@@ -29,6 +51,8 @@ pub(crate) struct Restored {
     pub(crate) rebuilt: Vec<(Arc<str>, String)>,
     /// Changelog records read, all stores taken together.
     pub(crate) records: u64,
+    /// Changelogs of stores that were forgotten, with the keys for which they have something.
+    pub(crate) forgotten: Vec<(Arc<str>, BTreeSet<Vec<u8>>)>,
 }
 
 /// All stores of a task.
@@ -45,6 +69,10 @@ struct OneStore {
     order: StoreOrder,
     /// None until its changelog was looked at.
     stage: Option<Reading>,
+    /// What is missing in its changelog was told.
+    told: bool,
+    /// Of a store to be forgotten: what its changelog has so far.
+    keys: BTreeSet<Vec<u8>>,
     complete: bool,
 }
 
@@ -58,7 +86,8 @@ struct Reading {
 
 impl Stores {
     pub(super) fn new(task: TaskId, orders: Vec<StoreOrder>) -> Self {
-        let stores = orders.into_iter().map(|order| OneStore { order, stage: None, complete: false }).collect();
+        let stores =
+            orders.into_iter().map(|order| OneStore { order, stage: None, told: false, keys: BTreeSet::new(), complete: false }).collect();
         Stores { task, stores, restored: Restored::default(), behind: false }
     }
 }
@@ -109,11 +138,19 @@ impl OneStore {
     ///
     /// The end is the high watermark and not the last stable offset: a transaction may be committed before its marker is written.
     fn begin(&mut self, task: TaskId, tools: &mut Tools<'_>, restored: &mut Restored) -> Result<bool, Error> {
-        let StoreOrder { name, control, changelog } = &self.order;
+        let StoreOrder { name, control, changelog, .. } = &self.order;
         let of = std::slice::from_ref(changelog);
         let first = tools.client.begin_offsets(of)?.first().copied().unwrap_or(0);
         let end = tools.client.end_offsets(of, Isolation::ReadUncommitted)?.first().copied().unwrap_or(0);
-        if let Some(why) = misfit(&**control, first, end) {
+        if self.order.forget {
+            control.wipe().map_err(|error| corrupt(changelog, first, error.into()))?;
+            self.keys.clear();
+        }
+        let lost = lost(self.order.standing, control.offset(), first, end).filter(|_| !std::mem::replace(&mut self.told, true));
+        if let (Some(why), LostChangelog::Fail) = (&lost, self.order.on_lost) {
+            return Err(not_whole(changelog, why));
+        }
+        if let Some(why) = lost.or_else(|| misfit(&**control, first, end)) {
             control.wipe().map_err(|error| corrupt(changelog, first, error.into()))?;
             restored.rebuilt.push((name.clone(), why));
         }
@@ -128,7 +165,7 @@ impl OneStore {
     }
 
     fn read(&mut self, task: TaskId, tools: &mut Tools<'_>, restored: &mut Restored) -> Result<bool, Error> {
-        let (StoreOrder { name, control, changelog }, Some(reading)) = (&self.order, &mut self.stage) else { return Ok(false) };
+        let (StoreOrder { name, control, changelog, .. }, Some(reading)) = (&self.order, &mut self.stage) else { return Ok(false) };
         tools.buffer.clear();
         let buffer = &mut *tools.buffer;
         let fetched = match tools.client.fetch(changelog, PIECE, &mut |raw| buffer.push_raw(&raw)) {
@@ -149,23 +186,38 @@ impl OneStore {
             })
             .collect();
         let moved = fetched.next_offset > reading.next;
-        if moved {
+        if self.order.forget {
+            note_keys(&mut self.keys, &records);
+        } else if moved {
             control.restore(&records, fetched.next_offset).map_err(|error| corrupt(changelog, reading.next, error.into()))?;
             failpoint::reached("restore.step");
         }
         reading.records += records.len() as u64;
-        restored.records += records.len() as u64;
+        restored.records += if self.order.forget { 0 } else { records.len() as u64 };
         reading.next = fetched.next_offset;
         self.complete = reading.next >= reading.end;
         if self.complete {
             control.loaded().map_err(|error| corrupt(changelog, reading.next, error.into()))?;
             tools.client.unassign(std::slice::from_ref(changelog));
+            if self.order.forget {
+                restored.forgotten.push((changelog.topic.clone(), std::mem::take(&mut self.keys)));
+            }
             tracing::info!(%task, store = &**name, records = reading.records, "restored");
         }
         if moved || self.complete {
             tools.board.restored(&reading.progress(task, name, tools.now));
         }
         Ok(moved || self.complete)
+    }
+}
+
+/// Which keys have something after these records.
+fn note_keys(keys: &mut BTreeSet<Vec<u8>>, records: &[ChangelogRecord<'_>]) {
+    for record in records {
+        match record.value {
+            Some(_) => drop(keys.insert(record.key.to_vec())),
+            None => drop(keys.remove(record.key)),
+        }
     }
 }
 
@@ -177,15 +229,39 @@ impl Reading {
     }
 }
 
+/// Why a changelog that has records from `begin` to `end` does not hold the state, if so. `offset`: what the local rows stand for.
+fn lost(standing: Standing, offset: Option<i64>, begin: i64, end: i64) -> Option<String> {
+    match offset {
+        _ if !standing.committed => None,
+        _ if standing.remade => Some("was deleted and made again since the last commit".to_owned()),
+        Some(offset) if offset > end => {
+            Some(format!("has lost records at its end: the local state knows it up to {offset}, and it ends at {end}"))
+        }
+        _ if standing.whole && offset.unwrap_or(0) < begin => Some(match offset {
+            Some(offset) => format!("was cut off at {begin}: the local state knows it up to {offset}"),
+            None => format!("was cut off at {begin}, and there is no local state"),
+        }),
+        _ if standing.outlived && offset.unwrap_or(0) < begin => Some(format!(
+            "was cut off at {begin} by its `retention.ms`, which goes by the wall clock, and the application is so far behind it that windows were \
+             deleted which still count"
+        )),
+        _ => None,
+    }
+}
+
+fn not_whole(changelog: &TopicPartition, why: &str) -> Error {
+    let text = format!("the changelog `{changelog}` {why}: it does not hold the state of the task any more. {CHANGELOG_ADVICE}");
+    let place = Place { topic: Some(changelog.topic.to_string()), partition: Some(changelog.partition), ..Place::default() };
+    Error::new(ErrorKind::InvalidConfig, place, text.into())
+}
+
 /// Why the rows of a store cannot be what its changelog says, if so.
 fn misfit(store: &dyn StoreControl, begin: i64, end: i64) -> Option<String> {
     match store.offset() {
         Some(offset) if offset < begin => {
             Some(format!("its rows stand for the changelog up to offset {offset}, and what follows was deleted up to {begin}"))
         }
-        Some(offset) if offset > end => Some(format!(
-            "its rows stand for the changelog up to offset {offset}, and that ends at {end}: it is another one, or lost records"
-        )),
+        Some(offset) if offset > end => Some(format!("its rows stand for the changelog up to offset {offset}, and that ends at {end}")),
         None if store.approximate_rows() > 0 => Some("nothing says how much of the changelog its rows stand for".to_owned()),
         _ => None,
     }

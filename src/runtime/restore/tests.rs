@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::config::{LostChangelog, MissingPosition};
 use crate::error::{ErrorKind, StoreError};
 use crate::kafka::{Connect, Isolation, MemberToken, MemoryLog, NewTopic, Outgoing, Position, TransactionalProducer};
 use crate::record::{Headers, TaskId, Timestamp, TopicPartition};
@@ -15,6 +16,7 @@ use crate::runtime::assignment::Layout;
 use crate::runtime::board::{Board, RestoreProgress};
 use crate::state::{ChangelogRecord, ChangelogSink, StoreControl};
 use crate::topology::OffsetReset;
+use crate::watermark::{CommitMetadata, entry};
 
 const TASK: TaskId = TaskId { subtopology: 0, partition: 0 };
 
@@ -124,7 +126,12 @@ fn outgoing<'a>(value: &'a str, headers: &'a Headers) -> Outgoing<'a> {
 }
 
 fn order(store: &Arc<Notebook>, topic: &str) -> StoreOrder {
-    StoreOrder { name: topic.into(), control: store.clone(), changelog: TopicPartition::new(topic, 0) }
+    let (changelog, standing) = (TopicPartition::new(topic, 0), Standing::default());
+    StoreOrder { name: topic.into(), control: store.clone(), changelog, standing, on_lost: LostChangelog::Rebuild, forget: false }
+}
+
+fn wanted(partition: TopicPartition, reset: OffsetReset) -> Wanted {
+    Wanted { partition, reset, id: None, otherwise: MissingPosition::Fail, begins_anew: false }
 }
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
@@ -144,7 +151,7 @@ fn several_stores_are_read_back_side_by_side() {
     assert!(ticket.outcome().is_none());
     assert_eq!(rig.board.facts().restoring.len(), 2);
     while rig.step() {}
-    assert_eq!(ticket.outcome().unwrap().unwrap(), Restored { rebuilt: Vec::new(), records: 40_000 });
+    assert_eq!(ticket.outcome().unwrap().unwrap(), Restored { records: 40_000, ..Restored::default() });
     assert!(ticket.outcome().is_none(), "told once");
     assert_eq!(stores.each_ref().map(|store| store.values()), [numbers(0..25_000), numbers(0..15_000)]);
     assert!(rig.board.facts().restoring.is_empty());
@@ -249,13 +256,13 @@ fn positions_are_those_committed_or_where_the_source_says() {
         producer.send(input, &[outgoing("x", &Headers::default()); 4]).unwrap();
     }
     let resets = [OffsetReset::None, OffsetReset::Earliest, OffsetReset::Latest];
-    let ticket = rig.desk.look_up(inputs.iter().cloned().zip(resets).collect());
+    let ticket = rig.desk.look_up(inputs.iter().cloned().zip(resets).map(|(partition, reset)| wanted(partition, reset)).collect());
     assert!(ticket.outcome().is_none());
     assert!(rig.step());
     let starts = ticket.outcome().unwrap().unwrap();
     assert_eq!(starts.iter().map(|start| start.offset).collect::<Vec<_>>(), [5, 0, 4]);
     assert_eq!(starts[0].committed, Some(position));
-    let nowhere = rig.desk.look_up(vec![(inputs[1].clone(), OffsetReset::None)]);
+    let nowhere = rig.desk.look_up(vec![wanted(inputs[1].clone(), OffsetReset::None)]);
     rig.step();
     assert_eq!(nowhere.outcome().unwrap().unwrap_err().kind(), ErrorKind::InvalidConfig);
 }
@@ -268,7 +275,7 @@ fn an_undecided_position_holds_up_nobody_else() {
     let mut producer = rig.transaction("in", "x");
     let position = Position { offset: 1, metadata: String::new() };
     producer.send_offsets("g", &MemberToken::nobody(), &[(input.clone(), position.clone())]).unwrap();
-    let waits = rig.desk.look_up(vec![(input, OffsetReset::Earliest)]);
+    let waits = rig.desk.look_up(vec![wanted(input, OffsetReset::Earliest)]);
     let store = Arc::new(Notebook::default());
     let goes = rig.desk.restore(TASK, vec![order(&store, "a")]);
     while rig.step() {}
@@ -295,4 +302,62 @@ fn on_a_thread_of_its_own_it_works_until_the_desk_is_closed() {
     assert_eq!(store.values(), numbers(0..25_000));
     drop(rig);
     running.join().unwrap();
+}
+
+/// Restores a store that stands at `offset` from a changelog with the offsets 2 to 9: what came of it, and the values it has.
+fn cut_off(offset: Option<i64>, standing: Standing, on_lost: LostChangelog) -> (Result<usize, String>, usize) {
+    let mut rig = Rig::new();
+    rig.write("a", 0..10);
+    rig.log.admin().unwrap().delete_records(&[(TopicPartition::new("a", 0), 2)]).unwrap();
+    let store = Arc::new(Notebook::default());
+    *store.offset.lock().unwrap() = offset;
+    let ticket = rig.desk.restore(TASK, vec![StoreOrder { standing, on_lost, ..order(&store, "a") }]);
+    while rig.step() {}
+    let outcome = ticket.outcome().unwrap().map(|restored| restored.rebuilt.len()).map_err(|error| error.to_string());
+    (outcome, store.values().len())
+}
+
+#[test]
+fn a_changelog_that_does_not_hold_the_state_stops_its_task_unless_it_may_go_on_without() {
+    let known = Standing { committed: true, ..Standing::default() };
+    let (whole, remade) = (Standing { whole: true, ..known }, Standing { remade: true, ..known });
+    let cases = [
+        (None, whole, "was cut off at 2, and there is no local state"),
+        (Some(1), whole, "was cut off at 2: the local state knows it up to 1"),
+        (Some(11), known, "has lost records at its end: the local state knows it up to 11, and it ends at 10"),
+        (Some(5), remade, "was deleted and made again since the last commit"),
+    ];
+    for (offset, standing, words) in cases {
+        let (outcome, values) = cut_off(offset, standing, LostChangelog::Fail);
+        assert!(outcome.as_ref().is_err_and(|text| text.contains(words) && text.contains("on_lost_changelog")), "{outcome:?}");
+        assert_eq!(values, 0, "nothing was touched");
+        assert_eq!(cut_off(offset, standing, LostChangelog::Rebuild), (Ok(1), 8), "{words}");
+    }
+    assert_eq!(cut_off(Some(2), whole, LostChangelog::Fail), (Ok(0), 8), "what is missing is known here");
+    assert_eq!(cut_off(None, known, LostChangelog::Fail), (Ok(0), 8), "windows expire");
+    assert_eq!(cut_off(Some(1), known, LostChangelog::Fail), (Ok(1), 8), "windows have expired since");
+    let new = Standing { committed: false, whole: true, remade: true, outlived: true };
+    let late = Standing { outlived: true, ..known };
+    assert!(cut_off(Some(1), late, LostChangelog::Fail).0.unwrap_err().contains("`retention.ms`"));
+    assert_eq!(cut_off(Some(3), late, LostChangelog::Fail), (Ok(0), 7), "what was deleted is known here");
+    assert_eq!(cut_off(Some(11), new, LostChangelog::Fail), (Ok(1), 8), "rows of another log, and nothing was committed in this one");
+}
+
+#[test]
+fn a_position_of_another_topic_of_the_name_is_refused_or_passed_over() {
+    let mut rig = Rig::new();
+    let input = TopicPartition::new("in", 0);
+    let entries = [(entry::TOPIC.to_owned(), 7)].into();
+    let position = Position { offset: 5, metadata: CommitMetadata { partition_time: None, entries }.encode() };
+    let mut tool = rig.log.member("g", "tool", Isolation::ReadCommitted).unwrap();
+    tool.commit(&MemberToken::nobody(), &[(input.clone(), position)]).unwrap();
+    let mut start = |id, otherwise| {
+        let ticket = rig.desk.look_up(vec![Wanted { id, otherwise, ..wanted(input.clone(), OffsetReset::Earliest) }]);
+        rig.step();
+        ticket.outcome().unwrap().map(|starts| starts[0].offset).map_err(|error| error.to_string())
+    };
+    assert_eq!(start(Some(7), MissingPosition::Fail), Ok(5));
+    assert_eq!(start(None, MissingPosition::Fail), Ok(5), "nobody knows");
+    assert!(start(Some(8), MissingPosition::Fail).unwrap_err().contains("`in` was deleted and made again"));
+    assert_eq!(start(Some(8), MissingPosition::Reset), Ok(0));
 }

@@ -7,13 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Guarantee, ProducerScope, Settings};
+use crate::config::{Guarantee, LostRecords, ProducerScope, Settings};
 use crate::error::{Error, ErrorKind, Place};
 use crate::kafka::{ClientRoom, Connect, NewTopic};
 use crate::record::{TaskId, Timestamp};
 use crate::runtime::assignment::Layout;
 use crate::runtime::board::{Board, RestoreListener, RestoreProgress, StateListener};
 use crate::runtime::gate::TaskGate;
+use crate::runtime::identity::Identities;
 use crate::runtime::internal_topics::PlannedTopic;
 use crate::runtime::plan::State;
 use crate::runtime::streams::publisher::Publisher;
@@ -124,13 +125,15 @@ impl Launch {
         let settings = Arc::new(settings);
         legal_application_id(&settings.application_id)?;
         legal_scope(&settings, gate.is_some())?;
-        let layout = topics_for(&*log, &topology, &settings)?;
+        let (layout, identities) = topics_for(&*log, &topology, &settings)?;
         metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
+        legal_rebuild(&settings, &layout)?;
         let count = settings.threads.max(1);
         let partitions = layout.tasks.iter().map(|inputs| inputs.partitions.len()).sum();
         let log = log.within(ClientRoom::of(settings.memory, partitions, count)).unwrap_or(log);
         let publisher = Arc::new(Publisher::new(&settings.application_id));
         let board = Board::new(Arc::new(layout), count, on_state, with_publisher(on_restore, &publisher));
+        board.know_topics(identities);
         board.keep_state_in(home(&topology, &settings, clock.now())?);
         // All join before the first one runs, so that tasks are shared out once.
         let process = process_id(&settings, board.home());
@@ -149,12 +152,13 @@ impl Launch {
     }
 }
 
-/// Sees to the internal topics; tells how the work is cut.
-fn topics_for(log: &dyn Connect, topology: &Topology, settings: &Settings) -> Result<Layout, Error> {
+/// Sees to the internal topics; tells how the work is cut, and which topics they are.
+fn topics_for(log: &dyn Connect, topology: &Topology, settings: &Settings) -> Result<(Layout, Identities), Error> {
     let (admin, id) = (log.admin()?, &settings.application_id);
     let mut survey = internal_topics::survey(&*admin, topology, id, &|tasks| log.task_topics(id, tasks), &[])?;
     internal_topics::provide(&*admin, &mut survey.topics, settings.create_topics)?;
-    Ok(survey.layout)
+    let identities = Identities::look_up(&*admin, topology.source_topics().into_iter(), &survey.topics);
+    Ok((survey.layout, identities))
 }
 
 /// Where stores are kept.
@@ -204,6 +208,16 @@ fn legal_scope(settings: &Settings, gate: bool) -> Result<(), Error> {
         () if gate && !by_task => "a gate needs `producer_scope` to be `Task`: nothing else keeps other owners of a task away",
         () => return Ok(()),
     };
+    Err(Error::new(ErrorKind::InvalidConfig, Place::default(), text.into()))
+}
+
+/// What begins anew is sent again, and stores that it feeds would count it twice.
+fn legal_rebuild(settings: &Settings, layout: &Layout) -> Result<(), Error> {
+    if settings.on_lost_records != LostRecords::Rebuild || !layout.stacks_state() {
+        return Ok(());
+    }
+    let text = "`on_lost_records` cannot be `Rebuild` here: a store of this topology feeds another one through a repartition topic, which would count \
+                again what is read again. Choose `Fail` or `Skip`";
     Err(Error::new(ErrorKind::InvalidConfig, Place::default(), text.into()))
 }
 

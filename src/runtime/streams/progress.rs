@@ -22,6 +22,9 @@ pub struct Progress {
     pub dropped: u64,
     /// Records whose time was too far ahead of the wall clock.
     pub bad_time: u64,
+    /// Offsets of source topics whose records were deleted before they were read, and that were passed over because
+    /// [`on_lost_records`](crate::Settings::on_lost_records) allows it.
+    pub lost: u64,
     /// Stores whose rows in `state_dir` could not be trusted or do not fit their changelog: they were restored from its beginning.
     pub rebuilt_stores: u64,
     /// Commits done by all threads.
@@ -68,6 +71,8 @@ pub struct InputProgress {
     pub position: Option<i64>,
     /// The end of the partition when it was last looked at.
     pub end: Option<i64>,
+    /// As in [`Progress`].
+    pub lost: u64,
 }
 
 impl InputProgress {
@@ -104,6 +109,7 @@ impl Progress {
     fn add(&mut self, meter: &TaskMeter) {
         let sources = meter.inputs.iter().filter(|input| !input.internal);
         self.records_in += sources.map(|input| input.records.load(Ordering::Relaxed)).sum::<u64>();
+        self.lost += meter.inputs.iter().map(|input| input.lost.load(Ordering::Relaxed)).sum::<u64>();
         self.records_out += meter.sent.load(Ordering::Relaxed);
         self.late += meter.counters.late.load(Ordering::Relaxed);
         self.dropped += meter.counters.dropped.load(Ordering::Relaxed);
@@ -121,6 +127,7 @@ impl TaskProgress {
             records: input.records.load(Ordering::Relaxed),
             position: offset(input.position.load(Ordering::Relaxed)),
             end: offset(input.end.load(Ordering::Relaxed)),
+            lost: input.lost.load(Ordering::Relaxed),
         };
         TaskProgress {
             state,

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Fault, Place, StoreError};
 use crate::failpoint;
-use crate::processor::{Counters, Driven, Outgoing, Output, Policies, Staged, Target, TaskContext};
+use crate::processor::{Counters, Driven, Outgoing, Output, Policies, Staged, Target, TaskContext, panicked_in};
 use crate::record::{Headers, RawRecord, Timestamp};
 use crate::state::{CacheBudget, ChangelogSink, Dedup, RecordClock, StoreBackend, StoreEnvironment, StoreSpec};
 use crate::topology::assemble::{Assembled, AssembledStore, TaskSetup, writes_dead_letters};
@@ -197,7 +197,8 @@ fn guard<R>(cx: &mut TaskContext, act: impl FnOnce(&mut TaskContext) -> Result<R
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
-            Err(Error::new(ErrorKind::Panic, cx.place(None), format!("a user function panicked: {text}").into()))
+            let node = panicked_in();
+            Err(Error::new(ErrorKind::Panic, cx.place(node.as_deref()), format!("a user function panicked: {text}").into()))
         }
     }
 }

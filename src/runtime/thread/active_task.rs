@@ -1,5 +1,6 @@
 //! A task with its inputs in the log: takes records from a consumer and runs them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,16 +9,17 @@ use crate::config::{Guarantee, MissingPosition, Settings};
 use crate::error::{Error, ErrorKind, Place};
 use crate::failpoint;
 use crate::kafka::{Consumer, Isolation, Position};
-use crate::processor::Staged;
-use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
+use crate::processor::{Outgoing, Staged, Target};
+use crate::record::{Headers, RawRecord, TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::{Board, Ends, TaskMeter, put};
+use crate::runtime::identity::{Alteration, Identities, changelog_changed, input_changed};
 use crate::runtime::plan::{Choice, TaskState, choose, lacks_positions};
-use crate::runtime::restore::{Restored, Ticket};
+use crate::runtime::restore::{Restored, Standing, Ticket};
 use crate::runtime::task::{Announcements, Pass, Task};
 use crate::runtime::thread::feed::{FETCH_RECORDS, Feed};
 use crate::runtime::thread::gatekeeper::Passage;
 use crate::state::TaskLease;
-use crate::watermark::{ControlRecord, Supply, entry};
+use crate::watermark::{CommitMetadata, ControlRecord, Supply, entry};
 
 /// A task of this thread.
 pub(super) struct ActiveTask {
@@ -44,6 +46,14 @@ pub(super) struct ActiveTask {
     pub(super) restored: u64,
     /// How often in a row its stores could not take over what is committed.
     pub(super) failed: u32,
+    /// It forgets its state and begins with the records that are left of its inputs.
+    pub(super) anew: bool,
+    /// The largest time that was committed.
+    last_time: Timestamp,
+    /// What tells its changelogs from others of their names, as it is committed.
+    changelog_ids: Vec<(String, i64)>,
+    /// Changelogs that are not those that the last commit wrote to.
+    remade: BTreeSet<Arc<str>>,
     pub(super) meter: Arc<TaskMeter>,
     /// Its hold on the rows of its stores.
     pub(super) lease: TaskLease,
@@ -66,9 +76,59 @@ impl ActiveTask {
             upstream_over: false,
             restored: 0,
             failed: 0,
+            anew: false,
+            last_time: Timestamp::UNKNOWN,
+            changelog_ids: Vec::new(),
+            remade: BTreeSet::new(),
             meter,
             lease,
         }
+    }
+
+    /// Compares its changelogs with those that it was committed with.
+    pub(super) fn identify(&mut self, identities: &Identities, stored: &[CommitMetadata]) {
+        self.last_time = stored.iter().filter_map(|stored| stored.partition_time).max().unwrap_or(Timestamp::UNKNOWN);
+        for changelog in self.task.stores().iter().filter_map(|store| store.changelog.clone()) {
+            let Some(id) = identities.of(&changelog) else { continue };
+            let name = entry::changelog(&changelog);
+            if stored.iter().filter_map(|stored| stored.entries.get(&name)).any(|before| *before != id) {
+                self.remade.insert(changelog);
+            }
+            self.changelog_ids.push((name, id));
+        }
+    }
+
+    /// What is known of a changelog of the task.
+    pub(super) fn standing(&self, identities: &Identities, changelog: &str, now: Timestamp) -> Standing {
+        let committed = self.feeds.iter().any(|feed| feed.committed.is_some());
+        let outlived = identities.has_outlived(changelog, self.last_time, now);
+        Standing { committed, remade: self.remade.contains(changelog), whole: identities.is_whole(changelog), outlived }
+    }
+
+    /// The first of its topics that is not what it was.
+    pub(super) fn altered(&self, altered: &BTreeMap<String, Alteration>) -> Option<Error> {
+        let changelogs = || self.task.stores().iter().filter_map(|store| store.changelog.clone());
+        // Without state it goes on with what it reads; whoever starts next reads all.
+        let matters = |alteration: &Alteration| !matches!(alteration, Alteration::Widened { .. }) || changelogs().next().is_some();
+        let input = self.feeds.iter().find_map(|feed| {
+            let alteration = altered.get(&*feed.partition.topic).filter(|alteration| matters(alteration))?;
+            Some(input_changed(&feed.partition, *alteration))
+        });
+        input.or_else(|| {
+            changelogs().find_map(|changelog| {
+                let alteration = altered.get(&*changelog)?;
+                Some(changelog_changed(&TopicPartition::new(changelog, self.id.partition), *alteration))
+            })
+        })
+    }
+
+    /// A changelog whose records are acknowledged below what the store knows already: it is another one.
+    pub(super) fn overwritten(&self, acked: &BTreeMap<TopicPartition, i64>) -> Option<Error> {
+        self.task.stores().iter().find_map(|store| {
+            let partition = TopicPartition::new(store.changelog.clone()?, self.id.partition);
+            let last = acked.get(&partition)?;
+            store.control.offset().filter(|offset| last < offset).map(|_| changelog_changed(&partition, Alteration::Remade))
+        })
     }
 
     /// The next state, told to the board.
@@ -292,6 +352,7 @@ impl ActiveTask {
         for (feed, meter) in self.feeds.iter().zip(&meter.inputs) {
             put(&meter.position, feed.position());
             put(&meter.end, feed.end().unwrap_or(-1));
+            meter.lost.store(feed.lost(), Ordering::Relaxed);
         }
     }
 
@@ -315,7 +376,10 @@ impl ActiveTask {
         let state =
             self.restored > 0 || self.task.stores().iter().any(|store| store.changelog.is_some() && store.control.approximate_rows() > 0);
         let atomic = settings.guarantee == Guarantee::ExactlyOnce;
-        if settings.on_missing_position == MissingPosition::Reset || !lacks_positions(self.feeds.len(), missing().count(), state, atomic) {
+        if self.anew
+            || settings.on_missing_position == MissingPosition::Reset
+            || !lacks_positions(self.feeds.len(), missing().count(), state, atomic)
+        {
             return Ok(());
         }
         let first = missing().next().map(|feed| feed.partition.clone());
@@ -326,6 +390,22 @@ impl ActiveTask {
         );
         let (topic, partition) = (first.as_ref().map(|one| one.topic.to_string()), first.as_ref().map(|one| one.partition));
         Err(Error::new(ErrorKind::InvalidConfig, Place { topic, partition, ..Place::default() }, text.into()))
+    }
+
+    /// Says in its changelogs that nothing is under these keys any more, as the first thing that it does.
+    pub(super) fn forget(&mut self, forgotten: &[(Arc<str>, BTreeSet<Vec<u8>>)]) -> Result<(), Error> {
+        let headers = Headers::default();
+        for (changelog, keys) in forgotten {
+            let output = self.task.output();
+            let slot = output.topic(changelog);
+            for key in keys {
+                let (key, timestamp, target) = (Some(key.as_slice()), Timestamp::UNKNOWN, Target::OwnPartition);
+                let sent = output.send(slot, Outgoing { key, value: None, timestamp, headers: &headers, target });
+                sent.map_err(|error| Error::new(ErrorKind::Log, Place::default(), error))?;
+            }
+            tracing::warn!(task = %self.id, changelog = &**changelog, keys = keys.len(), "records were deleted before they were read: the state is forgotten, and the task begins anew");
+        }
+        self.drain()
     }
 
     /// The record at which it stands, or stood when it last took one.
@@ -340,6 +420,8 @@ impl ActiveTask {
         if self.announcing.as_ref().is_some_and(Announcements::said_idle) {
             metadata.entries.insert(entry::SENT_IDLE.to_owned(), 1);
         }
+        metadata.entries.extend(self.feeds[input].id.map(|id| (entry::TOPIC.to_owned(), id)));
+        metadata.entries.extend(self.changelog_ids.iter().cloned());
         metadata.encode()
     }
 

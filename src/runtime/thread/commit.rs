@@ -151,6 +151,10 @@ impl StreamThread {
         let flushed = round.outbox.flush(self.settings.send_timeout);
         // Kept until the stores have taken them over, should the commit have to be tried again.
         self.acked.extend(flushed.acked);
+        let overwritten = |(id, active): (&TaskId, &super::ActiveTask)| Some((*id, active.overwritten(&self.acked)?));
+        let here = self.tasks.iter().filter(|(id, active)| is_in(round.scope, **id) && active.commits());
+        let overwritten: Vec<_> = here.filter_map(overwritten).collect();
+        overwritten.into_iter().for_each(|(id, error)| self.fail(id, error));
         for (partition, error) in flushed.failed {
             let text = format!("records for `{partition}` were lost: {error}");
             let place = Place { topic: Some(partition.topic.to_string()), partition: Some(partition.partition), ..Place::default() };

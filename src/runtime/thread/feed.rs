@@ -4,7 +4,6 @@ use crate::kafka::{Consumer, FetchLimit, Fetched, LogError, Position};
 use crate::record::{RawRecord, Timestamp, TopicPartition};
 use crate::runtime::arena::{Arena, View};
 use crate::runtime::plan::Head;
-use crate::topology::OffsetReset;
 use crate::watermark::Supply;
 
 /// Records that one fetch may bring.
@@ -16,6 +15,8 @@ const FETCH_BYTES: usize = 1 << 20;
 pub(super) struct Feed {
     pub(super) partition: TopicPartition,
     pub(super) internal: bool,
+    /// Which topic of its name it is, if that is known.
+    pub(super) id: Option<i64>,
     /// The next record to process: what is committed.
     position: i64,
     /// The next record to fetch.
@@ -37,8 +38,10 @@ pub(super) struct Feed {
     again_at: Timestamp,
     /// Whether the consumer was told to bring nothing of it.
     paused: bool,
-    /// Where to go on if the log no longer has the position, if the source says so.
-    reset: Option<OffsetReset>,
+    /// Whether to go on behind records that were deleted before they were read.
+    passes_lost: bool,
+    /// Offsets passed in that way.
+    lost: u64,
 }
 
 impl Feed {
@@ -46,6 +49,7 @@ impl Feed {
         Feed {
             partition,
             internal,
+            id: None,
             position,
             fetched: position,
             end: None,
@@ -58,16 +62,28 @@ impl Feed {
             // How old it is already nobody says, and its owners may change more often than they commit silent inputs again.
             again_at: now,
             paused: false,
-            reset: None,
+            passes_lost: false,
+            lost: 0,
         }
     }
-    /// What the source says about offsets that are out of range.
-    pub(super) fn reset_to(mut self, reset: Option<OffsetReset>) -> Self {
-        self.reset = reset;
+    /// Says what follows when records are deleted before they were read, and how many were already.
+    pub(super) fn passing_lost(mut self, passes: bool, lost: u64) -> Self {
+        (self.passes_lost, self.lost) = (passes, lost);
         self
     }
 
-    /// Fetches, past an offset that the log no longer has if the source allows it.
+    /// Offsets that it passed because their records were deleted.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Says which topic of its name it is.
+    pub(super) fn of_topic(mut self, id: Option<i64>) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Fetches, past records that the log no longer has if that is allowed.
     pub(super) fn fetch(
         &mut self,
         consumer: &mut dyn Consumer,
@@ -75,14 +91,17 @@ impl Feed {
         visit: &mut dyn FnMut(RawRecord<'_>),
     ) -> Result<Fetched, LogError> {
         self.pause(consumer, false)?;
-        match (consumer.fetch(&self.partition, limit, visit), self.reset) {
-            (Err(LogError::OffsetOutOfRange { begin, end, .. }), Some(reset @ (OffsetReset::Earliest | OffsetReset::Latest))) => {
-                let to = if reset == OffsetReset::Earliest { begin } else { end };
-                tracing::warn!(partition = %self.partition, from = self.fetched, to, "the log no longer has the position: reset as the source says");
-                consumer.seek(&self.partition, to)?;
+        // Deleted since it was asked where the partition begins: nobody has counted on that.
+        let untouched = self.committed.is_none() && self.end.is_none();
+        match consumer.fetch(&self.partition, limit, visit) {
+            Err(LogError::OffsetOutOfRange { offset, begin, .. }) if (self.passes_lost || untouched) && offset < begin => {
+                let missing = if untouched { 0 } else { begin.abs_diff(offset) };
+                tracing::warn!(partition = %self.partition, from = offset, to = begin, missing, "records were deleted before they were read: passed over");
+                consumer.seek(&self.partition, begin)?;
+                self.lost += missing;
                 consumer.fetch(&self.partition, limit, visit)
             }
-            (fetched, _) => fetched,
+            fetched => fetched,
         }
     }
     /// Tells the consumer whether this partition is to end its polls.

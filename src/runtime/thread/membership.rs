@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
+use crate::config::LostRecords;
 use crate::error::{Error, ErrorKind, Place};
 use crate::failpoint;
 use crate::kafka::GroupEvent;
@@ -93,7 +94,9 @@ impl StreamThread {
         active.failed = failed;
         let prepared = prepared.map(|(starts, stored)| {
             self.announcing(&mut active, &stored);
+            active.anew = starts.values().any(|start| start.anew.is_some());
             active.feeds = self.feeds(&active.task, &starts);
+            active.identify(self.board.identities(), &stored);
             active.restoring = Some(self.order_stores(&active));
         });
         self.tasks.insert(id, active);
@@ -158,8 +161,15 @@ impl StreamThread {
         let feeds = task.inputs().map(|input| {
             let partition = TopicPartition::new(input.topic.clone(), input.partition);
             let (offset, committed) = starts.get(&partition).map_or((0, None), |start| (start.offset, start.committed.clone()));
-            let reset = self.resets.get(&**input.topic).copied().filter(|_| !input.internal);
-            Feed::new(partition, input.internal, offset, committed, self.now).reset_to(reset)
+            // Of records that are missing in repartition topics others may know: their new owners.
+            let passes = match self.settings.on_lost_records {
+                LostRecords::Fail => false,
+                LostRecords::Skip => !input.internal,
+                LostRecords::Rebuild => !input.internal && task.stores().iter().all(|store| store.changelog.is_none()),
+            };
+            let lost = starts.get(&partition).and_then(|start| start.anew).unwrap_or(0);
+            let id = self.board.identities().of(&partition.topic);
+            Feed::new(partition, input.internal, offset, committed, self.now).passing_lost(passes, lost).of_topic(id)
         });
         feeds.collect()
     }
@@ -202,6 +212,7 @@ fn meter(id: TaskId, task: &Task, sent: Arc<AtomicU64>) -> Arc<TaskMeter> {
         records: AtomicU64::new(0),
         position: AtomicI64::new(-1),
         end: AtomicI64::new(-1),
+        lost: AtomicU64::new(0),
     });
     Arc::new(TaskMeter {
         task: id,

@@ -27,7 +27,7 @@ use circle::{Circles, Scope};
 use gatekeeper::{Gatekeeper, Passage};
 use restoring::Awaiting;
 
-use crate::config::Settings;
+use crate::config::{LostRecords, Settings};
 use crate::error::Error;
 use crate::failpoint;
 use crate::kafka::{Admin, Connect, Group, LogError, MemberOptions, Occupied};
@@ -205,6 +205,7 @@ impl StreamThread {
             // Before any position is looked up: what an earlier producer of the same id left undecided is settled by it.
             self.circles.ready()?;
         }
+        self.heed_altered_topics();
         let restored = self.restore(now)?;
         let taken = self.run_tasks(now);
         if self.mend()? {
@@ -214,6 +215,15 @@ impl StreamThread {
         self.look_elsewhere(now)?;
         self.board.home().tend(now);
         Ok(restored || taken)
+    }
+
+    /// Stops tasks whose topics are not what they were: offsets mean something else now.
+    fn heed_altered_topics(&mut self) {
+        let Some(altered) = self.board.altered() else { return };
+        let affected = |(id, active): (&TaskId, &ActiveTask)| Some((*id, active.altered(&altered)?));
+        let stands = |(_, active): &(&TaskId, &ActiveTask)| matches!(active.state, TaskState::Restoring | TaskState::Running);
+        let stopped: Vec<_> = self.tasks.iter().filter(stands).filter_map(affected).collect();
+        stopped.into_iter().for_each(|(id, error)| self.fail(id, error));
     }
 
     /// A round of every running task; true if one of them has more to do at once.
@@ -264,7 +274,24 @@ impl StreamThread {
                     self.board.fail(None, refused);
                 }
             }
-            _ => self.fail(id, error),
+            _ if self.settings.on_lost_records == LostRecords::Rebuild && self.is_deleted(id, &error) => self.begin_anew(id, &error),
+            _ => self.fail(id, lost_records(&error).unwrap_or(error)),
+        }
+    }
+
+    /// Whether a task with state met records of a source that were deleted before it read them.
+    fn is_deleted(&self, id: TaskId, error: &Error) -> bool {
+        let deleted = matches!(of_log(error), Some(LogError::OffsetOutOfRange { partition, offset, begin, .. })
+            if offset < begin && !self.internal.contains(&*partition.topic));
+        deleted && self.board.layout().has_state(id)
+    }
+
+    /// A task goes back to its last commit, and from there to the beginning of what is left.
+    fn begin_anew(&mut self, id: TaskId, error: &Error) {
+        tracing::warn!(task = %id, %error, "records were deleted before they were read: the task begins anew");
+        match self.circles.outbox(id).filter(|outbox| outbox.is_transactional() && outbox.senders().contains(&id)) {
+            Some(outbox) => outbox.spoil(),
+            None => self.reopen(id),
         }
     }
 
@@ -379,8 +406,29 @@ impl StreamThread {
 
 /// Whether the log has no longer, or not yet, what was asked for.
 fn is_out_of_range(error: &Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<LogError>());
-    matches!(source, Some(LogError::OffsetOutOfRange { .. }))
+    matches!(of_log(error), Some(LogError::OffsetOutOfRange { .. }))
+}
+
+fn of_log(error: &Error) -> Option<&LogError> {
+    std::error::Error::source(error)?.downcast_ref::<LogError>()
+}
+
+/// An offset that is out of range, in words that say what it means to whoever operates the application.
+fn lost_records(error: &Error) -> Option<Error> {
+    let Some(LogError::OffsetOutOfRange { partition, offset, begin, end }) = of_log(error) else { return None };
+    let text = if offset < begin {
+        format!(
+            "{} records of `{partition}` were deleted before they were read, those from offset {offset} to {begin}: they are lost to the application. \
+             Set `on_lost_records` to `Skip` to go on at {begin}, or begin anew: delete the positions of the application, its changelogs and its local state",
+            begin - offset
+        )
+    } else {
+        format!(
+            "the position {offset} of `{partition}` is beyond its end, {end}: the topic was deleted and made again, or has lost records. Bring them back, \
+             or begin anew: delete the positions of the application, its changelogs and its local state"
+        )
+    };
+    Some(Error::new(error.kind(), error.place().clone(), text.into()))
 }
 
 /// How long the log keeps positions. One that does not tell (who asks may not be allowed to) keeps them for days, unless it was told otherwise.

@@ -66,6 +66,14 @@ impl Outbox {
         }
     }
 
+    /// How large a record a topic takes at most, if that is known.
+    pub(super) fn largest_record(&self, topic: &str) -> Result<Option<usize>, LogError> {
+        match &mut *self.writer() {
+            Writer::Plain(producer) => producer.largest_record(topic),
+            Writer::Transactional(writer) => writer.producer()?.largest_record(topic),
+        }
+    }
+
     /// Sends for a task; the first send after a commit begins a transaction.
     pub(super) fn send(&self, task: TaskId, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
         let now = self.now();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::BoxError;
 use crate::kafka::{self, RoundRobin, partition_of};
-use crate::processor::{Outgoing, Output, Target};
+use crate::processor::{Outgoing, Output, Target, TooLarge};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::arena::{Arena, View};
 use crate::runtime::thread::outbox::Outbox;
@@ -32,6 +32,8 @@ struct Topic {
     counted: bool,
     /// None until the log has told.
     partitions: Option<i32>,
+    /// As the topic counts; none if it does not tell.
+    largest_record: Option<usize>,
     turns: RoundRobin,
     lanes: Vec<Lane>,
 }
@@ -55,6 +57,7 @@ impl RecordCollector {
             return Ok(count);
         }
         let count = self.outbox.partition_count(&topic.name)?;
+        topic.largest_record = self.outbox.largest_record(&topic.name)?;
         topic.lanes = (0..count)
             .map(|partition| Lane {
                 partition: TopicPartition::new(topic.name.clone(), partition),
@@ -75,7 +78,14 @@ impl Output for RecordCollector {
         let slot = u32::try_from(self.topics.len()).expect("fewer than four billion topics");
         let name: Arc<str> = name.into();
         let counted = !self.internal.contains(&*name);
-        self.topics.push(Topic { name: name.clone(), counted, partitions: None, turns: RoundRobin::default(), lanes: Vec::new() });
+        self.topics.push(Topic {
+            name: name.clone(),
+            counted,
+            partitions: None,
+            largest_record: None,
+            turns: RoundRobin::default(),
+            lanes: Vec::new(),
+        });
         self.by_name.insert(name, slot);
         slot
     }
@@ -101,6 +111,9 @@ impl Output for RecordCollector {
         // The log's own time for a record without one, and for the last control record of a partition that never had data.
         let timeless = record.timestamp == Timestamp::UNKNOWN || (!data && record.timestamp == Timestamp::MAX);
         let timestamp = if timeless { now } else { record.timestamp };
+        if let Some(limit) = topic.largest_record {
+            refuse_too_large(&topic.name, &record, limit)?;
+        }
         if data {
             lane.last_time = Some(timestamp);
         }
@@ -122,6 +135,22 @@ impl Output for RecordCollector {
     fn last_sent(&self, topic: u32, partition: i32) -> Option<Timestamp> {
         self.topics.get(topic as usize)?.lanes.get(usize::try_from(partition).ok()?)?.last_time
     }
+}
+
+/// Said here, where it is known what the record comes of; the log would refuse it together with all that was to go with it.
+fn refuse_too_large(topic: &str, record: &Outgoing<'_>, limit: usize) -> Result<(), TooLarge> {
+    /// More than is ever around the bytes of a record without headers.
+    const AROUND: usize = 128;
+    let payload = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+    if payload + AROUND <= limit && record.headers.is_empty() {
+        return Ok(());
+    }
+    let (key, value, timestamp, headers) = (record.key, record.value, record.timestamp, record.headers);
+    let bytes = kafka::Outgoing { key, value, timestamp, headers }.size_on_wire();
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(TooLarge { topic: topic.to_owned(), bytes, limit })
 }
 
 impl Lane {

@@ -1,9 +1,10 @@
 //! Tasks on their way from the group to work: their positions are asked for, then their stores, and then they run.
 
+use crate::config::LostRecords;
 use crate::error::{Error, ErrorKind};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::plan::TaskState;
-use crate::runtime::restore::{Restored, Start, StoreOrder, Ticket};
+use crate::runtime::restore::{Restored, Start, StoreOrder, Ticket, Wanted};
 use crate::runtime::thread::StreamThread;
 use crate::runtime::thread::active_task::ActiveTask;
 use crate::runtime::thread::gatekeeper::Passage;
@@ -51,15 +52,18 @@ impl StreamThread {
     }
 
     fn ask_for_positions(&mut self, now: Timestamp) {
-        let StreamThread { awaiting, board, internal, resets, desk, .. } = self;
+        let StreamThread { awaiting, board, internal, resets, desk, settings, .. } = self;
         let due = |awaiting: &Awaiting| awaiting.asked.is_none() && awaiting.not_before.is_none_or(|at| at <= now);
         for (id, awaiting) in awaiting.iter_mut().filter(|(_, awaiting)| due(awaiting)) {
             let partitions = board.layout().inputs(*id).map(|inputs| inputs.partitions.clone()).unwrap_or_default();
-            let begin = |partition: TopicPartition| {
+            let begins_anew = settings.on_lost_records == LostRecords::Rebuild && board.layout().has_state(*id);
+            let wanted = |partition: TopicPartition| {
                 let reset = resets.get(&*partition.topic).copied().filter(|_| !internal.contains(&*partition.topic));
-                (partition, reset.unwrap_or(OffsetReset::Earliest))
+                let (reset, id) = (reset.unwrap_or(OffsetReset::Earliest), board.identities().of(&partition.topic));
+                let begins_anew = begins_anew && !internal.contains(&*partition.topic);
+                Wanted { partition, reset, id, otherwise: settings.on_missing_position, begins_anew }
             };
-            awaiting.asked = Some(desk.look_up(partitions.into_iter().map(begin).collect()));
+            awaiting.asked = Some(desk.look_up(partitions.into_iter().map(wanted).collect()));
         }
     }
 
@@ -94,7 +98,9 @@ impl StreamThread {
     pub(super) fn order_stores(&self, active: &ActiveTask) -> Ticket<Restored> {
         let order = |store: &AssembledStore| {
             let changelog = TopicPartition::new(store.changelog.clone()?, active.id.partition);
-            Some(StoreOrder { name: store.name.clone(), control: store.control.clone(), changelog })
+            let standing = active.standing(self.board.identities(), &changelog.topic, self.now);
+            let (name, control, on_lost) = (store.name.clone(), store.control.clone(), self.settings.on_lost_changelog);
+            Some(StoreOrder { name, control, changelog, standing, on_lost, forget: active.anew })
         };
         self.desk.restore(active.id, active.task.stores().iter().filter_map(order).collect())
     }
@@ -125,6 +131,7 @@ impl StreamThread {
         restored.rebuilt.iter().for_each(|(store, why)| active.lease.rebuilt(store, why));
         active.restored = restored.records;
         active.check_positions(&self.settings)?;
+        active.forget(&restored.forgotten)?;
         self.enter(id)
     }
 

@@ -7,7 +7,7 @@ use super::fate::{Accepted, SharedFate};
 use super::writing::{FatefulProducer, FatefulTransactions};
 use crate::kafka::{
     Admin, Connect, Consumer, FetchLimit, Fetched, Group, GroupDescription, GroupEvent, Isolation, LogError, MemberOptions, MemberToken,
-    MemoryLog, NewTopic, Position, Producer, TaskInputs, TopicDescription, TransactionalProducer,
+    MemoryLog, NewTopic, Position, Producer, TaskInputs, TopicDescription, TopicIdentity, TransactionalProducer,
 };
 use crate::record::{RawRecord, TaskId, Timestamp, TopicPartition};
 
@@ -146,6 +146,9 @@ impl Admin for Fateful<Box<dyn Admin>> {
     }
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, LogError> {
         self.fate.call(|| self.client.describe_topics(names))
+    }
+    fn identify(&self, names: &[&str]) -> Result<Vec<Option<TopicIdentity>>, LogError> {
+        self.fate.call(|| self.client.identify(names))
     }
     fn list_topics(&self) -> Result<Vec<String>, LogError> {
         self.fate.call(|| self.client.list_topics())

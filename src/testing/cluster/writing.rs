@@ -74,6 +74,10 @@ impl<P: Producer + ?Sized> Producer for FatefulProducer<P> {
     fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
         self.client.partition_count(topic)
     }
+
+    fn largest_record(&mut self, topic: &str) -> Result<Option<usize>, LogError> {
+        self.client.largest_record(topic)
+    }
 }
 
 /// A producer of transactions that keeps what it is given for a while, and whose commits may be lost on the way there or back.
@@ -107,6 +111,9 @@ impl Producer for FatefulTransactions {
     }
     fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
         self.producer.partition_count(topic)
+    }
+    fn largest_record(&mut self, topic: &str) -> Result<Option<usize>, LogError> {
+        self.producer.largest_record(topic)
     }
 }
 

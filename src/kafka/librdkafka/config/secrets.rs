@@ -57,17 +57,23 @@ fn looked_up(provider: &str, what: &str, environment: Option<&Environment>) -> R
             environment(what).ok_or_else(|| format!("the environment has no variable `{what}`: set it"))
         }
         "file" => match what.split_once(':') {
-            None => content(Path::new(what)),
+            None => filled(Path::new(what)),
             Some((path, key)) => of_properties(Path::new(path), key),
         },
         "dir" => {
             let (folder, name) = what.split_once(':').ok_or("`${dir:…}` wants a folder and a name: `${dir:/run/secrets:password}`")?;
-            content(&Path::new(folder).join(name))
+            filled(&Path::new(folder).join(name))
         }
         other => Err(format!(
             "`${{{other}:…}}` is not known here: use `${{env:NAME}}`, `${{file:/path}}`, `${{file:/path:key}}` or `${{dir:/path:name}}`"
         )),
     }
+}
+
+/// The same of a file that holds nothing else. If it holds nothing it was not written yet, or mounted from nowhere.
+fn filled(path: &Path) -> Result<String, String> {
+    let text = content(path)?;
+    if text.trim().is_empty() { Err(format!("the secret in `{}` is empty: write it there", path.display())) } else { Ok(text) }
 }
 
 /// What a file holds, without the line end that editors leave.
@@ -122,6 +128,9 @@ mod tests {
         assert!(why("${vault:x:y}").contains("`${vault:…}` is not known"));
         assert!(resolved("${env:WHO}", None).unwrap_err().contains("with_env"));
         let folder = folder("keys");
+        let empty = folder.join("empty");
+        fs::write(&empty, "\n").unwrap();
+        assert!(why(&format!("${{file:{}}}", empty.display())).ends_with("is empty: write it there"));
         let file = folder.join("x.properties");
         fs::write(&file, "password=hunter2\n").unwrap();
         let said = why(&format!("${{file:{}:pasword}}", file.display()));
