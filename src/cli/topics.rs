@@ -71,13 +71,19 @@ pub(crate) fn in_columns(rows: &[Vec<String>]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
     let is_number = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let numbers: Vec<_> = (0..rows[0].len()).map(|column| rows.len() > 1 && rows[1..].iter().all(|row| is_number(&row[column]))).collect();
+    // A dash stands for a number that is not known.
+    let of_numbers = |column: usize| {
+        let cells = || rows[1..].iter().map(|row| &row[column]);
+        cells().any(is_number) && cells().all(|text| is_number(text) || text == "-")
+    };
+    let numbers: Vec<_> = (0..rows[0].len()).map(of_numbers).collect();
     let cell = |(column, text): (usize, &String)| match column {
         _ if numbers[column] => format!("{text:>width$}", width = widths[column]),
         _ if column + 1 == widths.len() => text.clone(),
         _ => format!("{text:<width$}", width = widths[column]),
     };
-    rows.iter().map(|row| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ") + "\n").collect()
+    let line = |row: &Vec<String>| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n";
+    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
