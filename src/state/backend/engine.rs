@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::error::StoreError;
 use crate::state::backend::{StoreBackend, fjall_backend};
+use crate::state::home::FileList;
 
 #[cfg(feature = "rocksdb")]
 use crate::state::backend::rocksdb_backend;
@@ -50,6 +51,18 @@ impl Engine {
             Engine::Fjall => &KEPT[0],
             #[cfg(feature = "rocksdb")]
             Engine::RocksDb => &KEPT[1],
+        }
+    }
+    /// The file in which the library lists those of a folder, if it has such a one.
+    pub(crate) fn list(self, folder: &Path) -> Option<FileList> {
+        match self {
+            Engine::Fjall => None,
+            #[cfg(feature = "rocksdb")]
+            Engine::RocksDb => {
+                let name = std::fs::read_to_string(folder.join("CURRENT")).ok()?.trim().to_owned();
+                let bytes = std::fs::metadata(folder.join(&name)).ok()?.len();
+                Some(FileList { name, bytes })
+            }
         }
     }
     /// Shares out so many bytes of memory among databases to be opened.

@@ -95,7 +95,8 @@ impl Directory {
         fs::create_dir_all(&folder).map_err(|error| io("make the folder", &folder, &error))?;
         self.check_shape(task)?;
         let (path, rows) = (folder.join("mark"), self.rows(task));
-        let mut distrust = Mark::distrust(Mark::read(&path).as_ref(), self.boot.as_deref()).filter(|_| rows.exists());
+        let list = self.engine.list(&rows);
+        let mut distrust = Mark::distrust(Mark::read(&path).as_ref(), self.boot.as_deref(), list.as_ref()).filter(|_| rows.exists());
         if distrust.is_some() {
             remove(&rows)?;
         }
@@ -120,7 +121,7 @@ impl Directory {
     /// Everything of the task is on the disk.
     pub(super) fn mark_clean(&self, task: TaskId, now: Timestamp) {
         let path = self.folder(task).join("mark");
-        if let Err(error) = (Mark::Clean { at: now }).write(&path) {
+        if let Err(error) = (Mark::Clean { at: now, list: self.engine.list(&self.rows(task)) }).write(&path) {
             tracing::warn!(%task, %error, "the state could not be marked as closed: after a power loss it would be restored");
         }
     }

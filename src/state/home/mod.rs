@@ -34,6 +34,7 @@ use crate::state::backend::{Engine, MemoryBackend, StoreBackend};
 use crate::state::lock::lock;
 use crate::state::spec::{Layout, StoreSpec};
 use directory::Directory;
+pub(crate) use mark::FileList;
 use open_task::{OpenTask, Origin};
 pub(crate) use process_id::drawn_id;
 pub(crate) use shape::{Shapes, store_line};

@@ -144,6 +144,7 @@ fn damaged_files_are_noticed_and_their_stores_rebuilt() {
         Damage::Remove(".sst"),
         Damage::Flip("CURRENT"),
         Damage::Flip("MANIFEST"),
+        Damage::Cut("MANIFEST"),
         Damage::Remove("CURRENT"),
     ];
     for (number, damage) in cases.into_iter().enumerate() {
