@@ -3,13 +3,17 @@
 //! What is said nearer to the person wins: `--bootstrap` before `-X`, `-X` before the file of `--kafka-config`, that before the job file.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use highwater::kafka::Connect;
+use highwater::ErrorKind;
+use highwater::kafka::{Connect, LogError};
 
 use super::args::ClusterArgs;
 use super::failure::UsageError;
 use super::job::JobFile;
+use super::tell;
 
 /// The cluster, if one was named.
 pub(crate) fn open(args: &ClusterArgs, file: Option<&JobFile>) -> Result<Option<Arc<dyn Connect>>> {
@@ -17,6 +21,27 @@ pub(crate) fn open(args: &ClusterArgs, file: Option<&JobFile>) -> Result<Option<
         return Ok(None);
     }
     client::open(args, file).map(Some)
+}
+
+/// How long a job waits for a cluster that cannot be reached, before it begins.
+const START_WITHIN: Duration = Duration::from_secs(120);
+
+/// Asks a cluster again while it does not answer, and says so.
+pub(crate) fn waited_for<T>(mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    let (begun, mut told) = (Instant::now(), false);
+    loop {
+        let error = match ask() {
+            Err(error) if error.downcast_ref::<LogError>().is_some_and(|error| error.kind() == ErrorKind::Retriable) => error,
+            answer => return answer,
+        };
+        if begun.elapsed() >= START_WITHIN {
+            return Err(error.context(format!("the cluster did not answer within {} s", START_WITHIN.as_secs())));
+        }
+        if !std::mem::replace(&mut told, true) {
+            tell(&format!("waiting for the cluster, for at most {} s: {error}", START_WITHIN.as_secs()));
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
 }
 
 /// The cluster of a command that needs one.
@@ -40,7 +65,6 @@ mod client {
 
     use super::*;
     use crate::cli::job::JobFileError;
-    use crate::cli::tell;
 
     pub(super) fn open(args: &ClusterArgs, file: Option<&JobFile>) -> Result<Arc<dyn Connect>> {
         let config = config(args, file)?;

@@ -58,7 +58,7 @@ impl Place {
             Some(folder) => folder.clone(),
             None => data_home(env::var_os("XDG_DATA_HOME"), env::var_os("HOME"))?,
         };
-        let partitions = topics_on_cluster(&*log, &file.job, file.create, i32::from(args.partitions))?;
+        let partitions = cluster::waited_for(|| topics_on_cluster(&*log, &file.job, file.create, i32::from(args.partitions)))?;
         Ok(Place { log, partitions, state: Some(state), on_cluster: true })
     }
 

@@ -151,10 +151,11 @@ fn watch(
     fed: Fed,
     status: &mut Status,
 ) -> Result<bool> {
-    let mut occupied = None;
+    let (mut occupied, mut waits) = (None, false);
     loop {
         let over = running.is_over();
         tell_whom_it_waits_for(running, &mut occupied);
+        waits = tell_of_outages(running, waits);
         running.visit(&mut |row| taken(sink.as_deref_mut(), row), &mut |_| Ok(()))?;
         if let Some(sink) = &mut sink {
             sink.flush()?;
@@ -181,6 +182,17 @@ fn tell_whom_it_waits_for(running: &Running<'_>, before: &mut Option<Occupied>) 
         _ => {}
     }
     *before = now;
+}
+
+/// Says once that the cluster is waited for, and once that it is back.
+fn tell_of_outages(running: &Running<'_>, waited: bool) -> bool {
+    let outage = running.progress().outage;
+    match (waited, &outage) {
+        (false, Some(why)) => tell(&format!("waiting for the cluster; nothing is lost, and the job goes on when it answers: {why}")),
+        (true, None) => tell("the cluster answers again"),
+        _ => {}
+    }
+    outage.is_some()
 }
 
 fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Option<Timestamp>, interrupted: bool) -> String {

@@ -74,6 +74,8 @@ pub struct Settings {
     pub instance_id: Option<Cow<'static, str>>,
     /// How long an instance may be silent before its tasks are given to others. Default 45 s.
     pub session_timeout: Duration,
+    /// How long a start waits for a cluster that cannot be reached. Once it runs, an instance waits without end. Default 2 min.
+    pub start_timeout: Duration,
     /// What a task does that has state, but no committed position of one of its inputs. Default: fail.
     pub on_missing_position: MissingPosition,
     /// What a task does when records of a source were deleted from the log before it read them. Default: fail.
@@ -207,6 +209,7 @@ impl Settings {
             adaptive_commit: false,
             instance_id: None,
             session_timeout: Duration::from_secs(45),
+            start_timeout: Duration::from_secs(120),
             on_missing_position: MissingPosition::default(),
             on_lost_records: LostRecords::default(),
             on_lost_changelog: LostChangelog::default(),

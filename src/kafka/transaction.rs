@@ -37,6 +37,11 @@ pub trait TransactionalProducer: Producer {
     /// * [`LogError::MustAbort`]: something in it failed; abort it.
     fn commit(&mut self) -> Result<(), LogError>;
 
+    /// Why the open transaction can be aborted and nothing else, as far as `flush` does not tell it.
+    fn spoilt_by(&self) -> Option<LogError> {
+        None
+    }
+
     /// Ends the transaction so that nothing of it counts. What was sent and not yet told by `flush` is forgotten.
     fn abort(&mut self) -> Result<(), LogError>;
 }

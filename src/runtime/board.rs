@@ -11,6 +11,7 @@ use crate::processor::Counters;
 use crate::record::{TaskId, TopicPartition};
 use crate::runtime::assignment::Layout;
 use crate::runtime::identity::{Alteration, Identities};
+use crate::runtime::outages::Outages;
 use crate::runtime::plan::{State, TaskState, ThreadState};
 use crate::state::StateHome;
 use crate::topology::draft::Erased;
@@ -150,6 +151,7 @@ pub(crate) struct Board {
     watched: AtomicBool,
     /// Commits that were done.
     pub(crate) commits: AtomicU64,
+    pub(crate) outages: Outages,
 }
 
 impl Board {
@@ -182,6 +184,7 @@ impl Board {
             any_altered: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             commits: AtomicU64::new(0),
+            outages: Outages::default(),
         })
     }
 

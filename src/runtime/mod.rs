@@ -15,6 +15,7 @@ mod gate;
 mod identity;
 mod internal_topics;
 mod metadata_limit;
+mod outages;
 mod plan;
 mod restore;
 mod streams;

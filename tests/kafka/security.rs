@@ -1,9 +1,10 @@
 //! TLS and SASL/SCRAM: with the right password everything works, with a wrong one the error says what is wrong.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use highwater::kafka::{Connect, FetchLimit, Isolation, KafkaConfig, KafkaLog, NewTopic, Outgoing};
-use highwater::{Headers, Timestamp, TopicPartition};
+use highwater::{ErrorKind, Headers, Settings, Streams, StreamsBuilder, Timestamp, Topic, TopicPartition};
 
 use super::broker::{Broker, BrokerOptions, Secured};
 
@@ -37,7 +38,18 @@ fn scram_over_tls_connects_and_a_wrong_password_is_named() {
     }
     assert_eq!(read, b"secret");
 
-    let refused = log_with(secured, "alice-or-somebody-else").admin().and_then(|admin| admin.list_topics().map(drop));
-    let text = refused.unwrap_err().to_string();
-    assert!(text.contains("`sasl.password`"), "{text}");
+    let stranger = log_with(secured, "alice-or-somebody-else");
+    let refused = stranger.admin().and_then(|admin| admin.list_topics().map(drop)).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("`sasl.password`") && text.contains("SASL authentication error"), "{text}");
+
+    // It will not be better next time: nobody waits for it.
+    let builder = StreamsBuilder::new();
+    builder.stream(Topic::<String, String>::new("in")).for_each(|_, _| ());
+    let begun = Instant::now();
+    let refused = Streams::start(&builder.build().unwrap(), Settings::new("app"), Arc::new(stranger)).unwrap_err();
+    let text = refused.to_string();
+    assert_eq!(refused.kind(), ErrorKind::InvalidConfig, "{text}");
+    assert!(text.contains("`sasl.password`") && text.contains("SASL authentication error"), "{text}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }

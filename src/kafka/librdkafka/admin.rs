@@ -35,8 +35,10 @@ pub(super) struct KafkaAdmin {
 impl KafkaAdmin {
     pub(super) fn open(config: &KafkaConfig) -> Result<Self, LogError> {
         let role = [("allow.auto.create.topics", "false")];
-        let client: AdminClient<Context> =
-            config.client(&role)?.create_with_context(Context).map_err(|error| failed("the administrator cannot be opened", &error))?;
+        let client: AdminClient<Context> = config
+            .client(&role)?
+            .create_with_context(Context::of_admin())
+            .map_err(|error| failed("the administrator cannot be opened", &error))?;
         let sign_in = SignIn::first(config, client.inner())?;
         let client = Arc::new(client);
         sign_in.enlist(Arc::<AdminClient<Context>>::downgrade(&client));
@@ -46,6 +48,7 @@ impl KafkaAdmin {
     /// The client, signed in.
     fn client(&self) -> &Arc<AdminClient<Context>> {
         self.sign_in.renew(self.client.inner());
+        native::outbound_hear(self.client.inner());
         &self.client
     }
 
@@ -224,7 +227,9 @@ impl Admin for KafkaAdmin {
     }
 
     fn list_topics(&self) -> Result<Vec<String>, LogError> {
-        let metadata = self.client().inner().fetch_metadata(None, ANSWER_WITHIN).map_err(|error| failed("the list of topics", &error))?;
+        let client = self.client();
+        let metadata = client.inner().fetch_metadata(None, ANSWER_WITHIN);
+        let metadata = metadata.map_err(|error| metadata::unreachable("the list of topics", &error, client.inner()))?;
         let mut names: Vec<_> = metadata.topics().iter().map(|topic| topic.name().to_owned()).collect();
         names.sort();
         Ok(names)

@@ -239,6 +239,8 @@ impl Assigned {
                     show(partition, message, visit);
                 }
                 Some(RDKafkaErrorCode::PartitionEOF) => self.ends_at(offset),
+                // What was visited counts: the error is for the next one who asks.
+                Some(_) if records > 0 => break,
                 Some(code) => return Err(code),
             }
             self.held.pop_front();

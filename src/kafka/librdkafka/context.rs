@@ -7,28 +7,91 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::Client;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::config::{self, Guest, Token};
+use super::connections::{Failure, LastFailure, TOLD, broker_in};
+use super::native;
+use crate::clock::{Clock, SystemClock};
 
-/// Passes the library's log on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Context;
+/// Passes the library's log on, and remembers why its client cannot connect.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    failure: LastFailure,
+    /// Nobody takes in what the client has to say, unless it is asked for.
+    unheard: bool,
+}
+
+impl Context {
+    /// Of an administrator.
+    pub(super) fn of_admin() -> Self {
+        Context { unheard: true, ..Context::default() }
+    }
+}
+
+/// A client that can say why it has no connection.
+pub(super) trait Connects: ClientContext {
+    /// Why the last connection of its client came to nothing, if that was lately.
+    fn failure(client: &Client<Self>) -> Option<Failure>
+    where
+        Self: Sized;
+}
+
+impl Connects for Context {
+    fn failure(client: &Client<Self>) -> Option<Failure> {
+        if client.context().unheard {
+            native::outbound_hear(client);
+        }
+        client.context().failure.recent()
+    }
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                tracing::error!(facility, "{text}");
-            }
-            RDKafkaLogLevel::Warning => tracing::warn!(facility, "{text}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "{text}"),
-            RDKafkaLogLevel::Debug => tracing::debug!(facility, "{text}"),
+        if let ("FAIL", Some((broker, said))) = (facility, broker_in(text)) {
+            self.failure.note(broker, said);
         }
+        passed_on(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!("{error}: {reason}");
+        noted(&error, reason);
+    }
+}
+
+/// Says what the library has to say. That a broker cannot be reached is said once for all clients; and that a producer is at its end is said by who
+/// does something about it.
+pub(super) fn passed_on(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    match level {
+        _ if matches!(facility, "FAIL" | "REQTMOUT") => match broker_in(text) {
+            Some((broker, said)) if !is_idle(level) && TOLD.is_due(broker, SystemClock.now()) => {
+                tracing::warn!("the broker {broker} is waited for, and tried again and again: {said}");
+            }
+            _ => tracing::debug!(facility, "{text}"),
+        },
+        _ if matches!(facility, "ERROR" | "FATAL" | "TXNERR") => tracing::debug!(facility, "{text}"),
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::error!(facility, "{text}");
+        }
+        RDKafkaLogLevel::Warning => tracing::warn!(facility, "{text}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "{text}"),
+        RDKafkaLogLevel::Debug => tracing::debug!(facility, "{text}"),
+    }
+}
+
+/// Whether a connection was closed that nobody needed.
+fn is_idle(level: RDKafkaLogLevel) -> bool {
+    matches!(level, RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug)
+}
+
+/// An error of a client as a whole. What is about connections was logged with the broker's name.
+pub(super) fn noted(error: &KafkaError, reason: &str) {
+    use RDKafkaErrorCode::{AllBrokersDown, Authentication, BrokerTransportFailure, Fenced, OperationTimedOut, Resolve, SSL};
+    match error.rdkafka_error_code() {
+        Some(AllBrokersDown | Authentication | BrokerTransportFailure | Fenced | OperationTimedOut | Resolve | SSL) => {
+            tracing::debug!("{error}: {reason}");
+        }
+        _ => tracing::warn!("{error}: {reason}"),
     }
 }
 
@@ -39,6 +102,7 @@ impl ConsumerContext for Context {}
 #[derive(Debug, Default)]
 pub(super) struct ReaderContext {
     said: AtomicBool,
+    inner: Context,
 }
 
 impl ReaderContext {
@@ -48,16 +112,22 @@ impl ReaderContext {
     }
 }
 
+impl Connects for ReaderContext {
+    fn failure(client: &Client<Self>) -> Option<Failure> {
+        client.context().inner.failure.recent()
+    }
+}
+
 impl ClientContext for ReaderContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         if facility == "ERROR" {
             self.said.store(true, Ordering::Relaxed);
         }
-        Context.log(level, facility, text);
+        self.inner.log(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        Context.error(error, reason);
+        noted(&error, reason);
     }
 }
 

@@ -19,10 +19,40 @@ pub(super) fn about_partition(partition: &TopicPartition, code: RDKafkaErrorCode
     }
 }
 
+/// Why records for a partition were lost. What only says that their client can do no more is no verdict on them: another one can send them.
+pub(super) fn about_records(partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
+    use RDKafkaErrorCode::*;
+    match code {
+        Fatal
+        | PurgeQueue
+        | PurgeInflight
+        | OutOfOrderSequenceNumber
+        | DuplicateSequenceNumber
+        | UnknownProducerId
+        | InvalidProducerEpoch
+        | InvalidProducerIdMapping => {
+            LogError::Client { kind: ErrorKind::Retriable, source: Arc::new(format!("`{partition}`: {code}").into()) }
+        }
+        code => about_partition(partition, code),
+    }
+}
+
 /// An error code about something named in the text.
 pub(super) fn said(what: &str, code: RDKafkaErrorCode) -> LogError {
     let source = Arc::new(format!("{what}: {code}{}", advice(code)).into());
     LogError::Client { kind: kind(code), source }
+}
+
+/// A cluster did not take who asked about something.
+pub(super) fn refused(what: &str, why: &str) -> LogError {
+    let source = Arc::new(format!("{what}: {why}{}", advice(RDKafkaErrorCode::SaslAuthenticationFailed)).into());
+    LogError::Client { kind: ErrorKind::InvalidConfig, source }
+}
+
+/// A cluster could not be asked about something, for a reason that may pass.
+pub(super) fn unheard(what: &str, why: &str) -> LogError {
+    let source = Arc::new(format!("{what}: {why}{}", advice(RDKafkaErrorCode::AllBrokersDown)).into());
+    LogError::Client { kind: ErrorKind::Retriable, source }
 }
 
 /// An error of the wrapper crate about something named in the text.
@@ -41,7 +71,8 @@ pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     }
 }
 
-fn kind(code: RDKafkaErrorCode) -> ErrorKind {
+/// What the caller should do about an error code.
+pub(super) fn kind(code: RDKafkaErrorCode) -> ErrorKind {
     use RDKafkaErrorCode::*;
     match code {
         BrokerTransportFailure
@@ -65,6 +96,16 @@ fn kind(code: RDKafkaErrorCode) -> ErrorKind {
         | NotEnoughReplicas
         | NotEnoughReplicasAfterAppend
         | BrokerNotAvailable
+        | WaitingForCoordinator
+        | WaitCache
+        | TimedOutQueue
+        | Retry
+        | ConcurrentTransactions
+        | EligibleLeadersNotAvailable
+        | NotController
+        | StaleBrokerEpoch
+        | ThrottlingQuotaExceeded
+        | PreviousInProgress
         | Resolve => ErrorKind::Retriable,
         Authentication
         | SaslAuthenticationFailed
@@ -74,6 +115,7 @@ fn kind(code: RDKafkaErrorCode) -> ErrorKind {
         | ClusterAuthorizationFailed
         | TransactionalIdAuthorizationFailed
         | SSL
+        | InvalidTransactionTimeout
         | InvalidArgument
         | UnsupportedVersion => ErrorKind::InvalidConfig,
         _ => ErrorKind::Log,
@@ -88,12 +130,15 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
             ". Is a broker running at `bootstrap.servers`, does it listen with this `security.protocol`, and does it know this \
              `sasl.username` with this `sasl.password`?"
         }
-        Authentication | SaslAuthenticationFailed => ". Correct `sasl.username`, `sasl.password` and `sasl.mechanism`",
+        Authentication | SaslAuthenticationFailed => {
+            ". Correct `sasl.username`, `sasl.password` and `sasl.mechanism`, or `ssl.ca.location` if it is about a certificate"
+        }
         TopicAuthorizationFailed => ". Allow it to this user with an ACL for the topic",
         GroupAuthorizationFailed => ". Allow it to this user with an ACL for the group (the application id)",
         TransactionalIdAuthorizationFailed => {
             ". Allow it to this user with an ACL for transactional ids that begin with the application id"
         }
+        InvalidTransactionTimeout => ". Lower `transaction_timeout`, or raise `transaction.max.timeout.ms` of the brokers",
         ClusterAuthorizationFailed => ". Allow it to this user with an ACL for the cluster",
         MessageSizeTooLarge => {
             ". Raise the topic's `max.message.bytes` (the brokers' `message.max.bytes` where the topic has none of its own), or let the \
@@ -110,6 +155,14 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_are_sent_again_unless_they_are_to_blame() {
+        let kind = |code| about_records(&TopicPartition::new("t", 0), code).kind();
+        use RDKafkaErrorCode::{MessageSizeTooLarge, MessageTimedOut, PurgeQueue, TopicAuthorizationFailed, UnknownProducerId};
+        assert_eq!([MessageTimedOut, PurgeQueue, UnknownProducerId].map(kind), [ErrorKind::Retriable; 3]);
+        assert_eq!([MessageSizeTooLarge, TopicAuthorizationFailed].map(kind), [ErrorKind::Log, ErrorKind::InvalidConfig]);
+    }
 
     /// The wrapper gives no code for it, and a cluster that did not answer was taken for a topic with an illegal name.
     #[test]

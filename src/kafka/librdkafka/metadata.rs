@@ -2,20 +2,33 @@
 
 use std::time::Duration;
 
-use rdkafka::client::{Client, ClientContext};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::client::Client;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::ANSWER_WITHIN;
-use super::error::{failed, said};
+use super::context::Connects;
+use super::error::{failed, refused, said, unheard};
 use crate::clock::let_others_go_on;
+use crate::error::ErrorKind;
 use crate::kafka::LogError;
 
 /// A topic that was just made has no leader for a moment.
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
+/// Why nothing was heard of something: with what the client's connections came to, where that is known.
+pub(super) fn unreachable<C: Connects>(what: &str, error: &KafkaError, client: &Client<C>) -> LogError {
+    match (failed(what, error), C::failure(client)) {
+        (said, Some(failure)) if said.kind() == ErrorKind::Retriable => match failure.is_refusal {
+            true => refused(what, &failure.text),
+            false => unheard(what, &failure.text),
+        },
+        (said, _) => said,
+    }
+}
+
 /// How many partitions a topic has.
-pub(super) fn partition_count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<i32, LogError> {
+pub(super) fn partition_count<C: Connects>(client: &Client<C>, topic: &str) -> Result<i32, LogError> {
     shape(client, topic).map(|(partitions, _)| partitions)
 }
 
@@ -29,10 +42,10 @@ pub(super) fn any_broker<C: ClientContext>(client: &Client<C>) -> Result<i32, Lo
 }
 
 /// How many partitions a topic has, and how many copies, the fewest of them.
-pub(super) fn shape<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<(i32, i32), LogError> {
+pub(super) fn shape<C: Connects>(client: &Client<C>, topic: &str) -> Result<(i32, i32), LogError> {
     for look in 1.. {
         let metadata = client.fetch_metadata(Some(topic), ANSWER_WITHIN);
-        let metadata = metadata.map_err(|error| failed(&format!("the topic `{topic}`"), &error))?;
+        let metadata = metadata.map_err(|error| unreachable(&format!("the topic `{topic}`"), &error, client))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let answer = found.map_or(Some(RDKafkaErrorCode::UnknownTopic), |found| found.error().map(RDKafkaErrorCode::from));
         match (answer, found) {

@@ -5,6 +5,7 @@
 mod admin;
 mod bell;
 mod config;
+mod connections;
 mod consumer;
 mod context;
 mod deadline;

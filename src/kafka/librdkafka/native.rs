@@ -23,7 +23,7 @@ pub(super) use membership::{Committed, Sent, commit, membership};
 pub(super) use topics::identify;
 pub(super) use writing::{
     OutboundBatch, OutboundError, OutboundQueue, OutboundReport, OutboundStep, OutboundTopic, Writer, open_writer, outbound_fatal,
-    outbound_flush, outbound_offsets, outbound_step, outbound_wake, topic_settings,
+    outbound_flush, outbound_hear, outbound_offsets, outbound_step, outbound_wake, topic_settings,
 };
 
 use super::bell::Bell;

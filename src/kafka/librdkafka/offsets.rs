@@ -25,7 +25,7 @@ pub(super) fn ask(
     let mut rest = wanted;
     while !rest.is_empty() {
         let (round, later) = rest.split_at(distinct(rest));
-        match list_offsets(client, round, isolation, ANSWER_WITHIN) {
+        match asked(round, &|round| list_offsets(client, round, isolation, ANSWER_WITHIN), partition_count) {
             Ok(answers) => {
                 for (answer, (partition, _)) in answers.into_iter().zip(round) {
                     found.push(answer.map_err(|code| explained(partition, code, partition_count))?);
@@ -34,12 +34,49 @@ pub(super) fn ask(
             Err(code) => {
                 // One that is not there spoils the answer for all.
                 round.iter().try_for_each(|(partition, _)| exists(partition, partition_count))?;
-                return Err(said("offsets of partitions", code));
+                return Err(said("offsets of partitions", unanswered(code)));
             }
         }
         rest = later;
     }
     Ok(found)
+}
+
+/// What a leader answers to such a question.
+type Answers = Vec<Result<Found, RDKafkaErrorCode>>;
+
+/// Asks the leaders, and if some of them are not what they were, once more those that the cluster names now. The library asks whom it remembers, for as
+/// long as it remembers, and a refusal does not make it doubt: without this a broker that was started again would refuse it for many minutes.
+fn asked(
+    round: &[(TopicPartition, OffsetSpec)],
+    ask: &dyn Fn(&[(TopicPartition, OffsetSpec)]) -> Result<Answers, RDKafkaErrorCode>,
+    partition_count: &dyn Fn(&str) -> Result<i32, LogError>,
+) -> Result<Answers, RDKafkaErrorCode> {
+    let answers = ask(round)?;
+    let pairs = answers.iter().zip(round);
+    let moved: HashSet<&str> =
+        pairs.filter(|(answer, _)| answer.is_err_and(has_moved)).map(|(_, (partition, _))| &*partition.topic).collect();
+    if moved.is_empty() {
+        return Ok(answers);
+    }
+    for topic in moved {
+        // The library remembers what it hears. What else is wrong with the topic is told by the second answer.
+        if let Err(error) = partition_count(topic) {
+            tracing::debug!(topic, %error, "its leaders are not known");
+        }
+    }
+    ask(round)
+}
+
+/// Why a question as a whole has no answer. Where the library finds no leader to ask it says that there is no such thing.
+fn unanswered(code: RDKafkaErrorCode) -> RDKafkaErrorCode {
+    if code == RDKafkaErrorCode::NoEnt { RDKafkaErrorCode::LeaderNotAvailable } else { code }
+}
+
+/// Whether an answer says that the partition is led by another broker, or by the same one anew.
+fn has_moved(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, UnknownLeaderEpoch};
+    matches!(code, FencedLeaderEpoch | UnknownLeaderEpoch | NotLeaderForPartition | LeaderNotAvailable)
 }
 
 /// How many of the first ones are of different partitions: a request may name each once.
@@ -57,7 +94,8 @@ pub(super) fn explained(
     use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicId, UnknownTopicOrPartition};
     match code {
         UnknownTopicOrPartition | UnknownPartition | UnknownTopic | UnknownTopicId => {
-            exists(partition, partition_count).err().unwrap_or_else(|| about_partition(partition, code))
+            // It is there: whoever said no does not know it yet, as a broker that has just started.
+            exists(partition, partition_count).err().unwrap_or_else(|| about_partition(partition, RDKafkaErrorCode::LeaderNotAvailable))
         }
         code => about_partition(partition, code),
     }
@@ -80,6 +118,34 @@ mod tests {
     fn a_request_names_each_partition_once() {
         let of = |numbers: &[i32]| distinct(&numbers.iter().map(|n| (TopicPartition::new("t", *n), OffsetSpec::End)).collect::<Vec<_>>());
         assert_eq!([of(&[]), of(&[0, 1, 2]), of(&[0, 1, 0, 1]), of(&[3, 3])], [0, 3, 2, 1]);
+    }
+
+    /// A restorer was refused for ever after its broker had been away.
+    #[test]
+    fn a_leader_of_long_ago_is_asked_after_before_it_is_asked_again() {
+        use std::cell::RefCell;
+        let round = [(TopicPartition::new("t", 0), OffsetSpec::End), (TopicPartition::new("u", 0), OffsetSpec::End)];
+        let (known, asked_after) = (RefCell::new(false), RefCell::new(Vec::new()));
+        let ask = |_: &[(TopicPartition, OffsetSpec)]| {
+            let first = if *known.borrow() { Ok((7, -1)) } else { Err(RDKafkaErrorCode::FencedLeaderEpoch) };
+            Ok(vec![first, Ok((3, -1))])
+        };
+        let count = |topic: &str| {
+            asked_after.borrow_mut().push(topic.to_owned());
+            *known.borrow_mut() = true;
+            Ok(1)
+        };
+        let answers = asked(&round, &ask, &count).unwrap();
+        assert_eq!((answers, asked_after.into_inner()), (vec![Ok((7, -1)), Ok((3, -1))], vec!["t".to_owned()]));
+    }
+
+    /// It stopped a task whose leader had just died.
+    #[test]
+    fn a_question_that_no_leader_is_there_for_is_asked_again() {
+        let error = said("offsets of partitions", unanswered(RDKafkaErrorCode::NoEnt));
+        assert_eq!(error.kind(), crate::error::ErrorKind::Retriable);
+        let young = explained(&TopicPartition::new("t", 0), RDKafkaErrorCode::UnknownTopicOrPartition, &|_| Ok(1));
+        assert_eq!(young.kind(), crate::error::ErrorKind::Retriable, "the cluster knows it, that broker does not yet");
     }
 
     #[test]

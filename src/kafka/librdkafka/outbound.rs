@@ -10,7 +10,8 @@ use hashbrown::HashMap;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::config::SignIn;
-use super::error::{about_partition, failed, said};
+use super::deadline::Deadline;
+use super::error::{about_partition, about_records, failed, said};
 use super::native::{self, OutboundBatch, OutboundQueue, OutboundReport, OutboundTopic, Writer};
 use super::{ANSWER_WITHIN, KafkaConfig, metadata};
 use crate::clock::let_others_go_on;
@@ -33,8 +34,8 @@ const SETTINGS: [(&str, &str); 7] = [
     ("topic.metadata.propagation.max.ms", "1000"),
 ];
 
-/// How often, and how far apart, a cluster that cannot be reached is asked for a topic: longer than a broker takes to start.
-const QUESTIONS: u32 = 60;
+/// How long a cluster that cannot be reached is asked for a topic, and how far apart: whoever asks has a record in hand, and may go back for it later.
+const ASKED_FOR: Duration = Duration::from_secs(20);
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(500);
 
 /// Batches are not longer than this, nor longer than one record.
@@ -99,14 +100,12 @@ impl Outbound {
 
     /// How many partitions a topic has now.
     pub(super) fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
-        let mut asked = 0;
+        let mut until = Deadline::after(ASKED_FOR);
         let count = loop {
             match metadata::partition_count(&self.client, topic) {
-                // Whoever asks has a record in hand: better late than not at all.
-                Err(error) if error.kind() == ErrorKind::Retriable && asked < QUESTIONS => asked += 1,
+                Err(error) if error.kind() == ErrorKind::Retriable && !until.rest().is_zero() => let_others_go_on(BETWEEN_QUESTIONS),
                 answer => break answer?,
             }
-            let_others_go_on(BETWEEN_QUESTIONS);
         };
         if let Some(known) = self.topics.get_mut(topic) {
             known.open.resize(usize::try_from(count).unwrap_or(0), 0);
@@ -184,7 +183,7 @@ impl Outbound {
                     self.reports.wait(A_WAIT);
                 }
                 Some(code) => {
-                    let error = about_partition(partition, code);
+                    let error = about_records(partition, code);
                     if matches!(error, LogError::UnknownTopic(_)) && topic.open.iter().all(|open| *open == 0) {
                         self.topics.remove(&partition.topic);
                     }
@@ -205,7 +204,7 @@ impl Outbound {
         for (partition, told) in told {
             self.settle(&partition, told.count);
             if let Some(code) = told.failed {
-                lost.entry(partition.clone()).or_insert_with(|| about_partition(&partition, code));
+                lost.entry(partition.clone()).or_insert_with(|| about_records(&partition, code));
             }
             flushed.acked.extend(told.acked.map(|offset| (partition, offset)));
         }

@@ -2,6 +2,9 @@
 //!
 //! A step that takes too long is resumed by the same call: another one would be refused. A producer is given up for good once it is fenced
 //! or the end of a transaction is in doubt: a request that is late could end the next transaction of the same client.
+//!
+//! The protocol says the same to who was fenced and to whose transaction the coordinator has timed out. They are told apart by the time that
+//! has passed; and where an outage was seen within that time, the transaction is said to be undecided, since nobody took too long for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +12,12 @@ use std::time::Duration;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::deadline::Deadline;
 use super::error::said;
 use super::native::{self, OutboundError, OutboundStep};
 use super::outbound::{Outbound, SEND_TIMEOUT};
 use super::{ANSWER_WITHIN, KafkaConfig, end_beside};
+use crate::error::ErrorKind;
 use crate::kafka::{Flushed, LogError, MemberToken, Outgoing, Position, Producer, TransactionalProducer};
 use crate::record::TopicPartition;
 
@@ -20,11 +25,19 @@ use crate::record::TopicPartition;
 const SHORTEST: Duration = Duration::from_secs(1);
 /// How often a step that takes too long is resumed.
 const CALLS: u32 = 3;
+/// How long one call to initialise waits. Whoever called has other things to do, and calls again.
+const INIT_WITHIN: Duration = Duration::from_secs(3);
 
 /// A producer with a transactional id.
 pub(super) struct KafkaTransactions {
     id: Arc<str>,
     step: Step,
+    /// How long a transaction may be open.
+    timeout: Duration,
+    /// How long this one may still be.
+    until: Option<Deadline>,
+    /// In this one an answer was missing.
+    outage: bool,
     /// None once the producer has ended.
     outbound: Option<Outbound>,
 }
@@ -35,20 +48,23 @@ enum Step {
     New,
     Ready,
     Begun,
-    /// It has begun, and something failed.
-    Spoilt,
+    /// It has begun, and something failed: what, unless a flush tells or has told it.
+    Spoilt(Option<LogError>),
     Ended(LogError),
 }
 
 impl KafkaTransactions {
     pub(super) fn open(config: &KafkaConfig, id: &str, timeout: Duration) -> Result<Self, LogError> {
+        if timeout < SHORTEST {
+            tracing::warn!(id, "a transaction of {timeout:?} is too short for the client library: it may be open for {SHORTEST:?}");
+        }
         let timeout = timeout.max(SHORTEST);
         // The library wants records to be given up before their transaction is.
         let send_timeout = SEND_TIMEOUT.min(timeout * 9 / 10);
-        let (timeout, send_timeout) = (timeout.as_millis().to_string(), send_timeout.as_millis().to_string());
-        let settings = [("transactional.id", id), ("transaction.timeout.ms", &*timeout), ("message.timeout.ms", &*send_timeout)];
-        let outbound = Outbound::open(config, &settings)?;
-        Ok(KafkaTransactions { id: id.into(), step: Step::New, outbound: Some(outbound) })
+        let (longest, send_timeout) = (timeout.as_millis().to_string(), send_timeout.as_millis().to_string());
+        let settings = [("transactional.id", id), ("transaction.timeout.ms", &*longest), ("message.timeout.ms", &*send_timeout)];
+        let outbound = Some(Outbound::open(config, &settings)?);
+        Ok(KafkaTransactions { id: id.into(), step: Step::New, timeout, until: None, outage: false, outbound })
     }
 
     /// The client with its transaction open; an error where there is none.
@@ -57,7 +73,7 @@ impl KafkaTransactions {
             Step::Ended(error) => Err(error.clone()),
             Step::New => Err(self.wrong("is not initialised")),
             Step::Ready => Err(self.wrong("has not begun a transaction")),
-            Step::Begun | Step::Spoilt => self.client(),
+            Step::Begun | Step::Spoilt(_) => self.client(),
         }
     }
 
@@ -73,7 +89,22 @@ impl KafkaTransactions {
     /// Takes a step, and resumes it while it takes too long.
     fn take(&mut self, step: OutboundStep) -> Result<Result<(), OutboundError>, LogError> {
         let client = self.client()?.client();
-        Ok(patiently(|| native::outbound_step(client, step, ANSWER_WITHIN)))
+        let (taken, calls) = patiently(|| native::outbound_step(client, step, ANSWER_WITHIN));
+        self.outage |= calls > 1;
+        Ok(taken)
+    }
+
+    /// The transaction can be aborted and nothing else.
+    fn spoil(&mut self, why: Option<LogError>) {
+        self.outage |= why.as_ref().is_some_and(|why| why.kind() == ErrorKind::Retriable);
+        self.step = Step::Spoilt(why);
+    }
+
+    /// Why the library takes no more in this transaction, if that is so. It says it to who wants to begin another one.
+    fn why_spoilt(&mut self) -> Option<LogError> {
+        let client = self.client().ok()?.client();
+        let refused = native::outbound_step(client, OutboundStep::Begin, Duration::ZERO).err()?;
+        refused.must_abort.then(|| self.said(&refused))
     }
 
     /// Nothing can be done with the producer from here on.
@@ -90,15 +121,26 @@ impl KafkaTransactions {
 
     /// What an error of the library means, if it is about the producer as such.
     fn ended_by(&mut self, error: &OutboundError) -> Option<LogError> {
-        let fenced =
-            matches!(error.code, RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch);
-        if !fenced && !error.is_fatal {
-            return None;
+        let overdue = self.until.as_mut().is_some_and(|until| until.rest().is_zero());
+        let ends = match end_of(error, overdue, self.outage)? {
+            Ending::Fenced => LogError::ProducerFenced(self.id.clone()),
+            Ending::TimedOut => LogError::TransactionTimedOut(self.id.clone()),
+            Ending::Unknown => LogError::CommitUnknown(self.id.clone()),
+            Ending::Refused => self.said(error),
+        };
+        tracing::warn!(id = &*self.id, "the producer can do nothing any more: {}", error.text);
+        Some(self.end(ends))
+    }
+
+    /// Why it cannot be initialised. There is no transaction of its own yet that could be in doubt.
+    fn refused_init(&mut self, error: &OutboundError) -> LogError {
+        match end_of(error, false, false) {
+            Some(Ending::Fenced) => self.end(LogError::ProducerFenced(self.id.clone())),
+            _ => {
+                let said = self.said(error);
+                self.end(said)
+            }
         }
-        if !fenced {
-            tracing::warn!(id = &*self.id, "the producer can do nothing any more: {}", error.text);
-        }
-        Some(self.end(LogError::ProducerFenced(self.id.clone())))
     }
 
     fn said(&self, error: &OutboundError) -> LogError {
@@ -106,16 +148,50 @@ impl KafkaTransactions {
     }
 }
 
-/// Makes a call until it is answered, a few times.
-fn patiently(mut call: impl FnMut() -> Result<(), OutboundError>) -> Result<(), OutboundError> {
-    let mut answer = call();
-    for _ in 1..CALLS {
-        match &answer {
-            Err(error) if error.is_retriable && !error.is_fatal => answer = call(),
-            _ => break,
+/// What ends a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Another one has its id.
+    Fenced,
+    /// Its transaction was open for too long.
+    TimedOut,
+    /// It is in a state that the library cannot get out of. Another one can do what it did.
+    Unknown,
+    /// The cluster does not allow it, nor will it allow it to another one.
+    Refused,
+}
+
+/// Whether an error ends the producer, and what that means. `overdue`: its transaction has been open for longer than it may.
+fn end_of(error: &OutboundError, overdue: bool, outage: bool) -> Option<Ending> {
+    use RDKafkaErrorCode::*;
+    match error.code {
+        Fenced | ProducerFenced | InvalidProducerEpoch => Some(match (overdue, outage) {
+            (false, _) => Ending::Fenced,
+            (true, false) => Ending::TimedOut,
+            (true, true) => Ending::Unknown,
+        }),
+        TransactionalIdAuthorizationFailed | ClusterAuthorizationFailed => Some(Ending::Refused),
+        _ if !error.is_fatal => None,
+        TopicAuthorizationFailed
+        | GroupAuthorizationFailed
+        | Authentication
+        | SaslAuthenticationFailed
+        | UnsupportedFeature
+        | UnsupportedVersion
+        | InvalidTransactionTimeout => Some(Ending::Refused),
+        _ => Some(Ending::Unknown),
+    }
+}
+
+/// Makes a call until it is answered, a few times; says how many.
+fn patiently(mut call: impl FnMut() -> Result<(), OutboundError>) -> (Result<(), OutboundError>, u32) {
+    let mut calls = 1;
+    loop {
+        match call() {
+            Err(error) if error.is_retriable && !error.is_fatal && calls < CALLS => calls += 1,
+            answer => return (answer, calls),
         }
     }
-    answer
 }
 
 impl Producer for KafkaTransactions {
@@ -129,10 +205,13 @@ impl Producer for KafkaTransactions {
             return self.ended_by(&error).map_or(sent, Err);
         }
         match sent {
+            // It would say the same of the next ones.
+            Err(error @ LogError::Client { kind: ErrorKind::InvalidConfig, .. }) => Err(error),
             // It takes no more records in this transaction, after an outage say.
             Err(error @ LogError::Client { .. }) => {
-                tracing::warn!(id = &*self.id, %error, "the transaction cannot go on");
-                self.step = Step::Spoilt;
+                let why = self.why_spoilt().unwrap_or(error);
+                tracing::warn!(id = &*self.id, error = %why, "the transaction cannot go on");
+                self.spoil(Some(why));
                 Err(LogError::MustAbort(self.id.clone()))
             }
             sent => sent,
@@ -141,8 +220,9 @@ impl Producer for KafkaTransactions {
 
     fn flush(&mut self, timeout: Duration) -> Flushed {
         let flushed = self.outbound.as_mut().map(|outbound| outbound.flush(timeout)).unwrap_or_default();
+        self.outage |= flushed.failed.iter().any(|(_, error)| error.kind() == ErrorKind::Retriable);
         if let (false, Step::Begun) = (flushed.failed.is_empty(), &self.step) {
-            self.step = Step::Spoilt;
+            self.step = Step::Spoilt(None);
         }
         flushed
     }
@@ -167,11 +247,14 @@ impl TransactionalProducer for KafkaTransactions {
         match &self.step {
             Step::New => {}
             Step::Ended(error) => return Err(error.clone()),
-            Step::Ready | Step::Begun | Step::Spoilt => return Err(self.wrong("is initialised already")),
+            Step::Ready | Step::Begun | Step::Spoilt(_) => return Err(self.wrong("is initialised already")),
         }
-        match self.take(OutboundStep::Init)? {
+        let client = self.client()?.client();
+        match native::outbound_step(client, OutboundStep::Init, INIT_WITHIN) {
             Ok(()) => self.step = Step::Ready,
-            Err(error) => return Err(self.ended_by(&error).unwrap_or_else(|| self.said(&error))),
+            // The same call goes on with it.
+            Err(error) if error.is_retriable && !error.is_fatal => return Err(self.said(&error)),
+            Err(error) => return Err(self.refused_init(&error)),
         }
         Ok(())
     }
@@ -181,10 +264,10 @@ impl TransactionalProducer for KafkaTransactions {
             Step::Ready => {}
             Step::New => return Err(self.wrong("is not initialised")),
             Step::Ended(error) => return Err(error.clone()),
-            Step::Begun | Step::Spoilt => return Err(self.wrong("has begun a transaction already")),
+            Step::Begun | Step::Spoilt(_) => return Err(self.wrong("has begun a transaction already")),
         }
         match self.take(OutboundStep::Begin)? {
-            Ok(()) => self.step = Step::Begun,
+            Ok(()) => (self.step, self.until, self.outage) = (Step::Begun, Some(Deadline::after(self.timeout)), false),
             Err(error) => return Err(self.ended_by(&error).unwrap_or_else(|| self.said(&error))),
         }
         Ok(())
@@ -195,14 +278,17 @@ impl TransactionalProducer for KafkaTransactions {
         let who = (group, token.generation, &*token.member);
         let sent = listed(positions).map(|list| patiently(|| native::outbound_offsets(client, &list, who, ANSWER_WITHIN)));
         let error = match sent {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error,
+            Ok((Ok(()), _)) => return Ok(()),
+            Ok((Err(error), calls)) => {
+                self.outage |= calls > 1;
+                error
+            }
             Err(code) => OutboundError { code, text: code.to_string(), is_fatal: false, is_retriable: false, must_abort: true },
         };
         if let Some(ended) = self.ended_by(&error) {
             return Err(ended);
         }
-        self.step = Step::Spoilt;
+        self.spoil(Some(self.said(&error)));
         let (group, token) = (group.to_owned(), token.clone());
         if is_outrun(error.code) {
             return Err(LogError::Outrun { group, token });
@@ -215,7 +301,7 @@ impl TransactionalProducer for KafkaTransactions {
 
     fn commit(&mut self) -> Result<(), LogError> {
         self.within()?;
-        if let Step::Spoilt = self.step {
+        if let Step::Spoilt(_) = self.step {
             return Err(LogError::MustAbort(self.id.clone()));
         }
         let error = match self.take(OutboundStep::Commit)? {
@@ -230,11 +316,18 @@ impl TransactionalProducer for KafkaTransactions {
         }
         if error.must_abort {
             tracing::warn!(id = &*self.id, "the transaction cannot be committed: {}", error.text);
-            self.step = Step::Spoilt;
+            self.spoil(Some(self.said(&error)));
             return Err(LogError::MustAbort(self.id.clone()));
         }
         tracing::warn!(id = &*self.id, "no answer to a commit: {}", error.text);
         Err(self.end(LogError::CommitUnknown(self.id.clone())))
+    }
+
+    fn spoilt_by(&self) -> Option<LogError> {
+        match &self.step {
+            Step::Spoilt(why) => why.clone(),
+            _ => None,
+        }
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
@@ -288,6 +381,22 @@ mod tests {
     use super::*;
     use crate::kafka::{Connect, KafkaLog, NewTopic, Outgoing};
     use crate::record::{Headers, Timestamp};
+
+    fn error(code: RDKafkaErrorCode, is_fatal: bool) -> OutboundError {
+        OutboundError { code, text: String::new(), is_fatal, is_retriable: false, must_abort: false }
+    }
+
+    #[test]
+    fn who_was_fenced_who_took_too_long_and_who_may_not_are_told_apart() {
+        use RDKafkaErrorCode::{Fenced, InvalidProducerEpoch, OutOfOrderSequenceNumber, TransactionalIdAuthorizationFailed};
+        let end = |code, overdue, outage| end_of(&error(code, true), overdue, outage);
+        assert_eq!(end(Fenced, false, false), Some(Ending::Fenced));
+        assert_eq!(end(InvalidProducerEpoch, true, false), Some(Ending::TimedOut), "the coordinator has aborted it");
+        assert_eq!(end(Fenced, true, true), Some(Ending::Unknown), "nobody's batch was too large: the broker was away");
+        assert_eq!(end(TransactionalIdAuthorizationFailed, true, true), Some(Ending::Refused));
+        assert_eq!(end(OutOfOrderSequenceNumber, false, false), Some(Ending::Unknown));
+        assert_eq!(end_of(&error(OutOfOrderSequenceNumber, false), true, true), None, "it can be aborted");
+    }
 
     #[test]
     fn who_is_no_member_commits_no_positions_and_the_producer_goes_on() {

@@ -11,6 +11,8 @@ use crate::record::TaskId;
 /// What is wrong with a transaction, or with the producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Trouble {
+    /// The cluster did not answer for so long that records were given up, or positions: nothing is wrong with what was in it.
+    Outage,
     /// Something in it failed; it can be aborted and nothing else.
     Spoilt,
     /// The group has moved on while the positions were on their way to it. The tasks are still the thread's.
@@ -39,6 +41,9 @@ pub(crate) struct Exposure {
 }
 
 /// From what is wrong to what is to be done, in order; nothing if nothing is wrong.
+///
+/// At least once the "transaction" is what was sent since the last commit. It cannot be taken back, so a task that failed concerns nobody else; but what
+/// was lost must be sent again, and whoever has sent goes back for that.
 pub(crate) fn remedies(trouble: Option<Trouble>, tasks: &Exposure) -> Vec<Command> {
     let reopen = |which: &BTreeSet<TaskId>| {
         let back = which.iter().filter(|task| tasks.owned.contains(task) && !tasks.failed.contains(task));
@@ -48,7 +53,7 @@ pub(crate) fn remedies(trouble: Option<Trouble>, tasks: &Exposure) -> Vec<Comman
     match trouble {
         // A failed task must not be committed, and what it sent cannot be told from what the others sent.
         None if tasks.sent.is_disjoint(&tasks.failed) => Vec::new(),
-        None | Some(Trouble::Spoilt | Trouble::Outrun) => [vec![Command::Abort], reopen(&tasks.sent)].concat(),
+        None | Some(Trouble::Outage | Trouble::Spoilt | Trouble::Outrun) => [vec![Command::Abort], reopen(&tasks.sent)].concat(),
         Some(Trouble::MemberFenced) => [Command::Abort].into_iter().chain(leave()).collect(),
         Some(Trouble::TimedOut) => [vec![Command::Shrink, Command::Discard], reopen(&tasks.sent)].concat(),
         // What is committed is seen once the next producer has the id; all positions may have moved, those of silent tasks too.

@@ -4,13 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::error::{Error, ErrorKind, Place};
-use crate::kafka::Group;
+use crate::kafka::{Group, LogError};
 use crate::record::Timestamp;
 use crate::runtime::arena::Arena;
 use crate::runtime::board::Board;
 
 /// What a restorer works with.
 pub(super) struct Tools<'a> {
+    /// Of who works with them.
+    pub(super) name: &'a str,
     pub(super) client: &'a mut dyn Group,
     pub(super) board: &'a Board,
     pub(super) buffer: &'a mut Arena,
@@ -118,13 +120,23 @@ impl<E: Errand> Pending for Shared<E> {
         let slot = &mut *slot;
         if slot.wanted && !slot.over {
             match attempt(&mut slot.errand, tools) {
-                Ok(Step::Moved) => return Pace::Moved,
+                Ok(Step::Moved) => {
+                    tools.board.outages.end(tools.name);
+                    return Pace::Moved;
+                }
                 Ok(Step::Waits) => return Pace::Waits,
                 Err(error) if error.kind() == ErrorKind::Retriable => {
-                    tracing::debug!(%error, "tried again");
+                    let undecided = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<LogError>());
+                    match undecided {
+                        Some(LogError::PositionUndecided { .. }) => tracing::debug!(%error, "tried again"),
+                        _ => tools.board.outages.begin(tools.name, &error),
+                    }
                     return Pace::Waits;
                 }
-                Ok(Step::Done(found)) => slot.outcome = Some(Ok(found)),
+                Ok(Step::Done(found)) => {
+                    tools.board.outages.end(tools.name);
+                    slot.outcome = Some(Ok(found));
+                }
                 Err(error) => slot.outcome = Some(Err(error)),
             }
         }

@@ -46,10 +46,10 @@ impl Restorer {
         if let Err(error) = self.client.poll(Duration::ZERO) {
             tracing::debug!(%error, "the restorer's client");
         }
-        let Restorer { client, board, open, buffer, .. } = self;
+        let Restorer { name, client, board, open, buffer, .. } = self;
         let mut worked = false;
         open.retain(|errand| {
-            let pace = errand.step(&mut Tools { client: &mut **client, board, buffer, now });
+            let pace = errand.step(&mut Tools { name, client: &mut **client, board, buffer, now });
             worked |= pace != Pace::Waits;
             pace != Pace::Over
         });

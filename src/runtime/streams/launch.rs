@@ -17,6 +17,7 @@ use crate::runtime::gate::TaskGate;
 use crate::runtime::identity::Identities;
 use crate::runtime::internal_topics::PlannedTopic;
 use crate::runtime::plan::State;
+use crate::runtime::streams::patience::patiently;
 use crate::runtime::streams::publisher::Publisher;
 use crate::runtime::streams::{Progress, Streams};
 use crate::runtime::thread::{Crew, StreamThread};
@@ -118,14 +119,17 @@ impl Launch {
 
     /// Starts it.
     ///
+    /// A log that does not answer is waited for, [`start_timeout`](Settings::start_timeout) long.
+    ///
     /// # Errors
-    /// If the application id is no legal name, a source topic does not exist, an internal topic is not as it must be, or the log refuses.
+    /// If the application id is no legal name, a source topic does not exist, an internal topic is not as it must be, or the log refuses, or does not
+    /// answer in time.
     pub fn start(self) -> Result<Streams, Error> {
         let Launch { topology, settings, log, clock, on_state, on_restore, gate, assumed: _ } = self;
         let settings = Arc::new(settings);
         legal_application_id(&settings.application_id)?;
         legal_scope(&settings, gate.is_some())?;
-        let (layout, identities) = topics_for(&*log, &topology, &settings)?;
+        let (layout, identities) = patiently(settings.start_timeout, &SystemClock, || topics_for(&*log, &topology, &settings))?;
         metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
         legal_rebuild(&settings, &layout)?;
         let count = settings.threads.max(1);
@@ -138,8 +142,9 @@ impl Launch {
         // All join before the first one runs, so that tasks are shared out once.
         let process = process_id(&settings, board.home());
         let crew = Crew { topology: topology.clone(), settings, log: log.clone(), board: board.clone(), process, gate };
-        let made = (0..count).map(|number| StreamThread::new(number, &crew, clock.now()));
-        let made = made.collect::<Result<Vec<_>, Error>>()?;
+        let made = patiently(crew.settings.start_timeout, &SystemClock, || {
+            (0..count).map(|number| StreamThread::new(number, &crew, clock.now())).collect::<Result<Vec<_>, Error>>()
+        })?;
         let mut threads = Vec::new();
         for mut thread in made {
             let (board_of, clock_of, clock, numbers) = (board.clone(), clock.clone(), clock.clone(), publisher.clone());

@@ -1,6 +1,7 @@
 //! The handle of a running application, for the program that embeds it.
 
 mod launch;
+mod patience;
 mod progress;
 mod publisher;
 

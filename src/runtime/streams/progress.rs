@@ -29,6 +29,8 @@ pub struct Progress {
     pub rebuilt_stores: u64,
     /// Commits done by all threads.
     pub commits: u64,
+    /// What the cluster answered last, while a thread waits for it: nothing is lost, and it goes on by itself. None while all is well.
+    pub outage: Option<String>,
     /// The tasks of this instance now.
     pub tasks: BTreeMap<TaskId, TaskProgress>,
     /// The stores that are being read back from their changelogs now, by task and name.
@@ -91,7 +93,8 @@ impl Progress {
     /// How far everything on a board is.
     pub(crate) fn on(board: &Board) -> Self {
         let (rebuilt_stores, commits) = (board.home().rebuilt_stores(), board.commits.load(Ordering::Relaxed));
-        Progress { rebuilt_stores, commits, ..Progress::of(&board.facts()) }
+        let outage = board.outages.first();
+        Progress { rebuilt_stores, commits, outage, ..Progress::of(&board.facts()) }
     }
 
     pub(crate) fn of(facts: &Facts) -> Self {

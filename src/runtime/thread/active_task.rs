@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::{Guarantee, MissingPosition, Settings};
 use crate::error::{Error, ErrorKind, Place};
 use crate::failpoint;
-use crate::kafka::{Consumer, Isolation, Position};
+use crate::kafka::{Consumer, Isolation, LogError, Position};
 use crate::processor::{Outgoing, Staged, Target};
 use crate::record::{Headers, RawRecord, TaskId, Timestamp, TopicPartition};
 use crate::runtime::board::{Board, Ends, TaskMeter, put};
@@ -337,11 +337,15 @@ impl ActiveTask {
     }
 
     /// After an error that may pass: the consumer goes on from what the task has.
-    pub(super) fn seek_back(&self, consumer: &mut dyn Consumer) {
+    pub(super) fn seek_back(&self, consumer: &mut dyn Consumer) -> Result<(), LogError> {
         for feed in &self.feeds {
-            // A partition that cannot be sought is not assigned any more; then there is nothing to go on with.
-            let _ = consumer.seek(&feed.partition, feed.fetched());
+            match consumer.seek(&feed.partition, feed.fetched()) {
+                // There is nothing to go on with.
+                Ok(()) | Err(LogError::NotAssigned(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
 
     /// Shows where it stands.

@@ -106,7 +106,7 @@ impl StreamThread {
             let taken = self.take_step(step, &mut round, now);
             if self.mend_circle(scope)? {
                 // Nothing is committed, and all who had a part in it go again from the last commit.
-                return if self.may_try_again(scope) { Ok(()) } else { taken };
+                return Ok(());
             }
             taken?;
         }
@@ -114,6 +114,10 @@ impl StreamThread {
         self.board.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if let Some(circle) = self.circles.get_mut(scope) {
             circle.setbacks = 0;
+        }
+        // Where nothing runs, nothing was asked.
+        if self.tasks.iter().any(|(id, active)| is_in(scope, *id) && active.commits()) {
+            self.board.outages.end(&self.name);
         }
         self.obey(&round.answers);
         self.end_tasks(scope);
@@ -195,6 +199,7 @@ impl StreamThread {
             if !all.is_empty() {
                 self.member.commit(&round.token, &all)?;
             }
+            round.outbox.committed();
         }
         let taken = self.taken(round.scope);
         self.circles.get_mut(round.scope).into_iter().for_each(|circle| circle.batch.committed(taken));

@@ -36,7 +36,7 @@ use crate::runtime::board::Board;
 use crate::runtime::gate::TaskGate;
 #[cfg(test)]
 use crate::runtime::plan;
-use crate::runtime::plan::{Command, CommitTimer, TaskState, ThreadState, Verdict, judge_commit, judge_task, recommit_after};
+use crate::runtime::plan::{Command, CommitTimer, TaskState, ThreadState, Trouble, Verdict, judge_commit, judge_task, recommit_after};
 use crate::runtime::restore::{RestoreDesk, Restorer};
 use crate::state::CacheBudget;
 use crate::topology::node::NodeKind;
@@ -180,11 +180,16 @@ impl StreamThread {
     pub(crate) fn run_once(&mut self, now: Timestamp, patience: Duration) -> Result<Round, Error> {
         self.set_now(now);
         let done = self.round(now, patience);
-        let worked = match done.as_ref().map_err(|error| judge_commit(error.kind())) {
-            Ok(worked) => *worked,
-            Err(Verdict::Retry) => false,
-            Err(Verdict::Rejoin) => self.rejoin()?,
-            Err(Verdict::StopTask | Verdict::StopThread) => return done.map(|_| Round::Idle),
+        let worked = match done {
+            Ok(worked) => worked,
+            Err(error) => match judge_commit(error.kind()) {
+                Verdict::Retry => {
+                    self.board.outages.begin(&self.name, &error);
+                    false
+                }
+                Verdict::Rejoin => self.rejoin()?,
+                Verdict::StopTask | Verdict::StopThread => return Err(error),
+            },
         };
         self.worked = worked;
         self.show_state();
@@ -297,8 +302,12 @@ impl StreamThread {
 
     fn try_again(&mut self, id: TaskId, error: &Error) {
         tracing::warn!(task = %id, %error, "tried again");
-        if let Some(active) = self.tasks.get(&id) {
-            active.seek_back(&mut *self.member);
+        let Some(active) = self.tasks.get(&id) else { return };
+        let Err(refused) = active.seek_back(&mut *self.member) else { return };
+        // Where the consumer stands is ahead of the task: what lies between would be lost.
+        match self.circles.outbox(id).filter(|outbox| outbox.senders().contains(&id)) {
+            Some(outbox) => outbox.spoil(Trouble::Outage, Some(&refused)),
+            None => self.reopen(id),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::error::ErrorKind;
 use crate::kafka::{Connect, Flushed, LogError, MemberToken, Outgoing, Position, Producer, TransactionalProducer};
 use crate::record::{TaskId, Timestamp, TopicPartition};
 use crate::runtime::plan::Trouble;
@@ -17,8 +18,23 @@ pub(super) struct Outbox {
 
 enum Writer {
     /// At least once: what is sent is sent.
-    Plain(Box<dyn Producer>),
+    Plain(Plain),
     Transactional(Transactions),
+}
+
+/// A producer without transactions, and who has sent anything since the last commit.
+struct Plain {
+    producer: Box<dyn Producer>,
+    sent: Sent,
+}
+
+/// Who has sent since the last commit, and what is wrong with that.
+#[derive(Default)]
+struct Sent {
+    senders: BTreeSet<TaskId>,
+    trouble: Option<Trouble>,
+    /// Why, as far as it is known.
+    reason: Option<LogError>,
 }
 
 /// A transactional id with the producer that has it now.
@@ -26,23 +42,45 @@ struct Transactions {
     log: Arc<dyn Connect>,
     id: Arc<str>,
     timeout: Duration,
+    /// One that is not initialised yet: the log did not answer.
+    coming: Option<Box<dyn TransactionalProducer>>,
     /// None until it is initialised, and after what it had was given up.
     producer: Option<Box<dyn TransactionalProducer>>,
     /// When the open transaction began.
     opened: Option<Timestamp>,
-    /// Tasks with something in it.
-    senders: BTreeSet<TaskId>,
-    trouble: Option<Trouble>,
+    /// What is in it.
+    sent: Sent,
+}
+
+impl Sent {
+    /// Notes the worst that was heard.
+    fn note(&mut self, trouble: Trouble, why: Option<&LogError>) {
+        if self.trouble < Some(trouble) {
+            (self.trouble, self.reason) = (Some(trouble), why.cloned());
+        }
+    }
+
+    /// A task asked for something that an outage kept from it.
+    fn missed<T>(&mut self, task: TaskId, asked: Result<T, LogError>) -> Result<T, LogError> {
+        if let Err(error) = &asked
+            && error.kind() == ErrorKind::Retriable
+        {
+            self.senders.insert(task);
+            self.note(Trouble::Outage, Some(error));
+        }
+        asked
+    }
 }
 
 impl Outbox {
     pub(super) fn plain(producer: Box<dyn Producer>) -> Arc<Self> {
-        Arc::new(Outbox { writer: Mutex::new(Writer::Plain(producer)), now: AtomicI64::new(0) })
+        let plain = Plain { producer, sent: Sent::default() };
+        Arc::new(Outbox { writer: Mutex::new(Writer::Plain(plain)), now: AtomicI64::new(0) })
     }
 
     /// Yet to be made [`ready`](Self::ready).
     pub(super) fn transactional(log: Arc<dyn Connect>, id: Arc<str>, timeout: Duration) -> Arc<Self> {
-        let writer = Transactions { log, id, timeout, producer: None, opened: None, senders: BTreeSet::new(), trouble: None };
+        let writer = Transactions { log, id, timeout, coming: None, producer: None, opened: None, sent: Sent::default() };
         Arc::new(Outbox { writer: Mutex::new(Writer::Transactional(writer)), now: AtomicI64::new(0) })
     }
 
@@ -59,10 +97,18 @@ impl Outbox {
         Timestamp::from_millis(self.now.load(Ordering::Relaxed))
     }
 
-    pub(super) fn partition_count(&self, topic: &str) -> Result<i32, LogError> {
+    /// How many partitions a topic has that a task wants to send to. Where the log does not answer, the task goes back with the others: what it
+    /// would have sent is lost.
+    pub(super) fn partition_count(&self, task: TaskId, topic: &str) -> Result<i32, LogError> {
         match &mut *self.writer() {
-            Writer::Plain(producer) => producer.partition_count(topic),
-            Writer::Transactional(writer) => writer.producer()?.partition_count(topic),
+            Writer::Plain(writer) => {
+                let count = writer.producer.partition_count(topic);
+                writer.sent.missed(task, count)
+            }
+            Writer::Transactional(writer) => {
+                let count = writer.producer()?.partition_count(topic);
+                writer.sent.missed(task, count)
+            }
         }
     }
 
@@ -78,10 +124,14 @@ impl Outbox {
     pub(super) fn send(&self, task: TaskId, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
         let now = self.now();
         match &mut *self.writer() {
-            Writer::Plain(producer) => producer.send(partition, records),
+            Writer::Plain(writer) => {
+                writer.sent.senders.insert(task);
+                let sent = writer.producer.send(partition, records);
+                writer.sent.missed(task, sent)
+            }
             Writer::Transactional(writer) => {
                 // Also if it fails: what the task has done is not in the log then, and it must go back with the others.
-                writer.senders.insert(task);
+                writer.sent.senders.insert(task);
                 writer.within(now, |producer| producer.send(partition, records))
             }
         }
@@ -90,7 +140,7 @@ impl Outbox {
     /// Waits until everything sent is acknowledged.
     pub(super) fn flush(&self, timeout: Duration) -> Flushed {
         match &mut *self.writer() {
-            Writer::Plain(producer) => producer.flush(timeout),
+            Writer::Plain(writer) => writer.producer.flush(timeout),
             Writer::Transactional(writer) if writer.opened.is_none() => Flushed::default(),
             Writer::Transactional(writer) => writer.producer.as_mut().map(|producer| producer.flush(timeout)).unwrap_or_default(),
         }
@@ -100,6 +150,13 @@ impl Outbox {
         match &mut *self.writer() {
             Writer::Plain(_) => None,
             Writer::Transactional(writer) => Some(act(writer)),
+        }
+    }
+
+    fn sent<R>(&self, look: impl FnOnce(&mut Sent) -> R) -> R {
+        match &mut *self.writer() {
+            Writer::Plain(writer) => look(&mut writer.sent),
+            Writer::Transactional(writer) => look(&mut writer.sent),
         }
     }
 
@@ -118,19 +175,31 @@ impl Outbox {
         self.transactions(|writer| writer.opened).flatten()
     }
 
-    /// The tasks with something in the open transaction.
+    /// The tasks that have sent since the last commit: exactly once those with something in the open transaction.
     pub(super) fn senders(&self) -> BTreeSet<TaskId> {
-        self.transactions(|writer| writer.senders.clone()).unwrap_or_default()
+        self.sent(|sent| sent.senders.clone())
     }
 
-    /// What keeps the open transaction from being committed.
+    /// What keeps that from being committed.
     pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.transactions(|writer| writer.trouble).flatten()
+        self.sent(|sent| sent.trouble)
     }
 
-    /// The transaction must not be committed.
-    pub(super) fn spoil(&self) {
-        self.transactions(|writer| writer.trouble = writer.trouble.max(Some(Trouble::Spoilt)));
+    /// Why, as far as it is known.
+    pub(super) fn reason(&self) -> Option<LogError> {
+        self.sent(|sent| sent.reason.clone())
+    }
+
+    /// What was sent must not be committed.
+    pub(super) fn spoil(&self, trouble: Trouble, why: Option<&LogError>) {
+        self.sent(|sent| sent.note(trouble, why));
+    }
+
+    /// At least once: what was sent is committed.
+    pub(super) fn committed(&self) {
+        if let Writer::Plain(writer) = &mut *self.writer() {
+            writer.sent = Sent::default();
+        }
     }
 
     /// Adds positions to the transaction, beginning one if need be. Not called for none.
@@ -142,9 +211,10 @@ impl Outbox {
                 let trouble = match error {
                     LogError::Fenced { .. } => Trouble::MemberFenced,
                     LogError::Outrun { .. } => Trouble::Outrun,
+                    error if error.kind() == ErrorKind::Retriable => Trouble::Outage,
                     _ => Trouble::Spoilt,
                 };
-                writer.trouble = writer.trouble.max(Some(trouble));
+                writer.sent.note(trouble, Some(error));
             }
             sent
         });
@@ -156,8 +226,10 @@ impl Outbox {
         self.transactions(Transactions::commit).unwrap_or(Ok(()))
     }
 
-    /// Ends the transaction, if one is open, so that nothing of it counts. A producer that cannot do even that is given up.
+    /// Ends the transaction, if one is open, so that nothing of it counts. A producer that cannot do even that is given up. At least once what is
+    /// sent stays sent, and nobody remembers who did.
     pub(super) fn abort(&self) {
+        self.committed();
         self.transactions(|writer| {
             let open = writer.opened.is_some();
             match writer.producer.as_mut().filter(|_| open).map(|producer| producer.abort()) {
@@ -181,10 +253,20 @@ impl Outbox {
 
 impl Transactions {
     fn ready(&mut self) -> Result<(), LogError> {
-        if self.producer.is_none() {
-            let mut producer = self.log.transactional_producer(&self.id, self.timeout)?;
-            producer.init()?;
-            self.forget(Some(producer));
+        if self.producer.is_some() {
+            return Ok(());
+        }
+        // One that got no answer asks again: a second one of the same id would fence it.
+        let mut coming = match self.coming.take() {
+            Some(coming) => coming,
+            None => self.log.transactional_producer(&self.id, self.timeout)?,
+        };
+        match coming.init() {
+            Ok(()) => self.forget(Some(coming)),
+            Err(error) => {
+                self.coming = Some(coming).filter(|_| error.kind() == ErrorKind::Retriable);
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -196,8 +278,7 @@ impl Transactions {
 
     /// No transaction is open, nothing is wrong.
     fn forget(&mut self, producer: Option<Box<dyn TransactionalProducer>>) {
-        (self.producer, self.opened, self.trouble) = (producer, None, None);
-        self.senders.clear();
+        (self.producer, self.opened, self.sent) = (producer, None, Sent::default());
     }
 
     /// Does something in a transaction, and notes what became of the producer.
@@ -210,15 +291,32 @@ impl Transactions {
     }
 
     fn note(&mut self, done: Result<(), LogError>) -> Result<(), LogError> {
-        let trouble = match &done {
-            Err(LogError::ProducerFenced(_)) => Some(Trouble::ProducerFenced),
-            Err(LogError::TransactionTimedOut(_)) => Some(Trouble::TimedOut),
-            Err(LogError::CommitUnknown(_)) => Some(Trouble::Unknown),
-            Err(LogError::MustAbort(_)) => Some(Trouble::Spoilt),
-            _ => None,
+        let Err(error) = &done else { return done };
+        let trouble = match error {
+            LogError::ProducerFenced(_) => Trouble::ProducerFenced,
+            LogError::TransactionTimedOut(_) => Trouble::TimedOut,
+            LogError::CommitUnknown(_) => Trouble::Unknown,
+            LogError::MustAbort(_) => {
+                let why = self.lost().unwrap_or_else(|| error.clone());
+                let outage = why.kind() == ErrorKind::Retriable;
+                self.sent.note(if outage { Trouble::Outage } else { Trouble::Spoilt }, Some(&why));
+                return done;
+            }
+            error if error.kind() == ErrorKind::Retriable => Trouble::Outage,
+            _ => return done,
         };
-        self.trouble = self.trouble.max(trouble);
+        self.sent.note(trouble, Some(error));
         done
+    }
+
+    /// Why it must be aborted: what will not be better next time comes first.
+    fn lost(&mut self) -> Option<LogError> {
+        let producer = self.producer.as_mut()?;
+        let why = producer.spoilt_by();
+        let told = producer.flush(Duration::ZERO).failed.into_iter().map(|(_, error)| error);
+        let mut all: Vec<LogError> = why.into_iter().chain(told).collect();
+        let worst = all.iter().position(|error| error.kind() != ErrorKind::Retriable).unwrap_or(0);
+        (worst < all.len()).then(|| all.swap_remove(worst))
     }
 
     fn commit(&mut self) -> Result<(), LogError> {
@@ -233,8 +331,11 @@ impl Transactions {
                 Ok(())
             }
             Err(error) => {
-                // Whatever else it says, it does not say that nothing was committed.
-                self.trouble = self.trouble.or(Some(Trouble::Unknown));
+                let decided = matches!(error, LogError::MustAbort(_) | LogError::ProducerFenced(_) | LogError::TransactionTimedOut(_));
+                if !decided {
+                    // Whatever else it says, it does not say that nothing was committed.
+                    self.sent.note(Trouble::Unknown, Some(&error));
+                }
                 Err(error)
             }
         }

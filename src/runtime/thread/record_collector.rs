@@ -56,8 +56,8 @@ impl RecordCollector {
         if let Some(count) = topic.partitions {
             return Ok(count);
         }
-        let count = self.outbox.partition_count(&topic.name)?;
-        topic.largest_record = self.outbox.largest_record(&topic.name)?;
+        let count = self.outbox.partition_count(self.task, &topic.name)?;
+        topic.largest_record = self.outbox.largest_record(self.task, &topic.name)?;
         topic.lanes = (0..count)
             .map(|partition| Lane {
                 partition: TopicPartition::new(topic.name.clone(), partition),

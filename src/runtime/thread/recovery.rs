@@ -27,14 +27,22 @@ impl StreamThread {
 
     /// The same for the transaction of one circle.
     pub(super) fn mend_circle(&mut self, scope: Scope) -> Result<bool, Error> {
-        let Some(circle) = self.circles.get_mut(scope).filter(|circle| circle.outbox.is_transactional()) else { return Ok(false) };
+        let Some(circle) = self.circles.get_mut(scope) else { return Ok(false) };
         let (trouble, sent) = (circle.outbox.trouble(), circle.outbox.senders());
+        if trouble.is_none() && !circle.outbox.is_transactional() {
+            return Ok(false);
+        }
         circle.setbacks += u32::from(trouble == Some(Trouble::Spoilt));
+        if let (Some(Trouble::Outage), Some(why)) = (trouble, circle.outbox.reason()) {
+            self.board.outages.begin(&self.name, &why);
+        }
+        self.give_up_hopeless(scope, trouble, &sent);
         let commands = remedies(trouble, &self.exposure(scope, sent));
         if commands.is_empty() {
             return Ok(false);
         }
-        tracing::warn!(thread = %self.name, ?trouble, ?commands, "the transaction is given up");
+        let reason = self.circles.get(scope).and_then(|circle| circle.outbox.reason()).map(|reason| reason.to_string());
+        tracing::warn!(thread = %self.name, ?trouble, reason, ?commands, "what was sent since the last commit is given up");
         for command in commands {
             match command {
                 Command::Abort => self.abort(scope),
@@ -48,15 +56,23 @@ impl StreamThread {
         Ok(true)
     }
 
+    /// What was lost for the third time, and for no outage, will be lost again: whoever sent stops.
+    fn give_up_hopeless(&mut self, scope: Scope, trouble: Option<Trouble>, sent: &BTreeSet<TaskId>) {
+        let Some(circle) = self.circles.get_mut(scope).filter(|circle| circle.setbacks >= SETBACKS) else { return };
+        if trouble != Some(Trouble::Spoilt) {
+            return;
+        }
+        circle.setbacks = 0;
+        let Some(reason) = circle.outbox.reason() else { return };
+        for id in sent {
+            self.fail(*id, reason.clone().into());
+        }
+    }
+
     fn exposure(&self, scope: Scope, sent: BTreeSet<TaskId>) -> Exposure {
         let here = || self.tasks.iter().filter(|(id, _)| is_in(scope, **id));
         let of = |wanted: TaskState| here().filter(|(_, active)| active.state == wanted).map(|(id, _)| *id).collect();
         Exposure { owned: self.owned(), running: of(TaskState::Running), failed: of(TaskState::Failed), sent }
-    }
-
-    /// Whether it is worth another try, after a transaction that could not be committed.
-    pub(super) fn may_try_again(&self, scope: Scope) -> bool {
-        self.circles.get(scope).is_none_or(|circle| circle.setbacks < SETBACKS)
     }
 
     /// Nothing that is not committed yet counts.
@@ -66,7 +82,7 @@ impl StreamThread {
 
     /// Nothing of the open transaction counts.
     fn abort(&mut self, scope: Scope) {
-        if let Some(circle) = self.circles.get(scope).filter(|circle| circle.outbox.is_transactional()) {
+        if let Some(circle) = self.circles.get(scope) {
             failpoint::reached("abort.begin");
             circle.outbox.abort();
             failpoint::reached("abort.done");
@@ -109,7 +125,7 @@ impl StreamThread {
         match self.circles.outbox(id).filter(|outbox| outbox.is_transactional() && outbox.senders().contains(&id)) {
             Some(outbox) => {
                 tracing::error!(task = %id, %error, "the local state cannot be read: the transaction is given up");
-                outbox.spoil();
+                outbox.spoil(Trouble::Spoilt, None);
             }
             None => self.suspend(id, error),
         }
@@ -145,12 +161,12 @@ impl StreamThread {
         }
     }
 
-    /// Records were not acknowledged.
+    /// Records were not acknowledged: who sent them sends them again, if that can help.
     pub(super) fn lost(&mut self, scope: Scope, error: &LogError, place: &Place, text: &str) {
-        let try_again = self.may_try_again(scope) || error.kind() == ErrorKind::Retriable;
-        if let Some(circle) = self.circles.get(scope).filter(|circle| circle.outbox.is_transactional() && try_again) {
-            tracing::warn!(thread = %self.name, "{text}");
-            return circle.outbox.spoil();
+        let outage = error.kind() == ErrorKind::Retriable;
+        if let Some(circle) = self.circles.get(scope).filter(|circle| circle.outbox.is_transactional() || outage) {
+            tracing::debug!(thread = %self.name, "{text}");
+            return circle.outbox.spoil(if outage { Trouble::Outage } else { Trouble::Spoilt }, Some(error));
         }
         // Which task sent them is not known to the producer; all that commit here are in doubt.
         let here = self.tasks.iter().filter(|(id, active)| is_in(scope, **id) && active.commits());

@@ -4,6 +4,7 @@ mod bounded;
 mod damage;
 mod exactly_once;
 mod gates;
+mod outages;
 mod restoring;
 mod rig;
 mod schedules;

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::kafka::librdkafka::context::Context;
+use crate::kafka::librdkafka::context::{noted, passed_on};
 use crate::record::TopicPartition;
 
 /// One thing that was called back.
@@ -67,11 +67,11 @@ fn partitions(list: &TopicPartitionList) -> Vec<TopicPartition> {
 
 impl ClientContext for Watcher {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        Context.log(level, facility, text);
+        passed_on(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        Context.error(error, reason);
+        noted(&error, reason);
     }
 }
 

@@ -32,7 +32,7 @@ pub(in crate::kafka::librdkafka) fn open_writer(config: &ClientConfig) -> KafkaR
         c::rd_kafka_conf_set_events(native.ptr(), c::RD_KAFKA_EVENT_DR | c::RD_KAFKA_EVENT_ERROR);
         c::rd_kafka_conf_interceptor_add_on_new(native.ptr(), ON_SEND.as_ptr(), Some(on_new), ptr::null_mut());
     }
-    Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context)
+    Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context::default())
 }
 
 unsafe extern "C" fn on_new(
@@ -279,12 +279,7 @@ impl OutboundQueue {
             }
             match c::rd_kafka_event_type(event) {
                 c::RD_KAFKA_EVENT_DR => self.report(event, told),
-                c::RD_KAFKA_EVENT_LOG => self.log(event),
-                c::RD_KAFKA_EVENT_ERROR => {
-                    let error = KafkaError::Global(c::rd_kafka_event_error(event).into());
-                    self.client.context().error(error, &CStr::from_ptr(c::rd_kafka_event_error_string(event)).to_string_lossy());
-                }
-                _ => {}
+                _ => hear(&self.client, event),
             }
             c::rd_kafka_event_destroy(event);
         }
@@ -310,17 +305,41 @@ impl OutboundQueue {
         }
         self.messages.clear();
     }
+}
 
-    /// # Safety
-    /// `event` is a line of the log.
-    unsafe fn log(&self, event: *mut c::rd_kafka_event_t) {
-        let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: promised by the caller; the texts end with a zero and live as long as the event.
-        unsafe {
-            if c::rd_kafka_event_log(event, &raw mut facility, &raw mut text, &raw mut level) == 0 {
-                let (facility, text) = (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy());
-                self.client.context().log(log_level(level), facility.trim(), text.trim());
+/// Takes in what a client has to say that nobody else listens to: an administrator's, whose answers come another way.
+pub(in crate::kafka::librdkafka) fn outbound_hear(client: &Writer) {
+    // SAFETY: the client is alive and has a main queue; each event is ours until it is destroyed, and nothing of it is kept.
+    unsafe {
+        let queue = c::rd_kafka_queue_get_main(client.native_ptr());
+        loop {
+            let event = c::rd_kafka_queue_poll(queue, 0);
+            if event.is_null() {
+                break;
             }
+            hear(client, event);
+            c::rd_kafka_event_destroy(event);
+        }
+        c::rd_kafka_queue_destroy(queue);
+    }
+}
+
+/// # Safety
+/// `event` is alive.
+unsafe fn hear(client: &Writer, event: *mut c::rd_kafka_event_t) {
+    let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
+    // SAFETY: promised by the caller; the texts end with a zero and live as long as the event.
+    unsafe {
+        match c::rd_kafka_event_type(event) {
+            c::RD_KAFKA_EVENT_LOG if c::rd_kafka_event_log(event, &raw mut facility, &raw mut text, &raw mut level) == 0 => {
+                let (facility, text) = (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy());
+                client.context().log(log_level(level), facility.trim(), text.trim());
+            }
+            c::RD_KAFKA_EVENT_ERROR => {
+                let error = KafkaError::Global(c::rd_kafka_event_error(event).into());
+                client.context().error(error, &CStr::from_ptr(c::rd_kafka_event_error_string(event)).to_string_lossy());
+            }
+            _ => {}
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Rig {
     pub(super) threads: Vec<StreamThread>,
     lives: usize,
     pub(super) gate: Option<Arc<dyn TaskGate>>,
+    /// What the threads see in place of the log.
+    pub(super) between: Option<Arc<dyn Connect>>,
 }
 
 impl Rig {
@@ -36,7 +38,7 @@ impl Rig {
         let mut settings = Settings::new("app");
         settings.commit_interval = Duration::from_millis(100);
         let board = board(&log, &topology);
-        Rig { log, clock, topology, settings, board, threads: Vec::new(), lives: 0, gate: None }
+        Rig { log, clock, topology, settings, board, threads: Vec::new(), lives: 0, gate: None, between: None }
     }
 
     pub(super) fn exactly_once(mut self) -> Self {
@@ -57,7 +59,8 @@ impl Rig {
             Some(id) => id.as_ref().into(),
             None => format!("life-{}", self.lives).into(),
         };
-        let (topology, log, board) = (self.topology.clone(), Arc::new(self.log.clone()), self.board.clone());
+        let log = self.between.clone().unwrap_or_else(|| Arc::new(self.log.clone()));
+        let (topology, board) = (self.topology.clone(), self.board.clone());
         let crew = Crew { topology, settings, log, board, process, gate: self.gate.clone() };
         self.threads.push(StreamThread::new(number, &crew, self.clock.now()).unwrap());
     }

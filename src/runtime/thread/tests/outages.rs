@@ -1,0 +1,209 @@
+//! A log that does not answer for a while: tasks go back and send again, and nobody is stopped.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::exactly_once::{assert_exact, copied_and_counted, expected, outlast, sorted, words};
+use super::rig::Rig;
+use super::*;
+use crate::kafka::{Admin, Consumer, Flushed, Group, MemberToken, MemoryLog, Outgoing, Position, Producer, TransactionalProducer};
+
+/// What the log does not do at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Fault {
+    None,
+    /// It takes no records, and says so.
+    RefusesSends,
+    /// It takes records and loses them.
+    LosesSends,
+    /// The same, and they would be lost again.
+    RefusesForGood,
+    /// It does not tell how many partitions a topic has.
+    KnowsNoTopic,
+    /// It does not initialise a producer.
+    SettlesNothing,
+}
+
+#[derive(Clone, Debug)]
+struct Weather(Arc<AtomicU8>);
+
+impl Weather {
+    fn set(&self, fault: Fault) {
+        self.0.store(fault as u8, Ordering::SeqCst);
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.0.load(Ordering::SeqCst) == fault as u8
+    }
+
+    /// No answer, if that is the fault.
+    fn or(&self, fault: Fault) -> Result<(), LogError> {
+        if self.is(fault) { Err(said(ErrorKind::Retriable)) } else { Ok(()) }
+    }
+}
+
+fn said(kind: ErrorKind) -> LogError {
+    LogError::Client { kind, source: Arc::new("the test says so".into()) }
+}
+
+/// A log whose producers have the weather.
+#[derive(Debug)]
+struct Exposed(MemoryLog, Weather);
+
+/// A producer of either sort.
+struct Sender<P: ?Sized>(Weather, Vec<TopicPartition>, Box<P>);
+
+impl<P: Producer + ?Sized> Producer for Sender<P> {
+    fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
+        self.0.or(Fault::RefusesSends)?;
+        if self.0.is(Fault::LosesSends) || self.0.is(Fault::RefusesForGood) {
+            self.1.push(partition.clone());
+            return Ok(());
+        }
+        self.2.send(partition, records)
+    }
+
+    fn flush(&mut self, timeout: Duration) -> Flushed {
+        let mut flushed = self.2.flush(timeout);
+        let kind = if self.0.is(Fault::RefusesForGood) { ErrorKind::InvalidConfig } else { ErrorKind::Retriable };
+        flushed.failed.extend(self.1.drain(..).map(|partition| (partition, said(kind))));
+        flushed
+    }
+
+    fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
+        self.0.or(Fault::KnowsNoTopic)?;
+        self.2.partition_count(topic)
+    }
+}
+
+impl TransactionalProducer for Sender<dyn TransactionalProducer> {
+    fn init(&mut self) -> Result<(), LogError> {
+        self.0.or(Fault::SettlesNothing)?;
+        self.2.init()
+    }
+    fn begin(&mut self) -> Result<(), LogError> {
+        self.2.begin()
+    }
+    fn send_offsets(&mut self, group: &str, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> Result<(), LogError> {
+        self.2.send_offsets(group, token, positions)
+    }
+    fn commit(&mut self) -> Result<(), LogError> {
+        self.2.commit()
+    }
+    fn abort(&mut self) -> Result<(), LogError> {
+        self.2.abort()
+    }
+}
+
+impl Connect for Exposed {
+    fn consumer(&self, isolation: Isolation) -> Result<Box<dyn Consumer>, LogError> {
+        self.0.consumer(isolation)
+    }
+    fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
+        Ok(Box::new(Sender(self.1.clone(), Vec::new(), self.0.producer()?)))
+    }
+    fn transactional_producer(&self, id: &str, timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
+        Ok(Box::new(Sender(self.1.clone(), Vec::new(), self.0.transactional_producer(id, timeout)?)))
+    }
+    fn admin(&self) -> Result<Box<dyn Admin>, LogError> {
+        self.0.admin()
+    }
+    fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
+        self.0.member_with(options)
+    }
+}
+
+/// An application in fair weather.
+fn rig(exactly_once: bool) -> (Rig, Weather) {
+    let weather = Weather(Arc::new(AtomicU8::new(Fault::None as u8)));
+    let mut rig = Rig::new(copied_and_counted(), 2);
+    rig.between = Some(Arc::new(Exposed(rig.log.clone(), weather.clone())));
+    let mut rig = if exactly_once { rig.exactly_once() } else { rig }.start();
+    rig.settle();
+    (rig, weather)
+}
+
+fn distinct(rig: &Rig) -> Vec<String> {
+    let mut read = sorted(rig, "out");
+    read.dedup();
+    read
+}
+
+/// At least once a lost record stopped its task; and one that could not be handed over was forgotten.
+#[test]
+fn what_an_outage_has_swallowed_is_sent_again_and_nobody_stops() {
+    for fault in [Fault::RefusesSends, Fault::LosesSends, Fault::KnowsNoTopic] {
+        for exactly_once in [false, true] {
+            let (mut rig, weather) = rig(exactly_once);
+            words(&rig, 0..4);
+            if fault != Fault::KnowsNoTopic {
+                rig.settle();
+                rig.commit();
+            }
+            weather.set(fault);
+            words(&rig, 4..8);
+            // Longer than three tries.
+            (0..8).for_each(|_| {
+                _ = {
+                    rig.clock.advance(Duration::from_millis(100));
+                    rig.round()
+                }
+            });
+            assert!(rig.board.outages.first().is_some(), "{fault:?}: it says that it waits");
+            weather.set(Fault::None);
+            words(&rig, 8..10);
+            outlast(&mut rig);
+            let what = format!("{fault:?}, exactly once: {exactly_once}");
+            assert!(rig.board.facts().failures.is_empty(), "{what}: {:?}", rig.board.facts().failures);
+            assert_eq!(rig.board.outages.first(), None, "{what}: it is over");
+            assert_eq!(distinct(&rig), expected(0..10), "{what}");
+            if exactly_once {
+                assert_exact(&rig, 10, &what);
+            } else {
+                let counts: Vec<_> = (0..10).map(|n| rig.count(&format!("w{n}"))).collect();
+                assert!(counts.iter().all(|count| *count >= Some(1)), "{what}: {counts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_for_good_stops_with_its_reason() {
+    for exactly_once in [false, true] {
+        let (mut rig, weather) = rig(exactly_once);
+        weather.set(Fault::RefusesForGood);
+        words(&rig, 0..2);
+        (0..8).for_each(|_| {
+            _ = {
+                rig.clock.advance(Duration::from_millis(100));
+                rig.round()
+            }
+        });
+        let facts = rig.board.facts();
+        let kinds: Vec<_> = facts.failures.iter().map(|failure| failure.error.kind()).collect();
+        assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == ErrorKind::InvalidConfig), "{kinds:?}");
+        assert!(facts.failures[0].error.to_string().contains("the test says so"), "{}", facts.failures[0].error);
+    }
+}
+
+/// A producer that got no answer was thrown away, and the next one fenced what it had asked for.
+#[test]
+fn a_producer_that_is_not_settled_is_asked_again() {
+    let (mut rig, weather) = rig(true);
+    words(&rig, 0..2);
+    rig.settle();
+    rig.log.lose_next_commit("app-life-1-1", crate::kafka::LostCommit::Answer);
+    weather.set(Fault::SettlesNothing);
+    (0..8).for_each(|_| {
+        _ = {
+            rig.clock.advance(Duration::from_millis(100));
+            rig.round()
+        }
+    });
+    assert!(rig.board.outages.first().is_some());
+    weather.set(Fault::None);
+    words(&rig, 2..4);
+    outlast(&mut rig);
+    assert_exact(&rig, 4, "settled late");
+    assert!(rig.board.facts().failures.is_empty() && rig.board.outages.first().is_none());
+}
