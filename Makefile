@@ -15,7 +15,7 @@ endif
 LIGHT := --no-default-features --features cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup test verify fix conformance mutations sim broken kill-table random-kills processes five-million memory bench
+.PHONY: help demo setup test verify fix conformance mutations sim broken kill-table random-kills processes outages five-million memory bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ demo: ## a live windowed count on the terminal, 20 seconds, nothing needed but a
 	$(CARGO) run --locked $(LIGHT) -- demo $(ARGS)
 
 # Tests on a real Kafka start their own, and fail where they cannot.
-test kill-table random-kills processes: export HIGHWATER_REQUIRE_KAFKA ?= 1
+test kill-table random-kills processes outages: export HIGHWATER_REQUIRE_KAFKA ?= 1
 
 setup: ## what the build and the tests need beside Rust (compilers, Java, Maven): installed if that is possible, else named
 	@tests/setup.sh
@@ -71,6 +71,9 @@ random-kills: ## one run killed again and again at random times: make random-kil
 
 processes: ## several processes on a real broker: kills, restarts, zombies, gaps; with the strict bound for gaps unless STRICT= is said, ONLY=zombie for some
 	$(if $(filter-out undefined,$(origin STRICT)),$(if $(STRICT),STRICT=1),STRICT=1) $(CARGO) test --locked --test kafka processes::$(ONLY) -- --include-ignored --nocapture --test-threads=1
+
+outages: ## brokers that are away for long, restart one after the other, die one after the other, under both guarantees: ten minutes
+	$(CARGO) test --locked --test kafka outages -- --include-ignored --test-threads 1
 
 five-million: ## five million windows close at one instant, with state on disk and 256 MB: make five-million, ARGS=exactly-once
 	$(CARGO) bench --locked --bench five_million -- $(ARGS)

@@ -29,6 +29,7 @@ pub(super) use writing::{
 use super::bell::Bell;
 use super::config::Token;
 use super::context::{Context, ReaderContext};
+use super::offsets;
 use crate::kafka::{GroupState, Isolation, Position};
 use crate::record::{Headers, TopicPartition};
 
@@ -425,7 +426,7 @@ unsafe fn offsets_of(
         let mut found = HashMap::with_capacity(count);
         for info in array(infos, count) {
             let element = &*c::rd_kafka_ListOffsetsResultInfo_topic_partition(*info);
-            let answer = checked(element.err).map(|()| (element.offset, c::rd_kafka_ListOffsetsResultInfo_timestamp(*info)));
+            let answer = offsets::heard(checked(element.err), element.offset, c::rd_kafka_ListOffsetsResultInfo_timestamp(*info));
             found.insert(partition_of(element), answer);
         }
         Ok(wanted.iter().map(|(partition, _)| found.get(partition).cloned().unwrap_or(Err(RDKafkaErrorCode::UnknownPartition))).collect())

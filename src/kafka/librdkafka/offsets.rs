@@ -42,6 +42,16 @@ pub(super) fn ask(
     Ok(found)
 }
 
+/// What the library gives for a partition of which its leader has said nothing: no error, and no offset.
+const UNHEARD: i64 = -1001;
+
+/// What was heard of a partition. The library joins the answers of several leaders, and forgets that one of them has not answered: who took what it
+/// gives then for the end of a partition would take a store for complete.
+pub(super) fn heard(code: Result<(), RDKafkaErrorCode>, offset: i64, time: i64) -> Result<Found, RDKafkaErrorCode> {
+    code?;
+    if offset == UNHEARD { Err(RDKafkaErrorCode::OperationTimedOut) } else { Ok((offset, time)) }
+}
+
 /// What a leader answers to such a question.
 type Answers = Vec<Result<Found, RDKafkaErrorCode>>;
 
@@ -118,6 +128,14 @@ mod tests {
     fn a_request_names_each_partition_once() {
         let of = |numbers: &[i32]| distinct(&numbers.iter().map(|n| (TopicPartition::new("t", *n), OffsetSpec::End)).collect::<Vec<_>>());
         assert_eq!([of(&[]), of(&[0, 1, 2]), of(&[0, 1, 0, 1]), of(&[3, 3])], [0, 3, 2, 1]);
+    }
+
+    /// The end of a changelog was -1001 when its broker had just died, so that nothing seemed to be missing.
+    #[test]
+    fn a_leader_that_said_nothing_has_not_said_where_a_partition_ends() {
+        assert_eq!(heard(Ok(()), -1001, -1), Err(RDKafkaErrorCode::OperationTimedOut));
+        assert_eq!(heard(Err(RDKafkaErrorCode::UnknownTopic), -1001, -1), Err(RDKafkaErrorCode::UnknownTopic));
+        assert_eq!([heard(Ok(()), -1, -1), heard(Ok(()), 7, 3)], [Ok((-1, -1)), Ok((7, 3))], "there may be no record of that time");
     }
 
     /// A restorer was refused for ever after its broker had been away.

@@ -184,7 +184,9 @@ impl StreamThread {
             Ok(worked) => worked,
             Err(error) => match judge_commit(error.kind()) {
                 Verdict::Retry => {
-                    self.board.outages.begin(&self.name, &error);
+                    if !is_outrun(&error) {
+                        self.board.outages.begin(&self.name, &error);
+                    }
                     false
                 }
                 Verdict::Rejoin => self.rejoin()?,
@@ -446,6 +448,12 @@ fn kept(admin: &dyn Admin) -> Option<Duration> {
         tracing::info!(%error, "the cluster does not say how long it keeps positions: taken for some days");
         None
     })
+}
+
+/// Whether the group has moved on meanwhile: nobody has to be waited for.
+fn is_outrun(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<LogError>());
+    matches!(source, Some(LogError::Outrun { .. }))
 }
 
 /// Where sources begin that were never committed, if they say so.
