@@ -174,7 +174,7 @@ fn a_moment(broker: &mut Broker, _: &Streams) {
 /// The broker is away for longer than records wait (9 s), transactions (10 s) and the session (6 s).
 fn longer_than_anybody_waits(broker: &mut Broker, streams: &Streams) {
     broker.kill_hard(0);
-    let waits = || streams.progress().waits_for;
+    let waits = || streams.progress().outage;
     until(streams, "it does not say that it waits", || waits().is_some());
     thread::sleep(Duration::from_secs(20));
     assert!(streams.errors().is_empty(), "an outage stops nothing: {:?}", streams.errors());
