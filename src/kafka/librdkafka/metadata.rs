@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::client::Client;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::ANSWER_WITHIN;
