@@ -297,7 +297,7 @@ impl StreamThread {
     fn begin_anew(&mut self, id: TaskId, error: &Error) {
         tracing::warn!(task = %id, %error, "records were deleted before they were read: the task begins anew");
         match self.circles.outbox(id).filter(|outbox| outbox.is_transactional() && outbox.senders().contains(&id)) {
-            Some(outbox) => outbox.spoil(),
+            Some(outbox) => outbox.spoil(Trouble::Spoilt, None),
             None => self.reopen(id),
         }
     }
@@ -452,8 +452,7 @@ fn kept(admin: &dyn Admin) -> Option<Duration> {
 
 /// Whether the group has moved on meanwhile: nobody has to be waited for.
 fn is_outrun(error: &Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<LogError>());
-    matches!(source, Some(LogError::Outrun { .. }))
+    matches!(of_log(error), Some(LogError::Outrun { .. }))
 }
 
 /// Where sources begin that were never committed, if they say so.

@@ -113,10 +113,16 @@ impl Outbox {
     }
 
     /// How large a record a topic takes at most, if that is known.
-    pub(super) fn largest_record(&self, topic: &str) -> Result<Option<usize>, LogError> {
+    pub(super) fn largest_record(&self, task: TaskId, topic: &str) -> Result<Option<usize>, LogError> {
         match &mut *self.writer() {
-            Writer::Plain(producer) => producer.largest_record(topic),
-            Writer::Transactional(writer) => writer.producer()?.largest_record(topic),
+            Writer::Plain(writer) => {
+                let largest = writer.producer.largest_record(topic);
+                writer.sent.missed(task, largest)
+            }
+            Writer::Transactional(writer) => {
+                let largest = writer.producer()?.largest_record(topic);
+                writer.sent.missed(task, largest)
+            }
         }
     }
 
