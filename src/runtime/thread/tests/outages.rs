@@ -24,8 +24,9 @@ enum Fault {
     SettlesNothing,
 }
 
+/// The fault of the hour, and how many producers of transactions were opened.
 #[derive(Clone, Debug)]
-struct Weather(Arc<AtomicU8>);
+struct Weather(Arc<AtomicU8>, Arc<AtomicU8>);
 
 impl Weather {
     fn set(&self, fault: Fault) {
@@ -103,6 +104,7 @@ impl Connect for Exposed {
         Ok(Box::new(Sender(self.1.clone(), Vec::new(), self.0.producer()?)))
     }
     fn transactional_producer(&self, id: &str, timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
+        self.1.1.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(Sender(self.1.clone(), Vec::new(), self.0.transactional_producer(id, timeout)?)))
     }
     fn admin(&self) -> Result<Box<dyn Admin>, LogError> {
@@ -115,7 +117,7 @@ impl Connect for Exposed {
 
 /// An application in fair weather.
 fn rig(exactly_once: bool) -> (Rig, Weather) {
-    let weather = Weather(Arc::new(AtomicU8::new(Fault::None as u8)));
+    let weather = Weather(Arc::new(AtomicU8::new(Fault::None as u8)), Arc::default());
     let mut rig = Rig::new(copied_and_counted(), 2);
     rig.between = Some(Arc::new(Exposed(rig.log.clone(), weather.clone())));
     let mut rig = if exactly_once { rig.exactly_once() } else { rig }.start();
@@ -205,5 +207,6 @@ fn a_producer_that_is_not_settled_is_asked_again() {
     words(&rig, 2..4);
     outlast(&mut rig);
     assert_exact(&rig, 4, "settled late");
+    assert_eq!(weather.1.load(Ordering::SeqCst), 2, "the one before the lost answer, and the one that settles it");
     assert!(rig.board.facts().failures.is_empty() && rig.board.outages.first().is_none());
 }
