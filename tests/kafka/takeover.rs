@@ -220,14 +220,17 @@ impl Shop {
         times
     }
 
-    /// What is committed beside the positions of the input: version 2, the partition's time, nothing else.
+    /// What is committed beside the positions of the input: version 2 and the partition's time. What Highwater has put there for itself may stand
+    /// behind it; Java carries it along.
     fn assert_committed(&self, times: &[i64]) {
         let partitions: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(self.topic("in"), number)).collect();
         let mut desk = self.log.member(&self.name, "test", Isolation::ReadCommitted).unwrap();
         let committed = desk.committed(&partitions).unwrap();
         for ((partition, position), time) in partitions.iter().zip(committed).zip(times) {
             let expected = STANDARD.encode([&[2][..], &time.to_be_bytes()].concat());
-            assert_eq!(position.unwrap().metadata, expected, "beside the position of {partition}");
+            // Nine bytes: what follows begins with a character of its own.
+            let found = position.unwrap().metadata;
+            assert!(found.starts_with(&expected), "beside the position of {partition}: {found} does not begin with {expected}");
         }
     }
 
