@@ -79,7 +79,7 @@ impl<K: Data, V: Data> Consumed<K, V> {
         self
     }
     /// Where records go whose time is too far ahead of the wall clock (bounded mode); they are only counted otherwise. They keep their own
-    /// timestamp, unless it is the one that is too far ahead: brokers refuse such, and the wall clock's takes its place.
+    /// timestamp. Where it is the one that is too far ahead, a running application writes them with the wall clock's, as brokers refuse such.
     pub fn bad_time_to(mut self, topic: impl Into<Cow<'static, str>>) -> Self {
         self.bad_time_to = Some(topic.into());
         self

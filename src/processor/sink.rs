@@ -9,6 +9,11 @@ use crate::serdes::{Role, SharedSerde, Slot};
 
 /// Where a task's records go. The runtime sends them to the log, the test driver keeps them.
 pub(crate) trait Output: Send {
+    /// Whether records may have any timestamp. Brokers refuse those that are far ahead of their clock.
+    fn takes_any_time(&self) -> bool {
+        true
+    }
+
     /// A short name for a topic, asked for once per node.
     fn topic(&mut self, name: &str) -> u32;
     /// How many partitions the topic has, for partitioners of the user's own.

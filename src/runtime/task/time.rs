@@ -231,7 +231,8 @@ impl Task {
         let target = key.map_or(Target::Any, Target::ByKey);
         // A broker refuses times that are as far ahead (`message.timestamp.after.max.ms`), and the record must not stop the job.
         let (own, now) = (origin.timestamp, self.cx.wall_clock);
-        let timestamp = if judge_future(own, now, self.clock.max_future_skew) == FutureVerdict::TooFarAhead { now } else { own };
+        let is_refused = || judge_future(own, now, self.clock.max_future_skew) == FutureVerdict::TooFarAhead;
+        let timestamp = if !self.cx.output.takes_any_time() && is_refused() { now } else { own };
         let sent = self.cx.output.send(slot, Outgoing { key, value, timestamp, headers, target });
         sent.map_err(|error| Error::new(ErrorKind::Log, self.cx.place(None), error))
     }

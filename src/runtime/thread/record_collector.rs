@@ -71,6 +71,10 @@ impl RecordCollector {
 }
 
 impl Output for RecordCollector {
+    fn takes_any_time(&self) -> bool {
+        false
+    }
+
     fn topic(&mut self, name: &str) -> u32 {
         if let Some(slot) = self.by_name.get(name) {
             return *slot;
