@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use highwater::ErrorKind;
+use highwater::kafka::{Connect, KafkaConfig, KafkaLog};
+
 use super::broker::{Broker, BrokerOptions};
 
 fn answers(broker: &Broker) -> bool {
@@ -44,6 +47,26 @@ fn three_brokers_know_each_other_and_one_may_die() {
     cluster.kill_hard(1);
     cluster.start_again(1);
     assert!(answers(&cluster));
+}
+
+/// Nobody looks after groups yet when the first one is asked about. The client library did not survive that answer.
+#[test]
+fn a_new_cluster_is_asked_for_positions() {
+    let Some(broker) = Broker::start(BrokerOptions::default()) else { return };
+    let log = KafkaLog::new(KafkaConfig::new(broker.bootstrap()));
+    let until = Instant::now() + Duration::from_secs(20);
+    thread::scope(|scope| {
+        for number in 0..3 {
+            let log = &log;
+            scope.spawn(move || {
+                let admin = log.admin().unwrap();
+                // An error is an answer too, for as long as the cluster settles.
+                while admin.group_positions(&format!("group-{number}")).is_err_and(|error| error.kind() == ErrorKind::Retriable) {
+                    assert!(Instant::now() < until, "nobody looks after the group");
+                }
+            });
+        }
+    });
 }
 
 /// This binary runs itself and is killed.

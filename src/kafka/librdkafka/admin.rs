@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic as NativeNewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::config::{KafkaConfig, SignIn};
-use super::context::Context;
+use super::context::{Context, ReaderContext};
 use super::error::{code_of, failed, said};
-use super::native::{self, Native, OffsetSpec};
-use super::{ANSWER_WITHIN, metadata, offsets};
+use super::native::{self, Native, OffsetSpec, Reader};
+use super::{ANSWER_WITHIN, end_beside, metadata, offsets};
 use crate::clock::let_others_go_on;
 use crate::kafka::{
     Admin, GroupDescription, GroupState, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription, TopicIdentity,
@@ -28,6 +29,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// An administrator of a cluster.
 pub(super) struct KafkaAdmin {
+    config: KafkaConfig,
     client: Arc<AdminClient<Context>>,
     sign_in: SignIn,
 }
@@ -42,7 +44,7 @@ impl KafkaAdmin {
         let sign_in = SignIn::first(config, client.inner())?;
         let client = Arc::new(client);
         sign_in.enlist(Arc::<AdminClient<Context>>::downgrade(&client));
-        Ok(KafkaAdmin { client, sign_in })
+        Ok(KafkaAdmin { config: config.clone(), client, sign_in })
     }
 
     /// The client, signed in.
@@ -54,6 +56,16 @@ impl KafkaAdmin {
 
     fn native(&self) -> Native {
         Native::of_admin(self.client())
+    }
+
+    /// A client that has the group as its own, without joining it. A client without a group does not survive the answer of a broker that does
+    /// not look after this one: librdkafka 2.12 passes it on to the group of the client, which is a null pointer then, and the process ends.
+    fn asker(&self, group: &str) -> Result<Arc<Reader>, LogError> {
+        let role = [("group.id", group), ("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")];
+        let client = self.config.client(&role)?.create_with_context(ReaderContext::default());
+        let client: Reader = client.map_err(|error| failed("the administrator cannot be opened", &error))?;
+        SignIn::first(&self.config, client.client())?;
+        Ok(Arc::new(client))
     }
 
     /// The settings of a topic.
@@ -308,7 +320,9 @@ impl Admin for KafkaAdmin {
     }
 
     fn group_positions(&self, group: &str) -> Result<Vec<(TopicPartition, Position)>, LogError> {
-        let found = of_group(|| native::group_positions(&self.native(), group, ANSWER_WITHIN));
+        let asker = self.asker(group)?;
+        let found = of_group(|| native::group_positions(&Native::of_reader(&asker), group, ANSWER_WITHIN));
+        end_beside(move || drop(asker));
         let positions = found.map_err(|code| self.group_error(group, code))?;
         let mut positions: Vec<_> = positions.into_iter().filter(|(partition, _)| !task_topic::is_of(group, &partition.topic)).collect();
         positions.sort_by(|(one, _), (other, _)| one.cmp(other));
