@@ -30,7 +30,8 @@ pub(super) use writing::*;
 macro_rules! port_checks {
     ($each:ident!($($with:tt)*)) => {
         $each! { [$($with)*]
-            topics_are_made_described_and_deleted topics_that_cannot_be_are_refused a_topic_made_again_is_another_one
+            topics_are_made_described_and_deleted topics_that_cannot_be_are_refused whoever_makes_a_topic_second_finds_it
+            a_topic_made_again_is_another_one
             records_are_deleted_up_to_an_offset deletion_beyond_the_end_is_refused
             records_come_back_as_they_were_sent a_large_record_comes_back an_oversized_record_is_refused_and_nothing_with_it
             negative_times_are_refused_and_zero_is_kept the_log_may_stamp_the_time sends_to_nowhere_fail

@@ -35,6 +35,23 @@ pub(crate) fn topics_that_cannot_be_are_refused(ground: &Ground) {
     assert!(!listed.contains(&ground.name("none")) && !listed.contains(&ground.name("odd")));
 }
 
+pub(crate) fn whoever_makes_a_topic_second_finds_it(ground: &Ground) {
+    let admins: Vec<_> = (0..4).map(|_| ground.admin()).collect();
+    for round in 0..10 {
+        let name = &ground.name(&format!("t{round}"));
+        std::thread::scope(|scope| {
+            for admin in &admins {
+                scope.spawn(move || match admin.create_topics(&[NewTopic::new(name, 2)]) {
+                    Ok(()) | Err(LogError::TopicExists(_)) => {
+                        assert_eq!(admin.describe_topics(&[name]).expect("somebody made it")[0].partitions, 2);
+                    }
+                    Err(error) => panic!("{error}"),
+                });
+            }
+        });
+    }
+}
+
 pub(crate) fn a_topic_made_again_is_another_one(ground: &Ground) {
     let partition = &ground.topic("t", 1)[0];
     let id = || ground.admin().identify(&[&partition.topic]).expect("told")[0];

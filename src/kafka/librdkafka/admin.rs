@@ -97,7 +97,12 @@ impl KafkaAdmin {
     fn is_everywhere(&self, topic: &NewTopic) -> bool {
         let ends = |number| (TopicPartition::new(topic.name.as_str(), number), OffsetSpec::End);
         let ends: Vec<_> = (0..topic.partitions).map(ends).collect();
-        self.partition_count(&topic.name).is_ok() && self.topic_config(&topic.name).is_ok() && self.offsets(&ends).is_ok()
+        self.is_known(&topic.name) && self.offsets(&ends).is_ok()
+    }
+
+    /// Whether it can be described.
+    fn is_known(&self, topic: &str) -> bool {
+        self.partition_count(topic).is_ok() && self.topic_config(topic).is_ok()
     }
 
     /// Which setting of a topic that was refused for its settings is to blame.
@@ -220,6 +225,11 @@ impl Admin for KafkaAdmin {
             match self.create(topic, &options()) {
                 Ok(()) => settled(|| self.is_everywhere(topic)),
                 Err(error @ LogError::Client { .. }) if !topic.config.is_empty() => return Err(self.blamed(topic, error)),
+                Err(error @ LogError::TopicExists(_)) => {
+                    // The cluster may have it from somebody else, a moment ago.
+                    settled(|| self.is_known(&topic.name));
+                    return Err(error);
+                }
                 Err(error) => return Err(error),
             }
         }
