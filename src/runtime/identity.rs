@@ -6,6 +6,8 @@ use crate::error::{Error, ErrorKind, Place};
 use crate::kafka::{Admin, LogError};
 use crate::record::{Timestamp, TopicPartition};
 use crate::runtime::internal_topics::{PlannedTopic, TopicRole};
+use crate::topology::node::StoreNode;
+use crate::topology::{Topology, full_name};
 
 /// The topics as they were when the instance started.
 #[derive(Debug, Default)]
@@ -44,11 +46,12 @@ pub(crate) enum Alteration {
 
 impl Identities {
     /// Asks for the ids of the sources and of all internal topics. Where the log does not tell, nothing is compared later.
-    pub(crate) fn look_up(admin: &dyn Admin, sources: impl Iterator<Item = String>, internal: &[PlannedTopic]) -> Self {
+    pub(crate) fn look_up(admin: &dyn Admin, topology: &Topology, application_id: &str, internal: &[PlannedTopic]) -> Self {
         let internal = internal.iter().filter(|topic| topic.role != TopicRole::Tasks);
         let whole = internal.clone().filter(|topic| is_whole(topic)).map(|topic| topic.wanted.name.clone()).collect();
-        let kept = internal.clone().filter_map(|topic| Some((topic.wanted.name.clone(), kept(topic)?))).collect();
-        let names: Vec<String> = sources.chain(internal.map(|topic| topic.wanted.name.clone())).collect();
+        let lives = window_lives(topology, application_id);
+        let kept = internal.clone().filter_map(|topic| Some((topic.wanted.name.clone(), kept(topic, &lives)?))).collect();
+        let names: Vec<String> = topology.source_topics().into_iter().chain(internal.map(|topic| topic.wanted.name.clone())).collect();
         let asked: Vec<&str> = names.iter().map(String::as_str).collect();
         let found = admin.identify(&asked).unwrap_or_else(|error| {
             tracing::warn!(%error, "whether topics are deleted and made again will not be noticed");
@@ -96,14 +99,19 @@ fn is_whole(topic: &PlannedTopic) -> bool {
     topic.role == TopicRole::Changelog && topic.wanted.config.get("cleanup.policy").is_some_and(|policy| policy == "compact")
 }
 
+/// How long the rows of stores live that have windows, by the names of their changelogs.
+fn window_lives(topology: &Topology, application_id: &str) -> BTreeMap<String, i64> {
+    let life = |store: &StoreNode| Some((full_name(application_id, store.changelog.as_deref()?), store.spec.retention_ms?));
+    topology.plan().stores.values().filter_map(life).collect()
+}
+
 /// Of a changelog that deletes by age.
-fn kept(topic: &PlannedTopic) -> Option<Kept> {
-    /// What changelogs keep beyond the life of their windows, as Kafka Streams' do.
-    const ADDED_MS: i64 = 24 * 3600 * 1000;
+fn kept(topic: &PlannedTopic, lives: &BTreeMap<String, i64>) -> Option<Kept> {
     let number = |config: &BTreeMap<String, String>| config.get("retention.ms")?.parse::<i64>().ok();
-    let wanted = number(&topic.wanted.config).filter(|_| topic.role == TopicRole::Changelog && !is_whole(topic))?;
-    let found = topic.found.as_ref().and_then(|found| number(&found.config)).unwrap_or(wanted);
-    (found >= 0).then_some(Kept { windows_ms: wanted.saturating_sub(ADDED_MS).max(0), records_ms: found })
+    let windows_ms = *lives.get(&topic.wanted.name)?;
+    let found = topic.found.as_ref().and_then(|found| number(&found.config));
+    let records_ms = found.or_else(|| number(&topic.wanted.config)).filter(|kept| *kept >= 0)?;
+    Some(Kept { windows_ms, records_ms })
 }
 
 fn short(id: u128) -> i64 {
@@ -129,7 +137,9 @@ pub(crate) fn input_changed(partition: &TopicPartition, alteration: Alteration) 
         Alteration::Remade => return input_remade(partition),
         Alteration::Gone => format!("the topic `{topic}` was deleted: make it again, or take it out of the topology"),
         Alteration::Widened { from, to } => format!(
-            "the topic `{topic}` has {to} partitions now, and had {from} when the application started: keys go to other partitions than those whose              tasks have their state. Stop all instances. Then begin anew (delete the positions of the application, its changelogs and its local              state), or go on with a copy of the topic that has {from} partitions"
+            "the topic `{topic}` has {to} partitions now, and had {from} when the application started: keys go to other partitions than those whose \
+             tasks have their state. Stop all instances. Then begin anew (delete the positions of the application, its changelogs and its local \
+             state), or go on with a copy of the topic that has {from} partitions"
         ),
     };
     refused(partition, text)
@@ -157,17 +167,31 @@ fn refused(partition: &TopicPartition, text: String) -> Error {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::clock::SystemClock;
+    use crate::config::BuildSettings;
+    use crate::dsl::{StreamsBuilder, Topic};
     use crate::kafka::{Connect, MemoryLog, NewTopic};
+    use crate::runtime::internal_topics::survey;
+    use crate::window::TimeWindows;
+
+    fn log(topics: &[&str]) -> MemoryLog {
+        let log = MemoryLog::new(Arc::new(SystemClock));
+        log.admin().unwrap().create_topics(&topics.iter().map(|name| NewTopic::new(*name, 1)).collect::<Vec<_>>()).unwrap();
+        log
+    }
 
     #[test]
     fn a_topic_made_again_is_noticed_and_one_that_stays_is_not() {
-        let log = MemoryLog::new(Arc::new(SystemClock));
+        let log = log(&["a", "b", "c"]);
         let admin = log.admin().unwrap();
-        admin.create_topics(&["a", "b", "c"].map(|name| NewTopic::new(name, 1))).unwrap();
-        let known = Identities::look_up(&*admin, ["a", "b", "c"].map(str::to_owned).into_iter(), &[]);
+        let builder = StreamsBuilder::new();
+        for name in ["a", "b", "c"] {
+            builder.stream(Topic::<String, String>::new(name)).for_each(|_, _| ());
+        }
+        let known = Identities::look_up(&*admin, &builder.build().unwrap(), "app", &[]);
         assert!(known.altered(&*admin).unwrap().is_empty());
         admin.delete_topics(&["a", "b"]).unwrap();
         admin.create_topics(&[NewTopic::new("b", 1)]).unwrap();
@@ -175,5 +199,31 @@ mod tests {
         assert_eq!(altered, BTreeMap::from([("a".to_owned(), Alteration::Gone), ("b".to_owned(), Alteration::Remade)]));
         admin.create_partitions("c", 3).unwrap();
         assert_eq!(known.altered(&*admin).unwrap()["c"], Alteration::Widened { from: 1, to: 3 });
+    }
+
+    /// Whether a count per hour, without grace, may have lost open windows when the application is so far behind the wall clock.
+    fn has_outlived(extra: Duration, behind: Duration) -> bool {
+        let log = log(&["in"]);
+        let admin = log.admin().unwrap();
+        let settings = BuildSettings { window_changelog_extra_retention: extra, ..BuildSettings::default() };
+        let builder = StreamsBuilder::with_settings(settings);
+        let groups = builder.stream(Topic::<String, String>::new("in")).group_by_key();
+        groups.windowed_by(TimeWindows::of(HOUR)).count("counts");
+        let topology = builder.build().unwrap();
+        let internal = survey(&*admin, &topology, "app", &|_| Vec::new(), &[]).unwrap().topics;
+        let now = Timestamp::from_secs(1_700_000_000);
+        let then = Timestamp::from_millis(now.as_millis() - i64::try_from(behind.as_millis()).unwrap());
+        Identities::look_up(&*admin, &topology, "app", &internal).has_outlived("app-counts-changelog", then, now)
+    }
+
+    const HOUR: Duration = Duration::from_hours(1);
+    const DAY: Duration = Duration::from_hours(24);
+
+    /// A day was taken for what every changelog keeps beyond its windows, whatever the topology had said.
+    #[test]
+    fn a_changelog_is_outlived_by_what_it_keeps_beyond_its_windows() {
+        assert!(!has_outlived(DAY, HOUR * 23) && has_outlived(DAY, HOUR * 25), "a day unless it is said");
+        assert!(has_outlived(Duration::ZERO, HOUR), "nothing is kept beyond: every hour counts");
+        assert!(!has_outlived(DAY * 10, DAY * 9) && has_outlived(DAY * 10, DAY * 11));
     }
 }

@@ -23,6 +23,7 @@ mod time;
 
 pub use built::Topology;
 pub use draft::OffsetReset;
+pub(crate) use internal_topic::full_name;
 pub use internal_topic::{SubtopologyInfo, TopicConfig};
 pub(crate) use naming::is_legal;
 pub(crate) use node::NodeId;

@@ -162,7 +162,7 @@ fn topics_for(log: &dyn Connect, topology: &Topology, settings: &Settings) -> Re
     let (admin, id) = (log.admin()?, &settings.application_id);
     let mut survey = internal_topics::survey(&*admin, topology, id, &|tasks| log.task_topics(id, tasks), &[])?;
     internal_topics::provide(&*admin, &mut survey.topics, settings.create_topics)?;
-    let identities = Identities::look_up(&*admin, topology.source_topics().into_iter(), &survey.topics);
+    let identities = Identities::look_up(&*admin, topology, id, &survey.topics);
     Ok((survey.layout, identities))
 }
 
