@@ -56,7 +56,10 @@ impl Engine {
     /// The file in which the library lists those of a folder, if it has such a one.
     pub(crate) fn list(self, folder: &Path) -> Option<FileList> {
         match self {
-            Engine::Fjall => None,
+            Engine::Fjall => {
+                let _ = folder; // nothing in it is one
+                None
+            }
             #[cfg(feature = "rocksdb")]
             Engine::RocksDb => {
                 let name = std::fs::read_to_string(folder.join("CURRENT")).ok()?.trim().to_owned();
