@@ -225,6 +225,11 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// What the log said, if an error comes of that.
+    pub(crate) fn behind(error: &Error) -> Option<&LogError> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+
     /// What the caller should do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {

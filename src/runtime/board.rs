@@ -149,6 +149,8 @@ pub(crate) struct Board {
     altered: Mutex<BTreeMap<String, Alteration>>,
     any_altered: AtomicBool,
     watched: AtomicBool,
+    /// How long the log keeps positions, once somebody has asked.
+    positions_kept: OnceLock<Option<Duration>>,
     /// Commits that were done.
     pub(crate) commits: AtomicU64,
     pub(crate) outages: Outages,
@@ -183,6 +185,7 @@ impl Board {
             altered: Mutex::default(),
             any_altered: AtomicBool::new(false),
             watched: AtomicBool::new(false),
+            positions_kept: OnceLock::new(),
             commits: AtomicU64::new(0),
             outages: Outages::default(),
         })
@@ -206,6 +209,11 @@ impl Board {
     /// The topics that the instance works with; nothing is known of them if nothing was said.
     pub(crate) fn identities(&self) -> &Identities {
         self.identities.get_or_init(Identities::default)
+    }
+
+    /// How long the log keeps positions; asked for once, by the first thread.
+    pub(crate) fn positions_kept(&self, ask: impl FnOnce() -> Option<Duration>) -> Option<Duration> {
+        *self.positions_kept.get_or_init(ask)
     }
 
     /// Whether whoever asks is the one to look after the topics. One is enough.

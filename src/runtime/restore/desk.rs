@@ -34,7 +34,7 @@ struct Orders {
 
 impl RestoreDesk {
     /// With a restorer that has a client of its own to look at the positions of `group`; `name` is what tools show of it.
-    pub(crate) fn new(log: &dyn Connect, group: &str, name: String, board: Arc<Board>) -> Result<Self, Error> {
+    pub(crate) fn new(log: &Arc<dyn Connect>, group: &str, name: String, board: Arc<Board>) -> Result<Self, Error> {
         let tray = Arc::new(Tray::default());
         let restorer = Restorer::new(log, group, name, board, tray.clone())?;
         Ok(RestoreDesk { tray, restorer: Some(restorer) })

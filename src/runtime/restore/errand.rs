@@ -126,8 +126,7 @@ impl<E: Errand> Pending for Shared<E> {
                 }
                 Ok(Step::Waits) => return Pace::Waits,
                 Err(error) if error.kind() == ErrorKind::Retriable => {
-                    let undecided = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<LogError>());
-                    match undecided {
+                    match LogError::behind(&error) {
                         Some(LogError::PositionUndecided { .. }) => tracing::debug!(%error, "tried again"),
                         _ => tools.board.outages.begin(tools.name, &error),
                     }

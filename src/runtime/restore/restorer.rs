@@ -21,13 +21,15 @@ pub(crate) struct Restorer {
     tray: Arc<Tray>,
     open: Vec<Arc<dyn Pending>>,
     buffer: Arena,
-    admin: Box<dyn Admin>,
+    log: Arc<dyn Connect>,
+    /// Of the one that looks after the topics, once it has looked.
+    admin: Option<Box<dyn Admin>>,
 }
 
 impl Restorer {
-    pub(super) fn new(log: &dyn Connect, group: &str, name: String, board: Arc<Board>, tray: Arc<Tray>) -> Result<Self, Error> {
+    pub(super) fn new(log: &Arc<dyn Connect>, group: &str, name: String, board: Arc<Board>, tray: Arc<Tray>) -> Result<Self, Error> {
         let client = log.member_with(MemberOptions { to_the_end: true, ..MemberOptions::new(group, name.clone()) })?;
-        Ok(Restorer { name, client, board, tray, open: Vec::new(), buffer: Arena::default(), admin: log.admin()? })
+        Ok(Restorer { name, client, board, tray, open: Vec::new(), buffer: Arena::default(), log: log.clone(), admin: None })
     }
 
     /// The name of the operating system's thread that runs it.
@@ -58,8 +60,13 @@ impl Restorer {
 
     /// Looks whether the topics are still those that the instance started with. Nobody else says so: a client that reads a topic goes on at the
     /// same offset of another one of its name.
-    fn look_at_topics(&self) {
-        match self.board.identities().altered(&*self.admin) {
+    fn look_at_topics(&mut self) {
+        let admin = match self.admin.take() {
+            Some(admin) => Ok(admin),
+            None => self.log.admin(),
+        };
+        let looked = admin.and_then(|admin| self.board.identities().altered(&**self.admin.insert(admin)));
+        match looked {
             Ok(altered) => self.board.note_altered(altered),
             Err(error) => tracing::debug!(%error, "the topics were not looked at"),
         }

@@ -93,7 +93,7 @@ impl Rig {
             Vec::new(),
             vec![Box::new(listener)],
         );
-        let desk = RestoreDesk::new(&log, "g", "g-restore".to_owned(), board.clone()).unwrap();
+        let desk = RestoreDesk::new(&(Arc::new(log.clone()) as Arc<dyn Connect>), "g", "g-restore".to_owned(), board.clone()).unwrap();
         Rig { log, clock, told, board, desk }
     }
 

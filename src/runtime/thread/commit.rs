@@ -276,8 +276,7 @@ impl StreamThread {
 
 /// Whether the group was between two generations.
 fn is_unsettled(error: &Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<LogError>());
-    matches!(source, Some(LogError::GroupUnsettled(_)))
+    matches!(LogError::behind(error), Some(LogError::GroupUnsettled(_)))
 }
 
 impl super::ActiveTask {

@@ -127,9 +127,9 @@ impl StreamThread {
         let parts = board.layout().parts.values();
         let internal: BTreeSet<String> = parts.flat_map(|part| part.changelogs.iter().chain(&part.repartition_topics)).cloned().collect();
         let cache = settings.record_cache_bytes / settings.threads.max(1);
-        let desk = RestoreDesk::new(&**log, &settings.application_id, format!("{name}-restore"), board.clone())?;
+        let desk = RestoreDesk::new(log, &settings.application_id, format!("{name}-restore"), board.clone())?;
         let admin = log.admin()?;
-        let recommit = recommit_after(kept(&*admin));
+        let recommit = recommit_after(board.positions_kept(|| kept(&*admin)));
         Ok(StreamThread {
             name,
             number,
@@ -288,7 +288,7 @@ impl StreamThread {
 
     /// Whether a task with state met records of a source that were deleted before it read them.
     fn is_deleted(&self, id: TaskId, error: &Error) -> bool {
-        let deleted = matches!(of_log(error), Some(LogError::OffsetOutOfRange { partition, offset, begin, .. })
+        let deleted = matches!(LogError::behind(error), Some(LogError::OffsetOutOfRange { partition, offset, begin, .. })
             if offset < begin && !self.internal.contains(&*partition.topic));
         deleted && self.board.layout().has_state(id)
     }
@@ -417,16 +417,12 @@ impl StreamThread {
 
 /// Whether the log has no longer, or not yet, what was asked for.
 fn is_out_of_range(error: &Error) -> bool {
-    matches!(of_log(error), Some(LogError::OffsetOutOfRange { .. }))
-}
-
-fn of_log(error: &Error) -> Option<&LogError> {
-    std::error::Error::source(error)?.downcast_ref::<LogError>()
+    matches!(LogError::behind(error), Some(LogError::OffsetOutOfRange { .. }))
 }
 
 /// An offset that is out of range, in words that say what it means to whoever operates the application.
 fn lost_records(error: &Error) -> Option<Error> {
-    let Some(LogError::OffsetOutOfRange { partition, offset, begin, end }) = of_log(error) else { return None };
+    let Some(LogError::OffsetOutOfRange { partition, offset, begin, end }) = LogError::behind(error) else { return None };
     let text = if offset < begin {
         format!(
             "{} records of `{partition}` were deleted before they were read, those from offset {offset} to {begin}: they are lost to the application. \
@@ -452,7 +448,7 @@ fn kept(admin: &dyn Admin) -> Option<Duration> {
 
 /// Whether the group has moved on meanwhile: nobody has to be waited for.
 fn is_outrun(error: &Error) -> bool {
-    matches!(of_log(error), Some(LogError::Outrun { .. }))
+    matches!(LogError::behind(error), Some(LogError::Outrun { .. }))
 }
 
 /// Where sources begin that were never committed, if they say so.

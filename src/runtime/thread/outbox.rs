@@ -100,28 +100,24 @@ impl Outbox {
     /// How many partitions a topic has that a task wants to send to. Where the log does not answer, the task goes back with the others: what it
     /// would have sent is lost.
     pub(super) fn partition_count(&self, task: TaskId, topic: &str) -> Result<i32, LogError> {
-        match &mut *self.writer() {
-            Writer::Plain(writer) => {
-                let count = writer.producer.partition_count(topic);
-                writer.sent.missed(task, count)
-            }
-            Writer::Transactional(writer) => {
-                let count = writer.producer()?.partition_count(topic);
-                writer.sent.missed(task, count)
-            }
-        }
+        self.asked(task, |producer| producer.partition_count(topic))
     }
 
     /// How large a record a topic takes at most, if that is known.
     pub(super) fn largest_record(&self, task: TaskId, topic: &str) -> Result<Option<usize>, LogError> {
+        self.asked(task, |producer| producer.largest_record(topic))
+    }
+
+    /// Asks something about a topic that a task wants to send to.
+    fn asked<T>(&self, task: TaskId, ask: impl FnOnce(&mut dyn Producer) -> Result<T, LogError>) -> Result<T, LogError> {
         match &mut *self.writer() {
             Writer::Plain(writer) => {
-                let largest = writer.producer.largest_record(topic);
-                writer.sent.missed(task, largest)
+                let answer = ask(&mut *writer.producer);
+                writer.sent.missed(task, answer)
             }
             Writer::Transactional(writer) => {
-                let largest = writer.producer()?.largest_record(topic);
-                writer.sent.missed(task, largest)
+                let answer = ask(&mut **writer.producer()?);
+                writer.sent.missed(task, answer)
             }
         }
     }
