@@ -10,6 +10,7 @@ mod outages;
 #[cfg(feature = "cli")]
 mod permissions;
 mod processes;
+mod reading;
 mod security;
 mod takeover;
 #[cfg(feature = "cli")]

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use highwater::kafka::{Connect, FetchLimit, Isolation, KafkaConfig, KafkaLog, NewTopic, Outgoing};
+use highwater::kafka::{Connect, KafkaConfig, KafkaLog, NewTopic, Outgoing};
 use highwater::{
     Clock, ErrorKind, Guarantee, Headers, Launch, RawRecord, Settings, State, Streams, StreamsBuilder, SystemClock, Topic, TopicPartition,
 };
 
 use super::broker::{Broker, BrokerOptions};
+use super::reading;
 
 const IN: Topic<String, String> = Topic::new("in");
 const COPIES: Topic<String, String> = Topic::new("copies");
@@ -87,18 +88,7 @@ fn load(log: &dyn Connect, per_partition: u64) {
 
 /// Visits what was sent to a topic and committed.
 fn read(log: &dyn Connect, topic: &str, mut visit: impl FnMut(&RawRecord<'_>)) {
-    let mut consumer = log.consumer(Isolation::ReadCommitted).unwrap();
-    for number in 0..PARTITIONS {
-        let partition = TopicPartition::new(topic, number);
-        let end = consumer.end_offsets(std::slice::from_ref(&partition), Isolation::ReadCommitted).unwrap()[0];
-        consumer.assign(&[(partition.clone(), 0)]).unwrap();
-        let until = Instant::now() + PATIENCE;
-        while consumer.position(&partition).unwrap() < end {
-            assert!(Instant::now() < until, "{partition} cannot be read up to {end}");
-            consumer.poll(Duration::from_millis(50)).unwrap();
-            consumer.fetch(&partition, FetchLimit::default(), &mut |record| visit(&record)).unwrap();
-        }
-    }
+    reading::committed(log, topic, PARTITIONS, PATIENCE, &mut |record| visit(&record));
 }
 
 fn text(bytes: Option<&[u8]>) -> String {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use highwater::kafka::{Connect, FetchLimit, Isolation, KafkaConfig, KafkaLog, NewTopic, Occupied, Outgoing, partition_of};
+use highwater::kafka::{Connect, Isolation, KafkaConfig, KafkaLog, NewTopic, Occupied, Outgoing, partition_of};
 use highwater::{
     Clock, Grouped, Guarantee, Headers, Launch, Materialized, RawRecord, Settings, State, StoreRef, Streams, StreamsBuilder, SystemClock,
     TimeWindows, Timestamp, Topic, TopicPartition, Topology, WindowStore, Windowed,
@@ -21,6 +21,7 @@ use highwater::{
 
 use super::broker::{self, Broker};
 use super::java::{self, Java, JavaOptions};
+use super::reading;
 
 const PARTITIONS: i32 = 3;
 const KEYS: usize = 40;
@@ -262,7 +263,7 @@ impl Shop {
     /// The values of each key, in order.
     fn read(&self, topic: &str) -> BTreeMap<Vec<u8>, Vec<i64>> {
         let mut found: BTreeMap<_, Vec<i64>> = BTreeMap::new();
-        self.visit(topic, &mut |record| {
+        reading::committed(&*self.log, &self.topic(topic), PARTITIONS, PATIENCE, &mut |record| {
             let count = i64::from_be_bytes(record.value.unwrap().try_into().unwrap());
             found.entry(record.key.unwrap().to_vec()).or_default().push(count);
         });
@@ -272,25 +273,10 @@ impl Shop {
     fn changelog_records(&self) -> u64 {
         let mut records = 0;
         for store in ["counts", "per-minute"] {
-            self.visit(&format!("{store}-changelog"), &mut |_| records += 1);
+            let changelog = self.topic(&format!("{store}-changelog"));
+            reading::committed(&*self.log, &changelog, PARTITIONS, PATIENCE, &mut |_| records += 1);
         }
         records
-    }
-
-    fn visit(&self, topic: &str, visit: &mut dyn FnMut(RawRecord<'_>)) {
-        let mut consumer = self.log.consumer(Isolation::ReadCommitted).unwrap();
-        let partitions: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(self.topic(topic), number)).collect();
-        let ends = consumer.end_offsets(&partitions, Isolation::ReadCommitted).unwrap();
-        let begins: Vec<_> = partitions.iter().map(|partition| (partition.clone(), 0)).collect();
-        consumer.assign(&begins).unwrap();
-        let until = Instant::now() + PATIENCE;
-        for (partition, end) in partitions.iter().zip(ends) {
-            while consumer.position(partition).unwrap() < end {
-                assert!(Instant::now() < until, "{partition} cannot be read up to {end}");
-                consumer.poll(Duration::from_millis(50)).unwrap();
-                consumer.fetch(partition, FetchLimit::default(), visit).unwrap();
-            }
-        }
     }
 }
 

@@ -8,17 +8,6 @@ use super::stage::{Stage, failure, finish, one_to, stops, taken, until};
 
 const LOG: &str = "counts-changelog";
 
-/// An application that has counted `k0` and `k1` up to ten, and is stopped.
-fn counted(name: &str) -> Option<Stage> {
-    let stage = Stage::new(name)?;
-    stage.make("in", 1, &[]);
-    stage.make("out", 1, &[]);
-    stage.write_keys("in", 0, "k", 20, 2);
-    stage.run(&stage.count());
-    assert_eq!(stage.counts("out")["k0"], one_to(10));
-    Some(stage)
-}
-
 /// A compacted topic refuses to be cut off: whoever does it has to change its policy first.
 fn cut(stage: &Stage, below: Option<i64>) {
     let (admin, log) = (stage.admin(), stage.name(LOG));
@@ -45,7 +34,7 @@ fn is_refused(stage: &Stage, words: &str) {
 
 #[test]
 fn cut_off_below_what_the_local_state_stands_for() {
-    let Some(stage) = counted("log-cut-below") else { return };
+    let Some(stage) = Stage::counted("log-cut-below") else { return };
     cut(&stage, Some(5));
     assert_eq!(finish(go_on(&stage, LostChangelog::Fail)), 0, "nothing is missing here");
     assert_eq!(stage.counts("out")["k0"], one_to(11));
@@ -54,7 +43,7 @@ fn cut_off_below_what_the_local_state_stands_for() {
 #[test]
 fn cut_off_without_local_state() {
     for below in [Some(5), None] {
-        let Some(stage) = counted("log-cut-bare") else { return };
+        let Some(stage) = Stage::counted("log-cut-bare") else { return };
         cut(&stage, below);
         fs::remove_dir_all(stage.state()).unwrap();
         is_refused(&stage, "was cut off");
@@ -64,7 +53,7 @@ fn cut_off_without_local_state() {
 
 #[test]
 fn cut_off_beyond_what_the_local_state_stands_for() {
-    let Some(stage) = counted("log-cut-beyond") else { return };
+    let Some(stage) = Stage::counted("log-cut-beyond") else { return };
     let old = stage.folder().join("old");
     fs::rename(stage.state(), &old).unwrap();
     // Others have gone on meanwhile.
@@ -81,7 +70,7 @@ fn cut_off_beyond_what_the_local_state_stands_for() {
 #[test]
 fn deleted_while_the_application_is_stopped() {
     for bare in [false, true] {
-        let Some(stage) = counted(if bare { "log-deleted-bare" } else { "log-deleted" }) else { return };
+        let Some(stage) = Stage::counted(if bare { "log-deleted-bare" } else { "log-deleted" }) else { return };
         stage.delete(LOG);
         if bare {
             fs::remove_dir_all(stage.state()).unwrap();
@@ -98,7 +87,7 @@ fn deleted_while_the_application_is_stopped() {
 #[test]
 fn deleted_while_the_application_runs() {
     for again in [false, true] {
-        let Some(stage) = counted(if again { "log-remade-running" } else { "log-deleted-running" }) else { return };
+        let Some(stage) = Stage::counted(if again { "log-remade-running" } else { "log-deleted-running" }) else { return };
         let streams = go_on(&stage, LostChangelog::Fail);
         taken(&streams, 2);
         until("committed", || stage.counts("out")["k0"].len() == 11);

@@ -5,17 +5,6 @@ use highwater::{ErrorKind, LostRecords, MissingPosition};
 
 use super::stage::{Stage, failure, finish, one_to, stops, taken, until};
 
-/// An application that has counted `k0` and `k1` up to ten, and is stopped.
-fn counted(name: &str) -> Option<Stage> {
-    let stage = Stage::new(name)?;
-    stage.make("in", 1, &[]);
-    stage.make("out", 1, &[]);
-    stage.write_keys("in", 0, "k", 20, 2);
-    stage.run(&stage.count());
-    assert_eq!(stage.counts("out")["k0"], one_to(10));
-    Some(stage)
-}
-
 fn remake(stage: &Stage, records: usize) {
     stage.delete("in");
     stage.make("in", 1, &[]);
@@ -25,7 +14,7 @@ fn remake(stage: &Stage, records: usize) {
 #[test]
 fn an_input_deleted_and_made_again_while_it_is_read() {
     for records in [5, 50] {
-        let Some(stage) = counted("input-remade-running") else { return };
+        let Some(stage) = Stage::counted("input-remade-running") else { return };
         let streams = stage.start(&stage.count());
         stage.write_keys("in", 0, "k", 2, 2);
         taken(&streams, 2);
@@ -49,7 +38,7 @@ fn an_input_deleted_and_made_again_while_it_is_read() {
 #[test]
 fn an_input_deleted_and_made_again_while_it_is_not_read() {
     for records in [5, 50] {
-        let Some(stage) = counted("input-remade") else { return };
+        let Some(stage) = Stage::counted("input-remade") else { return };
         remake(&stage, records);
         let streams = stage.start(&stage.count());
         stops(&streams, ErrorKind::InvalidConfig, &[&stage.name("in"), "no committed position", "on_missing_position"]);
@@ -68,7 +57,7 @@ fn an_input_deleted_and_made_again_while_it_is_not_read() {
 
 /// An application that stood still while the first 20 + `deleted` records of its input were deleted; five are left.
 fn overslept(name: &str, deleted: usize) -> Option<Stage> {
-    let stage = counted(name)?;
+    let stage = Stage::counted(name)?;
     stage.write_keys("in", 0, "k", deleted + 5, 1);
     stage.truncate("in", 0, Some(20 + deleted as i64));
     Some(stage)
@@ -95,7 +84,7 @@ fn records_deleted_before_they_were_read_stop_the_task_with_their_number() {
 
 #[test]
 fn a_position_beyond_the_end_of_its_topic_stops_the_task() {
-    let Some(stage) = counted("beyond") else { return };
+    let Some(stage) = Stage::counted("beyond") else { return };
     let mut tool = stage.log.member(&stage.application, "tool", Isolation::ReadCommitted).unwrap();
     let position = Position { offset: 70, metadata: String::new() };
     tool.commit(&MemberToken { member: "".into(), generation: -1 }, &[(stage.partition("in", 0), position)]).unwrap();
@@ -109,7 +98,7 @@ fn a_position_beyond_the_end_of_its_topic_stops_the_task() {
 
 #[test]
 fn records_deleted_under_a_running_application_are_lost_only_if_it_had_not_read_them() {
-    let Some(stage) = counted("truncated-running") else { return };
+    let Some(stage) = Stage::counted("truncated-running") else { return };
     let streams = stage.start(&stage.count());
     stage.write_keys("in", 0, "k", 10, 1);
     taken(&streams, 10);

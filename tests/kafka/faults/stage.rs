@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use highwater::kafka::{Admin, Connect, FetchLimit, Isolation, KafkaConfig, KafkaLog, NewTopic, Outgoing};
+use highwater::kafka::{Admin, Connect, Isolation, KafkaConfig, KafkaLog, NewTopic, Outgoing};
 use highwater::{
     Clock, ErrorKind, Guarantee, Headers, Launch, RawRecord, Settings, State, Streams, StreamsBuilder, SystemClock, TaskFailure, Timestamp,
     Topic, TopicPartition, Topology,
 };
 
 use crate::broker::Broker;
+use crate::reading;
 
 /// How long anything may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,20 +130,8 @@ impl Stage {
     /// Everything committed in a topic, partition by partition.
     pub(super) fn read(&self, topic: &str) -> Vec<Found> {
         let count = self.admin().describe_topics(&[&self.name(topic)]).unwrap()[0].partitions;
-        let mut consumer = self.log.consumer(Isolation::ReadCommitted).unwrap();
         let mut found = Vec::new();
-        for number in 0..count {
-            let partition = self.partition(topic, number);
-            let of = std::slice::from_ref(&partition);
-            let (begin, end) = (consumer.begin_offsets(of).unwrap()[0], consumer.end_offsets(of, Isolation::ReadCommitted).unwrap()[0]);
-            consumer.assign(&[(partition.clone(), begin)]).unwrap();
-            let until = Instant::now() + PATIENCE;
-            while consumer.position(&partition).unwrap() < end {
-                assert!(Instant::now() < until, "{partition} cannot be read up to {end}");
-                consumer.poll(Duration::from_millis(50)).unwrap();
-                consumer.fetch(&partition, FetchLimit::default(), &mut |raw| found.push(Found::of(&raw))).unwrap();
-            }
-        }
+        reading::committed(&*self.log, &self.name(topic), count, PATIENCE, &mut |raw| found.push(Found::of(&raw)));
         found
     }
 
@@ -183,6 +172,17 @@ impl Stage {
         let counts = builder.stream(self.topic::<String, String>("in")).group_by_key().count("counts");
         counts.to_stream().map_values(Option::unwrap_or_default).to(self.topic::<String, i64>("out"));
         builder.build().unwrap()
+    }
+
+    /// An application that has counted `k0` and `k1` up to ten, and is stopped.
+    pub(super) fn counted(name: &str) -> Option<Stage> {
+        let stage = Stage::new(name)?;
+        stage.make("in", 1, &[]);
+        stage.make("out", 1, &[]);
+        stage.write_keys("in", 0, "k", 20, 2);
+        stage.run(&stage.count());
+        assert_eq!(stage.counts("out")["k0"], one_to(10));
+        Some(stage)
     }
 
     pub(super) fn start(&self, topology: &Topology) -> Streams {

@@ -9,12 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use highwater::kafka::{
-    Connect, FetchLimit, FileLog, FileLogOptions, Isolation, KafkaConfig, KafkaLog, NewTopic, Outgoing, Producer, TransactionalProducer,
-    partition_of,
+    Connect, FileLog, FileLogOptions, Isolation, KafkaConfig, KafkaLog, NewTopic, Outgoing, Producer, TransactionalProducer, partition_of,
 };
 use highwater::{Headers, SystemClock, Timestamp, TopicPartition};
 
 use crate::broker::Broker;
+use crate::reading;
 
 pub(super) const PARTITIONS: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -216,7 +216,7 @@ impl Stage {
     /// What the input holds and readers of committed records see.
     pub(super) fn given(&self) -> Vec<Given> {
         let mut given = Vec::new();
-        read(&*self.log, self.input(), &mut |record| {
+        reading::committed(&*self.log, self.input(), PARTITIONS, PATIENCE, &mut |record| {
             let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
             let (partition, headers) = (record.partition, record.headers.clone());
             let timestamp = record.timestamp.as_millis();
@@ -229,7 +229,7 @@ impl Stage {
     fn found(&self, log: &dyn Connect) -> Found {
         let mut found = Found::new();
         for topic in &self.topics[1..] {
-            read(log, topic, &mut |record| {
+            reading::committed(log, topic, PARTITIONS, PATIENCE, &mut |record| {
                 let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
                 let here_and_now = ["__hw.dlq.offset", "__hw.dlq.failed.at", "__hw.dlq.message"];
                 let headers = record.headers.iter().filter(|(name, _)| !here_and_now.contains(name));
@@ -289,22 +289,6 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if !thread::panicking() {
             let _ = fs::remove_dir_all(&self.folder);
-        }
-    }
-}
-
-fn read(log: &dyn Connect, topic: &str, visit: &mut dyn FnMut(highwater::RawRecord<'_>)) {
-    let isolation = Isolation::ReadCommitted;
-    let mut consumer = log.consumer(isolation).unwrap();
-    let partitions: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(topic, number)).collect();
-    let (begins, ends) = (consumer.begin_offsets(&partitions).unwrap(), consumer.end_offsets(&partitions, isolation).unwrap());
-    consumer.assign(&partitions.iter().cloned().zip(begins).collect::<Vec<_>>()).unwrap();
-    let until = Instant::now() + PATIENCE;
-    for (partition, end) in partitions.iter().zip(ends) {
-        while consumer.position(partition).unwrap() < end {
-            assert!(Instant::now() < until, "{partition} cannot be read up to {end}");
-            consumer.poll(Duration::from_millis(50)).unwrap();
-            consumer.fetch(partition, FetchLimit::default(), visit).unwrap();
         }
     }
 }
