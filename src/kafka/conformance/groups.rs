@@ -179,6 +179,8 @@ pub(crate) fn members_must_agree_about_the_tasks(ground: &Ground) {
     let tasks = tasks(ground, 2);
     let (mut first, mut second) = (member(ground, "m"), member(ground, "n"));
     first.join(&tasks).expect("joined");
+    // On a cluster it is not in before it hears so, and until then both would find an empty group.
+    assert_eq!(event(&mut *first, &mut []), GroupEvent::Assigned(ids(&tasks)));
     assert!(matches!(second.join(&tasks[..1]), Err(LogError::InconsistentTasks(_))));
     first.leave();
     second.join(&tasks[..1]).expect("an empty group may change its tasks");
