@@ -351,6 +351,15 @@ const RUST_RULES: &[Rule] =
     &[direction, in_the_table, fenced_crates, unsafe_at_home, module_doc, telling_names, short_functions, one_clock, conformance_is_a_user];
 const TEXT_RULES: &[Rule] = &[no_host_paths, public_registry];
 
+/// Papers that no other paper names: nobody finds them, or they were not meant to stay.
+fn unnamed_papers(papers: &[(String, String)]) -> Vec<String> {
+    let named = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        papers.iter().any(|(other, text)| other != path && text.contains(name))
+    };
+    papers.iter().map(|(path, _)| path).filter(|path| *path != "README.md" && !named(path)).cloned().collect()
+}
+
 /// Every committed file of the package.
 fn files(under: &Path, into: &mut Vec<String>, root: &Path) {
     let mut entries: Vec<_> = fs::read_dir(under).expect("a folder of the package").map(|entry| entry.expect("readable").path()).collect();
@@ -370,15 +379,19 @@ fn the_house_is_tidy() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
     files(root, &mut paths, root);
-    let mut faults = BTreeSet::new();
+    let (mut faults, mut papers) = (BTreeSet::new(), Vec::new());
     for path in &paths {
         let Ok(text) = fs::read_to_string(root.join(path)) else { continue }; // not text
+        if path.ends_with(".md") {
+            papers.push((path.clone(), text.clone()));
+        }
         let source = Source::new(path, &text);
         let rust = if path.ends_with(".rs") { RUST_RULES } else { &[] };
         for (line, fault) in rust.iter().chain(TEXT_RULES).flat_map(|rule| rule(&source)) {
             faults.insert(format!("{path}:{line}: {fault}"));
         }
     }
+    faults.extend(unnamed_papers(&papers).into_iter().map(|path| format!("{path}: no other paper names it: link it, or remove it")));
     assert!(paths.len() > 20, "the walk found {} files only", paths.len());
     assert!(faults.is_empty(), "\n{}\n", faults.into_iter().collect::<Vec<_>>().join("\n"));
 }
@@ -478,4 +491,11 @@ fn a_runner_that_looks_inside_is_seen() {
     assert_eq!(count(conformance_is_a_user, "tests/conformance/main.rs", "let s = highwater::processor::X;"), 1);
     assert_eq!(count(conformance_is_a_user, "tests/conformance/main.rs", "use highwater::{Topic, StreamsBuilder};"), 0);
     assert_eq!(count(conformance_is_a_user, "tests/it/main.rs", "use highwater::state::Cache;"), 0);
+}
+
+#[test]
+fn a_paper_that_nobody_finds_is_seen() {
+    let papers = [("README.md", "see docs/a.md"), ("docs/a.md", "a"), ("NOTE.md", "NOTE.md is mine")];
+    let papers: Vec<_> = papers.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
+    assert_eq!(unnamed_papers(&papers), ["NOTE.md"]);
 }
