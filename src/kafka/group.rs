@@ -76,7 +76,7 @@ impl fmt::Display for Occupied {
             1 => "1 member of another kind".to_owned(),
             members => format!("{members} members of another kind"),
         };
-        write!(f, "waiting until the group `{group}` is empty: it has {who}, as the same application in Java is. Stop all of them")
+        write!(f, "waiting until the group `{group}` is empty: it has {who}, as the same application in Java has. Stop all of them")
     }
 }
 
@@ -151,4 +151,20 @@ pub trait Group: Consumer {
     /// Leaves the group and gives up every task; uncommitted work is the next owner's. Dropping the member does the same. A member with an
     /// [instance](MemberOptions::instance) keeps its tasks until its session is over.
     fn leave(&mut self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_says_for_whom_and_what_to_do() {
+        let occupied = |members| Occupied { group: "shop".to_owned(), members }.to_string();
+        assert_eq!(
+            occupied(2),
+            "waiting until the group `shop` is empty: it has 2 members of another kind, as the same application in Java has. Stop all of them"
+        );
+        assert!(occupied(1).contains("1 member of"));
+        assert!(occupied(0).contains("it has members of"));
+    }
 }

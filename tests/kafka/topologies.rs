@@ -131,6 +131,26 @@ fn odd_records_at_least_once() {
     stage.same_on_both(&odd_views());
 }
 
+/// By stream time the far future is a time like any other, but no broker takes results from there: the job stops, and says why.
+fn results_from_the_far_future(guarantee: &str) {
+    let job = odd_job("on-update", guarantee).replace("  watermark:\n    disorder: 1s\n    idle-after: never\n", "");
+    let Some(stage) = Stage::open(&format!("far-{guarantee}"), &job) else { return };
+    let mut given: Vec<_> = (0..30).map(|n| Given::keyed("ann", Some(&format!(r#"{{"user":"ann","at":{n}}}"#)), 0)).collect();
+    given.push(Given::keyed("ann", Some(r#"{"user":"ann","at":99999999999999}"#), 0));
+    let said = stage.fails_over(&given);
+    assert!(said.contains("timestamp 99999999999999") && said.contains("`message.timestamp.after.max.ms`"), "{said}");
+}
+
+#[test]
+fn results_from_the_far_future_exactly_once() {
+    results_from_the_far_future("exactly-once");
+}
+
+#[test]
+fn results_from_the_far_future_at_least_once() {
+    results_from_the_far_future("at-least-once");
+}
+
 /// A topic of which compaction has removed most: offsets have holes, what is gone is not counted, and the end is reached.
 #[test]
 fn compacted_input() {

@@ -14,10 +14,10 @@ use super::deadline::Deadline;
 use super::error::{about_partition, about_records, failed, said};
 use super::native::{self, OutboundBatch, OutboundQueue, OutboundReport, OutboundTopic, Writer};
 use super::{ANSWER_WITHIN, KafkaConfig, metadata};
-use crate::clock::let_others_go_on;
+use crate::clock::{Clock, SystemClock, let_others_go_on};
 use crate::error::ErrorKind;
 use crate::kafka::{Flushed, LogError, Outgoing};
-use crate::record::TopicPartition;
+use crate::record::{Timestamp, TopicPartition};
 
 /// Until a record is given up, unless its transaction is given up earlier.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(9);
@@ -67,6 +67,9 @@ struct Topic {
 struct Limits {
     record_bytes: Option<usize>,
     compacts: bool,
+    /// How far behind and ahead of the clock a record's time may be, where its time is kept at all.
+    behind: Option<i64>,
+    ahead: Option<i64>,
 }
 
 impl Outbound {
@@ -272,16 +275,31 @@ impl Limits {
             Vec::new()
         });
         let value = |name: &str| settings.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        let kept = value("message.timestamp.type").is_some_and(|kind| kind == "CreateTime");
+        let span = |name: &str| value(name).filter(|_| kept)?.parse().ok();
         Limits {
+            behind: span("message.timestamp.before.max.ms"),
+            ahead: span("message.timestamp.after.max.ms"),
             record_bytes: value("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
             compacts: value("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
         }
     }
 
+    /// The broker would refuse the whole batch, and say so when nobody can tell any more whose record it was.
+    fn wrong_time(self, timestamp: Timestamp, now: Timestamp) -> Option<&'static str> {
+        let age = now.as_millis().saturating_sub(timestamp.as_millis());
+        match timestamp.as_millis() {
+            ..0 => Some("a record's time cannot be negative"),
+            _ if self.behind.is_some_and(|most| age > most) => Some("older than the topic's `message.timestamp.before.max.ms`"),
+            _ if self.ahead.is_some_and(|most| age < -most) => Some("further ahead than the topic's `message.timestamp.after.max.ms`"),
+            _ => None,
+        }
+    }
+
     fn check(self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
+        let now = SystemClock.now();
         for (index, record) in records.iter().enumerate() {
-            if record.timestamp.as_millis() < 0 {
-                let reason = "a record's time cannot be negative";
+            if let Some(reason) = self.wrong_time(record.timestamp, now) {
                 return Err(LogError::InvalidTimestamp { partition: partition.clone(), index, timestamp: record.timestamp, reason });
             }
             if record.key.is_none() && self.compacts {
@@ -331,5 +349,22 @@ impl Reports {
     /// Waits for anything new.
     fn wait(&self, at_most: Duration) {
         drop(self.news.wait_timeout(self.told(), at_most));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_a_topic_does_not_take_are_refused_before_they_are_sent() {
+        let limits = Limits { behind: Some(i64::MAX), ahead: Some(3_600_000), ..Limits::default() };
+        let (at, now) = (Timestamp::from_millis, Timestamp::from_millis(10_000_000));
+        assert_eq!([at(0), at(10_000_000), at(13_600_000)].map(|time| limits.wrong_time(time, now)), [None; 3]);
+        assert!(limits.wrong_time(at(13_600_001), now).unwrap().contains("after.max"));
+        assert!(limits.wrong_time(at(-1), now).unwrap().contains("negative"));
+        let narrow = Limits { behind: Some(5), ..limits };
+        assert!(narrow.wrong_time(at(9_999_994), now).unwrap().contains("before.max"));
+        assert_eq!(Limits::default().wrong_time(at(i64::MAX), now), None, "nobody said what it takes");
     }
 }

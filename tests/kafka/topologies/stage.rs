@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -143,6 +143,15 @@ impl Stage {
         assert_eq!(on_cluster, self.embedded(given), "the cluster first, the embedded log second");
         assert_eq!(self.rows("cluster.csv"), self.rows("embedded.csv"));
         on_cluster
+    }
+
+    /// Over input that it cannot get through on the cluster: what it says then.
+    pub(super) fn fails_over(&self, given: &[Given]) -> String {
+        self.make_topics(&*self.log);
+        self.write_decided(given);
+        let mut only = self.run("only", &["--until", "end"]);
+        assert!(!only.ended().success(), "it ended well");
+        only.said()
     }
 
     fn rows(&self, file: &str) -> Vec<String> {
@@ -318,11 +327,15 @@ impl Process {
     }
 
     fn ended_well(mut self) {
+        let status = self.ended();
+        assert!(status.success(), "it ended with {status}:\n{}", self.said());
+    }
+
+    fn ended(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
-                assert!(status.success(), "it ended with {status}:\n{}", self.said());
-                return;
+                return status;
             }
             assert!(Instant::now() < until, "it does not end:\n{}", self.said());
             thread::sleep(Duration::from_millis(20));
