@@ -282,7 +282,7 @@ impl Stage {
     fn command(&self, run: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
         command.arg("run").arg(&self.job).args(args).current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(File::create(self.said(run)).unwrap());
+        command.env("HIGHWATER_LOG", "highwater=info").stderr(File::create(self.said(run)).unwrap());
         command
     }
 
