@@ -15,8 +15,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use highwater::kafka::{Connect, Isolation, KafkaConfig, KafkaLog, NewTopic, Occupied, Outgoing, partition_of};
 use highwater::{
-    Clock, Grouped, Guarantee, Headers, Launch, Materialized, RawRecord, Settings, State, StoreRef, Streams, StreamsBuilder, SystemClock,
-    TimeWindows, Timestamp, Topic, TopicPartition, Topology, WindowStore, Windowed,
+    Clock, Grouped, Guarantee, Headers, Launch, Materialized, Settings, State, StoreRef, Streams, StreamsBuilder, SystemClock, TimeWindows,
+    Timestamp, Topic, TopicPartition, Topology, WindowStore, Windowed,
 };
 
 use super::broker::{self, Broker};
