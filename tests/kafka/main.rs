@@ -6,6 +6,7 @@ mod broker;
 mod cluster;
 mod faults;
 mod java;
+mod journal;
 mod outages;
 #[cfg(feature = "cli")]
 mod permissions;

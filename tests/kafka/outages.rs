@@ -13,7 +13,7 @@ use highwater::{
 };
 
 use super::broker::{Broker, BrokerOptions};
-use super::reading;
+use super::{journal, reading};
 
 const IN: Topic<String, String> = Topic::new("in");
 const COPIES: Topic<String, String> = Topic::new("copies");
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// What runs while something happens to its cluster.
 #[derive(Clone, Copy)]
 struct Run {
+    /// Of the application.
+    name: &'static str,
     guarantee: Guarantee,
     per_partition: u64,
     /// How long each record takes: the whole is to last longer than what happens.
@@ -33,17 +35,17 @@ struct Run {
 
 impl Run {
     /// A few seconds of work.
-    fn short(guarantee: Guarantee) -> Run {
-        Run { guarantee, per_partition: 3_000, slowness: Duration::from_micros(300) }
+    fn short(name: &'static str, guarantee: Guarantee) -> Run {
+        Run { name, guarantee, per_partition: 3_000, slowness: Duration::from_micros(300) }
     }
 
     /// A minute of work.
-    fn long(guarantee: Guarantee) -> Run {
-        Run { guarantee, per_partition: 4_000, slowness: Duration::from_millis(5) }
+    fn long(name: &'static str, guarantee: Guarantee) -> Run {
+        Run { name, guarantee, per_partition: 4_000, slowness: Duration::from_millis(5) }
     }
 
     fn settings(self) -> Settings {
-        let mut settings = Settings::new("app");
+        let mut settings = Settings::new(self.name);
         settings.guarantee = self.guarantee;
         settings.commit_interval = Duration::from_millis(50);
         settings.session_timeout = Duration::from_secs(6);
@@ -52,6 +54,7 @@ impl Run {
     }
 
     fn start(self, log: &Arc<dyn Connect>) -> Result<Streams, highwater::Error> {
+        journal::remember();
         let builder = StreamsBuilder::new();
         let slowed = builder.stream(IN).peek(move |_, _| thread::sleep(self.slowness));
         slowed.to(COPIES);
@@ -121,59 +124,86 @@ fn check(log: &dyn Connect, run: Run) {
     }
 }
 
+/// An application that runs while something happens to its cluster.
+struct Running {
+    run: Run,
+    log: Arc<dyn Connect>,
+    streams: Streams,
+}
+
 /// The application runs, something happens to its cluster, and it gets to the end.
-fn survives(mut broker: Broker, run: Run, disturb: impl FnOnce(&mut Broker, &Streams)) {
+fn survives(mut broker: Broker, run: Run, disturb: impl FnOnce(&mut Broker, &Running)) {
     let log: Arc<dyn Connect> = Arc::new(KafkaLog::new(KafkaConfig::new(broker.bootstrap())));
     load(&*log, run.per_partition);
     let streams = run.start(&log).unwrap();
-    until(&streams, "it does not begin", || streams.progress().records_in > 900);
-    disturb(&mut broker, &streams);
-    ends(&*log, &streams, run);
+    let running = Running { run, log, streams };
+    running.until("it does not begin", |streams| streams.progress().records_in > 900);
+    disturb(&mut broker, &running);
+    running.ends();
 }
 
-/// What is there is processed, and all is as it must be.
-fn ends(log: &dyn Connect, streams: &Streams, run: Run) {
-    let until = Instant::now() + PATIENCE;
-    while let Err(error) = streams.declare_end() {
-        assert!(error.kind() == ErrorKind::Retriable && Instant::now() < until, "{error}");
-        thread::sleep(Duration::from_millis(100));
+impl Running {
+    /// What is there is processed, and all is as it must be.
+    fn ends(&self) {
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = self.streams.declare_end() {
+            let goes_on = error.kind() == ErrorKind::Retriable && Instant::now() < until;
+            assert!(goes_on, "{}", self.report(&format!("the end cannot be declared: {error}")));
+            thread::sleep(Duration::from_millis(100));
+        }
+        let finished = self.streams.wait(PATIENCE) == State::Finished && self.streams.errors().is_empty();
+        assert!(finished, "{}", self.report(&format!("it is not finished {PATIENCE:?} after its end was declared")));
+        self.streams.stop(PATIENCE).unwrap();
+        check(&*self.log, self.run);
     }
-    let state = streams.wait(PATIENCE);
-    assert_eq!(state, State::Finished, "{:?}\n{:?}", streams.errors(), streams.progress());
-    assert!(streams.errors().is_empty(), "{:?}", streams.errors());
-    streams.stop(PATIENCE).unwrap();
-    check(log, run);
-}
 
-fn until(streams: &Streams, what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(streams.errors().is_empty(), "{what}: {:?}", streams.errors());
-        assert!(Instant::now() < until, "{what}: {:?}", streams.progress());
-        thread::sleep(Duration::from_millis(10));
+    fn until(&self, what: &str, mut is_so: impl FnMut(&Streams) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !is_so(&self.streams) {
+            assert!(self.streams.errors().is_empty() && Instant::now() < until, "{}", self.report(what));
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// All that helps to find out why, and what matters most at its end.
+    fn report(&self, what: &str) -> String {
+        let (progress, errors) = (self.streams.progress(), self.streams.errors());
+        let said = journal::about(&[self.run.name, "the broker "], 60);
+        let of = |(task, progress): (_, &highwater::TaskProgress)| {
+            let inputs = progress.inputs.iter().map(|input| format!(" {:?}/{:?}", input.position, input.end));
+            format!("{task} {}{}", progress.state, inputs.collect::<String>())
+        };
+        let tasks: Vec<String> = progress.tasks.iter().map(of).collect();
+        format!(
+            "{said}\n{what}: {:?}, {} records in, {} commits, tasks {tasks:?}, restoring {:?}, outage {:?}, errors {errors:?}",
+            self.streams.state(),
+            progress.records_in,
+            progress.commits,
+            progress.restoring,
+            progress.outage
+        )
     }
 }
 
 /// The broker is away for a moment: less than anybody's patience.
-fn a_moment(broker: &mut Broker, _: &Streams) {
+fn a_moment(broker: &mut Broker, _: &Running) {
     broker.kill_hard(0);
     thread::sleep(Duration::from_secs(2));
     broker.start_again(0);
 }
 
 /// The broker is away for longer than records wait (9 s), transactions (10 s) and the session (6 s).
-fn longer_than_anybody_waits(broker: &mut Broker, streams: &Streams) {
+fn longer_than_anybody_waits(broker: &mut Broker, running: &Running) {
     broker.kill_hard(0);
-    let waits = || streams.progress().outage;
-    until(streams, "it does not say that it waits", || waits().is_some());
+    running.until("it does not say that it waits", |streams| streams.progress().outage.is_some());
     thread::sleep(Duration::from_secs(20));
-    assert!(streams.errors().is_empty(), "an outage stops nothing: {:?}", streams.errors());
+    assert!(running.streams.errors().is_empty(), "{}", running.report("an outage stops nothing"));
     broker.start_again(0);
-    until(streams, "it goes on waiting", || waits().is_none());
+    running.until("it goes on waiting", |streams| streams.progress().outage.is_none());
 }
 
 /// Each of three is away for a while, and with it the leaders, the coordinator of the group and that of the transactions which it was.
-fn one_after_the_other(away: fn(&mut Broker, usize)) -> impl FnOnce(&mut Broker, &Streams) {
+fn one_after_the_other(away: fn(&mut Broker, usize)) -> impl FnOnce(&mut Broker, &Running) {
     move |cluster, _| {
         for node in 0..3 {
             away(cluster, node);
@@ -195,27 +225,27 @@ fn three() -> Option<Broker> {
 #[test]
 fn a_broker_that_is_killed_and_comes_back_is_waited_for() {
     let Some(broker) = single() else { return };
-    survives(broker, Run::short(Guarantee::ExactlyOnce), a_moment);
+    survives(broker, Run::short("moment-eos", Guarantee::ExactlyOnce), a_moment);
 }
 
 #[test]
 fn a_broker_that_comes_back_is_waited_for_at_least_once_too() {
     let Some(broker) = single() else { return };
-    survives(broker, Run::short(Guarantee::AtLeastOnce), a_moment);
+    survives(broker, Run::short("moment-alos", Guarantee::AtLeastOnce), a_moment);
 }
 
 #[test]
 fn leaders_that_die_are_followed_by_others() {
     let Some(cluster) = three() else { return };
     // Three partitions, three nodes: each leads something.
-    survives(cluster, Run::short(Guarantee::ExactlyOnce), |cluster, _| cluster.kill_hard(1));
+    survives(cluster, Run::short("leaders", Guarantee::ExactlyOnce), |cluster, _| cluster.kill_hard(1));
 }
 
 #[test]
 fn a_start_waits_for_a_broker_that_is_not_there_yet() {
     let Some(mut broker) = single() else { return };
     let log: Arc<dyn Connect> = Arc::new(KafkaLog::new(KafkaConfig::new(broker.bootstrap())));
-    let run = Run { per_partition: 300, ..Run::short(Guarantee::ExactlyOnce) };
+    let run = Run { per_partition: 300, ..Run::short("late", Guarantee::ExactlyOnce) };
     load(&*log, run.per_partition);
     broker.kill_hard(0);
     // Clients that know the cluster from before shall not help.
@@ -228,7 +258,7 @@ fn a_start_waits_for_a_broker_that_is_not_there_yet() {
     assert!(!starting.is_finished(), "it has to wait");
     broker.start_again(0);
     let streams = starting.join().unwrap().unwrap();
-    ends(&*log, &streams, run);
+    Running { run, log, streams }.ends();
 }
 
 #[test]
@@ -249,40 +279,40 @@ fn a_start_gives_up_when_its_time_is_over_and_names_the_broker() {
 #[ignore = "a minute: make outages"]
 fn an_outage_longer_than_anybody_waits_is_waited_for_exactly_once() {
     let Some(broker) = single() else { return };
-    survives(broker, Run::short(Guarantee::ExactlyOnce), longer_than_anybody_waits);
+    survives(broker, Run::short("long-eos", Guarantee::ExactlyOnce), longer_than_anybody_waits);
 }
 
 #[test]
 #[ignore = "a minute: make outages"]
 fn an_outage_longer_than_anybody_waits_is_waited_for_at_least_once() {
     let Some(broker) = single() else { return };
-    survives(broker, Run::short(Guarantee::AtLeastOnce), longer_than_anybody_waits);
+    survives(broker, Run::short("long-alos", Guarantee::AtLeastOnce), longer_than_anybody_waits);
 }
 
 #[test]
 #[ignore = "two minutes: make outages"]
 fn a_rolling_restart_is_survived_exactly_once() {
     let Some(cluster) = three() else { return };
-    survives(cluster, Run::long(Guarantee::ExactlyOnce), one_after_the_other(Broker::stop));
+    survives(cluster, Run::long("rolling-eos", Guarantee::ExactlyOnce), one_after_the_other(Broker::stop));
 }
 
 #[test]
 #[ignore = "two minutes: make outages"]
 fn a_rolling_restart_is_survived_at_least_once() {
     let Some(cluster) = three() else { return };
-    survives(cluster, Run::long(Guarantee::AtLeastOnce), one_after_the_other(Broker::stop));
+    survives(cluster, Run::long("rolling-alos", Guarantee::AtLeastOnce), one_after_the_other(Broker::stop));
 }
 
 #[test]
 #[ignore = "two minutes: make outages"]
 fn each_leader_and_coordinator_is_killed_in_turn_exactly_once() {
     let Some(cluster) = three() else { return };
-    survives(cluster, Run::long(Guarantee::ExactlyOnce), one_after_the_other(Broker::kill_hard));
+    survives(cluster, Run::long("turn-eos", Guarantee::ExactlyOnce), one_after_the_other(Broker::kill_hard));
 }
 
 #[test]
 #[ignore = "two minutes: make outages"]
 fn each_leader_and_coordinator_is_killed_in_turn_at_least_once() {
     let Some(cluster) = three() else { return };
-    survives(cluster, Run::long(Guarantee::AtLeastOnce), one_after_the_other(Broker::kill_hard));
+    survives(cluster, Run::long("turn-alos", Guarantee::AtLeastOnce), one_after_the_other(Broker::kill_hard));
 }

@@ -1,14 +1,19 @@
 //! Where partitions begin and end, asked of a cluster.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::ANSWER_WITHIN;
 use super::error::{about_partition, said};
 use super::native::{Native, OffsetSpec, list_offsets};
+use crate::error::ErrorKind;
 use crate::kafka::{Isolation, LogError};
 use crate::record::TopicPartition;
+
+/// How long those have to answer whom the library remembers as leaders, before the cluster is asked who leads.
+const SOON: Duration = Duration::from_secs(3);
 
 /// An offset, and the time of the record there.
 pub(super) type Found = (i64, i64);
@@ -25,7 +30,7 @@ pub(super) fn ask(
     let mut rest = wanted;
     while !rest.is_empty() {
         let (round, later) = rest.split_at(distinct(rest));
-        match asked(round, &|round| list_offsets(client, round, isolation, ANSWER_WITHIN), partition_count) {
+        match asked(round, &|round, within| list_offsets(client, round, isolation, within), partition_count) {
             Ok(answers) => {
                 for (answer, (partition, _)) in answers.into_iter().zip(round) {
                     found.push(answer.map_err(|code| explained(partition, code, partition_count))?);
@@ -55,27 +60,33 @@ pub(super) fn heard(code: Result<(), RDKafkaErrorCode>, offset: i64, time: i64) 
 /// What a leader answers to such a question.
 type Answers = Vec<Result<Found, RDKafkaErrorCode>>;
 
-/// Asks the leaders, and if some of them are not what they were, once more those that the cluster names now. The library asks whom it remembers, for as
-/// long as it remembers, and a refusal does not make it doubt: without this a broker that was started again would refuse it for many minutes.
+/// Asks the leaders, and if some of them are not what they were or do not answer soon, once more those that the cluster names now. The library asks
+/// whom it remembers, for as long as it remembers, and neither a refusal nor silence makes it doubt: without this a broker that was started again
+/// would refuse it for many minutes, and one that has died would be asked for as long.
 fn asked(
     round: &[(TopicPartition, OffsetSpec)],
-    ask: &dyn Fn(&[(TopicPartition, OffsetSpec)]) -> Result<Answers, RDKafkaErrorCode>,
+    ask: &dyn Fn(&[(TopicPartition, OffsetSpec)], Duration) -> Result<Answers, RDKafkaErrorCode>,
     partition_count: &dyn Fn(&str) -> Result<i32, LogError>,
 ) -> Result<Answers, RDKafkaErrorCode> {
-    let answers = ask(round)?;
-    let pairs = answers.iter().zip(round);
-    let moved: HashSet<&str> =
-        pairs.filter(|(answer, _)| answer.is_err_and(has_moved)).map(|(_, (partition, _))| &*partition.topic).collect();
-    if moved.is_empty() {
-        return Ok(answers);
+    let first = ask(round, SOON);
+    let doubtful = |number: usize| match &first {
+        Ok(answers) => answers[number].is_err_and(is_doubtful),
+        Err(code) => is_doubtful(*code),
+    };
+    let topics: HashSet<&str> = (0..round.len()).filter(|number| doubtful(*number)).map(|number| &*round[number].0.topic).collect();
+    if topics.is_empty() {
+        return first;
     }
-    for topic in moved {
+    for topic in topics {
         // The library remembers what it hears. What else is wrong with the topic is told by the second answer.
         if let Err(error) = partition_count(topic) {
             tracing::debug!(topic, %error, "its leaders are not known");
+            if error.kind() == ErrorKind::Retriable {
+                return first;
+            }
         }
     }
-    ask(round)
+    ask(round, ANSWER_WITHIN)
 }
 
 /// Why a question as a whole has no answer. Where the library finds no leader to ask it says that there is no such thing.
@@ -83,10 +94,14 @@ fn unanswered(code: RDKafkaErrorCode) -> RDKafkaErrorCode {
     if code == RDKafkaErrorCode::NoEnt { RDKafkaErrorCode::LeaderNotAvailable } else { code }
 }
 
-/// Whether an answer says that the partition is led by another broker, or by the same one anew.
-fn has_moved(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode::{FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, UnknownLeaderEpoch};
-    matches!(code, FencedLeaderEpoch | UnknownLeaderEpoch | NotLeaderForPartition | LeaderNotAvailable)
+/// Whether an answer says that the partition is led by another broker, or by the same one anew; or whether there is none, as from one that is gone.
+fn is_doubtful(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{
+        BrokerTransportFailure, FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, OperationTimedOut, RequestTimedOut,
+        TimedOutQueue, UnknownLeaderEpoch,
+    };
+    let moved = matches!(code, FencedLeaderEpoch | UnknownLeaderEpoch | NotLeaderForPartition | LeaderNotAvailable);
+    moved || matches!(code, OperationTimedOut | RequestTimedOut | TimedOutQueue | BrokerTransportFailure)
 }
 
 /// How many of the first ones are of different partitions: a request may name each once.
@@ -138,23 +153,48 @@ mod tests {
         assert_eq!([heard(Ok(()), -1, -1), heard(Ok(()), 7, 3)], [Ok((-1, -1)), Ok((7, 3))], "there may be no record of that time");
     }
 
-    /// A restorer was refused for ever after its broker had been away.
-    #[test]
-    fn a_leader_of_long_ago_is_asked_after_before_it_is_asked_again() {
+    /// Asks for two ends with a library that remembers a leader of `t` of which it hears this, until the cluster is looked at; gives what it has
+    /// heard in the end, and after which topics it looked.
+    fn ends_while(first: Result<Found, RDKafkaErrorCode>) -> (Result<Answers, RDKafkaErrorCode>, Vec<String>) {
         use std::cell::RefCell;
         let round = [(TopicPartition::new("t", 0), OffsetSpec::End), (TopicPartition::new("u", 0), OffsetSpec::End)];
-        let (known, asked_after) = (RefCell::new(false), RefCell::new(Vec::new()));
-        let ask = |_: &[(TopicPartition, OffsetSpec)]| {
-            let first = if *known.borrow() { Ok((7, -1)) } else { Err(RDKafkaErrorCode::FencedLeaderEpoch) };
-            Ok(vec![first, Ok((3, -1))])
+        let asked_after = RefCell::new(Vec::new());
+        let ask = |_: &[(TopicPartition, OffsetSpec)], within: Duration| {
+            let known = !asked_after.borrow().is_empty();
+            assert_eq!(within, if known { ANSWER_WITHIN } else { SOON }, "who leads now has all the time");
+            Ok(vec![if known { Ok((7, -1)) } else { first }, Ok((3, -1))])
         };
         let count = |topic: &str| {
             asked_after.borrow_mut().push(topic.to_owned());
-            *known.borrow_mut() = true;
             Ok(1)
         };
-        let answers = asked(&round, &ask, &count).unwrap();
-        assert_eq!((answers, asked_after.into_inner()), (vec![Ok((7, -1)), Ok((3, -1))], vec!["t".to_owned()]));
+        let answers = asked(&round, &ask, &count);
+        (answers, asked_after.into_inner())
+    }
+
+    /// A restorer was refused for ever after its broker had been away, and asked for minutes a broker that had died.
+    #[test]
+    fn a_leader_of_long_ago_is_asked_after_before_it_is_asked_again() {
+        use RDKafkaErrorCode::{FencedLeaderEpoch, OperationTimedOut, TopicAuthorizationFailed};
+        let now: Answers = vec![Ok((7, -1)), Ok((3, -1))];
+        assert_eq!(ends_while(Err(FencedLeaderEpoch)), (Ok(now.clone()), vec!["t".to_owned()]));
+        assert_eq!(ends_while(heard(Ok(()), UNHEARD, -1)), (Ok(now), vec!["t".to_owned()]));
+        assert_eq!(heard(Ok(()), UNHEARD, -1), Err(OperationTimedOut));
+        let refused = (Ok(vec![Err(TopicAuthorizationFailed), Ok((3, -1))]), Vec::new());
+        assert_eq!(ends_while(Err(TopicAuthorizationFailed)), refused, "whoever leads says the same");
+    }
+
+    #[test]
+    fn a_cluster_that_tells_of_no_leaders_is_not_asked_again_at_once() {
+        let round = [(TopicPartition::new("t", 0), OffsetSpec::End)];
+        let silent = |_: &str| Err(said("the topic", RDKafkaErrorCode::OperationTimedOut));
+        let times = std::cell::Cell::new(0);
+        let ask = |_: &[(TopicPartition, OffsetSpec)], _: Duration| {
+            times.set(times.get() + 1);
+            Err(RDKafkaErrorCode::OperationTimedOut)
+        };
+        assert_eq!(asked(&round, &ask, &silent), Err(RDKafkaErrorCode::OperationTimedOut));
+        assert_eq!(times.get(), 1);
     }
 
     /// It stopped a task whose leader had just died.

@@ -13,7 +13,7 @@ use highwater::kafka::{KafkaConfig, KafkaLog};
 use highwater::{Clock, Guarantee, Launch, RestoreProgress, Settings, State, Streams, StreamsBuilder, SystemClock, Topic, Topology};
 use serde::{Deserialize, Serialize};
 
-use super::journal;
+use crate::journal;
 
 /// The test that is an instance if it is told how.
 pub(crate) const NAME: &str = "processes::child::an_instance";
@@ -117,7 +117,8 @@ fn an_instance() {
     let Some(orders) = std::env::var(ORDERS).ok() else { return };
     let orders: Orders = serde_json::from_str(&orders).unwrap();
     let notes = Notes::open(&orders.notes());
-    journal::keep(&notes);
+    let kept = notes.clone();
+    journal::keep(move |line| kept.write(line));
     let stop = Arc::new(AtomicBool::new(false));
     let told = stop.clone();
     thread::spawn(move || obey(&told));

@@ -9,7 +9,6 @@ mod child;
 mod flow;
 mod gap;
 mod herd;
-mod journal;
 mod retention;
 mod rolling;
 mod scaling;
