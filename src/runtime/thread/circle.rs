@@ -22,8 +22,8 @@ pub(super) fn is_in(scope: Scope, task: TaskId) -> bool {
 pub(super) struct Circle {
     pub(super) outbox: Arc<Outbox>,
     pub(super) batch: BatchLimit,
-    /// Transactions given up since the last one that was committed.
-    pub(super) setbacks: u32,
+    /// How many transactions in a row in which a task had sent were given up for what was sent.
+    pub(super) setbacks: BTreeMap<TaskId, u32>,
 }
 
 /// All circles of a thread.
@@ -41,7 +41,7 @@ struct Prefix {
 
 impl Circle {
     fn new(outbox: Arc<Outbox>) -> Self {
-        Circle { outbox, batch: BatchLimit::default(), setbacks: 0 }
+        Circle { outbox, batch: BatchLimit::default(), setbacks: BTreeMap::new() }
     }
 }
 
@@ -76,6 +76,9 @@ impl Circles {
 
     /// A task is none of this thread's any more. What its own circle has open is taken back.
     pub(super) fn leave(&mut self, task: TaskId) {
+        for circle in self.all.values_mut() {
+            circle.setbacks.remove(&task);
+        }
         if self.by_task.is_some()
             && let Some(circle) = self.all.remove(&Some(task))
         {

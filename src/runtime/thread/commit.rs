@@ -1,6 +1,6 @@
 //! Carrying out the steps of a commit for all tasks of a thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ struct Round {
     scope: Scope,
     outbox: Arc<Outbox>,
     token: MemberToken,
+    /// Who has anything in it.
+    sent: BTreeSet<TaskId>,
     positions: Vec<(TaskId, Vec<(usize, Position)>)>,
     /// What the gate said to this transaction.
     answers: Vec<(TaskId, Gate)>,
@@ -95,7 +97,8 @@ impl StreamThread {
             outbox.ready()?;
         }
         let announces = self.tasks.iter().any(|(id, active)| is_in(scope, *id) && active.announcing.is_some());
-        let mut round = Round { scope, outbox, token: self.member.token(), positions: Vec::new(), answers: Vec::new() };
+        let token = self.member.token();
+        let mut round = Round { scope, outbox, token, sent: BTreeSet::new(), positions: Vec::new(), answers: Vec::new() };
         for step in steps(announces, true, purge) {
             tracing::trace!(thread = %self.name, ?step, ?why, "commit");
             #[cfg(test)]
@@ -113,7 +116,8 @@ impl StreamThread {
         failpoint::reached("commit.done");
         self.board.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if let Some(circle) = self.circles.get_mut(scope) {
-            circle.setbacks = 0;
+            // A commit in which a task had nothing says nothing of what it will send again.
+            circle.setbacks.retain(|id, _| !round.sent.contains(id));
         }
         // Where nothing runs, nothing was asked.
         if self.tasks.iter().any(|(id, active)| is_in(scope, *id) && active.commits()) {
@@ -172,9 +176,9 @@ impl StreamThread {
         // The group may have moved on since the cut, and refuses the generation from before. Nothing was heard since then, so whatever the member
         // has now it has had all the while.
         round.token = self.member.token();
-        let sent = round.outbox.senders();
+        round.sent = round.outbox.senders();
         let tasks = self.tasks.iter().filter(|(id, _)| is_in(round.scope, **id));
-        round.positions = tasks.map(|(id, active)| (*id, active.positions(now, sent.contains(id)))).collect();
+        round.positions = tasks.map(|(id, active)| (*id, active.positions(now, round.sent.contains(id)))).collect();
         let all = self.all_of(round);
         if round.outbox.is_transactional() && !all.is_empty() {
             round.outbox.send_offsets(&self.settings.application_id, &round.token, &all)?;

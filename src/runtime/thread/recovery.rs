@@ -12,7 +12,7 @@ use crate::runtime::thread::StreamThread;
 use crate::runtime::thread::circle::{Scope, is_in};
 use crate::runtime::thread::restoring::Awaiting;
 
-/// Transactions that may fail one after the other, with nothing committed in between, before their tasks are stopped.
+/// Transactions with something of a task in it that may fail one after the other, with none committed in between, before the task is stopped.
 const SETBACKS: u32 = 3;
 
 impl StreamThread {
@@ -32,11 +32,13 @@ impl StreamThread {
         if trouble.is_none() && !circle.outbox.is_transactional() {
             return Ok(false);
         }
-        circle.setbacks += u32::from(trouble == Some(Trouble::Spoilt));
+        if trouble == Some(Trouble::Spoilt) && circle.outbox.reason().is_some() {
+            sent.iter().for_each(|id| *circle.setbacks.entry(*id).or_default() += 1);
+        }
         if let (Some(Trouble::Outage), Some(why)) = (trouble, circle.outbox.reason()) {
             self.board.outages.begin(&self.name, &why);
         }
-        self.give_up_hopeless(scope, trouble, &sent);
+        self.give_up_hopeless(scope, trouble);
         let commands = remedies(trouble, &self.exposure(scope, sent));
         if commands.is_empty() {
             return Ok(false);
@@ -56,17 +58,12 @@ impl StreamThread {
         Ok(true)
     }
 
-    /// What was lost for the third time, and for no outage, will be lost again: whoever sent stops.
-    fn give_up_hopeless(&mut self, scope: Scope, trouble: Option<Trouble>, sent: &BTreeSet<TaskId>) {
-        let Some(circle) = self.circles.get_mut(scope).filter(|circle| circle.setbacks >= SETBACKS) else { return };
-        if trouble != Some(Trouble::Spoilt) {
-            return;
-        }
-        circle.setbacks = 0;
+    /// What was lost for the third time, and for no outage, will be lost again: whoever sent it each time stops.
+    fn give_up_hopeless(&mut self, scope: Scope, trouble: Option<Trouble>) {
+        let Some(circle) = self.circles.get_mut(scope).filter(|_| trouble == Some(Trouble::Spoilt)) else { return };
         let Some(reason) = circle.outbox.reason() else { return };
-        for id in sent {
-            self.fail(*id, reason.clone().into());
-        }
+        let hopeless: Vec<TaskId> = circle.setbacks.extract_if(.., |_, times| *times >= SETBACKS).map(|(id, _)| id).collect();
+        hopeless.into_iter().for_each(|id| self.fail(id, reason.clone().into()));
     }
 
     fn exposure(&self, scope: Scope, sent: BTreeSet<TaskId>) -> Exposure {

@@ -18,6 +18,7 @@
 
 pub(crate) mod jars;
 mod node;
+mod places;
 mod properties;
 mod security;
 mod wire;
@@ -29,6 +30,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use node::Node;
+use places::Places;
 use properties::Ports;
 pub(crate) use security::Secured;
 
@@ -67,21 +69,31 @@ pub(crate) struct Broker {
     /// Waits for the end of this process, then removes the folder.
     sweeper: Option<Child>,
     folder: PathBuf,
+    /// What it takes of the machine, if it is not the one of all.
+    places: Option<Places>,
 }
 
 impl Broker {
     /// The cluster that the tests of this binary share: the one of `KAFKA_BOOTSTRAP`, else one that is started now.
     pub(crate) fn shared() -> Option<&'static Broker> {
         static SHARED: OnceLock<Option<Broker>> = OnceLock::new();
-        SHARED.get_or_init(|| named().or_else(|| Broker::start(BrokerOptions::default()))).as_ref()
+        SHARED.get_or_init(|| named().or_else(|| Broker::begin(&BrokerOptions::default()))).as_ref()
     }
 
-    /// Starts a cluster for the caller alone, and waits until it answers.
+    /// Starts a cluster for the caller alone, and waits until it answers. Who comes while there are many waits for others to end theirs, so nobody
+    /// starts a second one while he has one.
     ///
     /// # Panics
     ///
     /// Where there is Java and the jars and it does not start all the same; or under `CI` and `HIGHWATER_REQUIRE_KAFKA=1` if it cannot.
     pub(crate) fn start(options: BrokerOptions) -> Option<Broker> {
+        let places = Places::take(options.nodes);
+        let mut broker = Broker::begin(&options)?;
+        broker.places = Some(places);
+        Some(broker)
+    }
+
+    fn begin(options: &BrokerOptions) -> Option<Broker> {
         let libs = match jars::folder() {
             Ok(libs) => libs,
             Err(why) => return do_without(&why),
@@ -89,7 +101,7 @@ impl Broker {
         let mut last = String::new();
         // Another process may take a port between our choice and the start of the broker.
         for _ in 0..3 {
-            match Broker::try_start(&options, &libs) {
+            match Broker::try_start(options, &libs) {
                 Ok(broker) => return Some(broker),
                 Err(why) => last = why,
             }
@@ -100,8 +112,8 @@ impl Broker {
     fn try_start(options: &BrokerOptions, libs: &Path) -> Result<Broker, String> {
         let folder = std::env::temp_dir().join(format!("highwater-kafka-{}-{}", std::process::id(), properties::unique()));
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let mut broker =
-            Broker { bootstrap: String::new(), nodes: Vec::new(), secured: None, sweeper: Some(sweeper(&folder)?), folder: folder.clone() };
+        let mut broker = Broker::at(String::new());
+        (broker.sweeper, broker.folder) = (Some(sweeper(&folder)?), folder.clone());
         let ports: Vec<Ports> = (0..options.nodes).map(|_| Ports::free(options.secured)).collect();
         broker.bootstrap = properties::addresses(ports.iter().map(|ports| ports.plain));
         if options.secured {
@@ -118,6 +130,11 @@ impl Broker {
         broker.nodes.iter_mut().try_for_each(Node::start)?;
         broker.wait_until_ready()?;
         Ok(broker)
+    }
+
+    /// One without nodes of ours.
+    fn at(bootstrap: String) -> Broker {
+        Broker { bootstrap, nodes: Vec::new(), secured: None, sweeper: None, folder: PathBuf::new(), places: None }
     }
 
     /// `host:port`, of each node, behind commas.
@@ -199,7 +216,7 @@ impl Drop for Broker {
 /// The cluster of `KAFKA_BOOTSTRAP`, which is not ours to kill.
 fn named() -> Option<Broker> {
     let bootstrap = std::env::var("KAFKA_BOOTSTRAP").ok().filter(|address| !address.is_empty())?;
-    Some(Broker { bootstrap, nodes: Vec::new(), secured: None, sweeper: None, folder: PathBuf::new() })
+    Some(Broker::at(bootstrap))
 }
 
 /// One loud line, or a panic where tests must not be left out.

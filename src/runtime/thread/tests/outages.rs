@@ -188,6 +188,23 @@ fn what_is_refused_for_good_stops_with_its_reason() {
     }
 }
 
+/// A commit in which nothing was, while the tasks were on their way back, made the engine forget that it had failed: it tried for ever.
+#[test]
+fn what_is_refused_for_good_stops_whatever_is_committed_in_between() {
+    let (mut rig, weather) = rig(true);
+    weather.set(Fault::RefusesForGood);
+    words(&rig, 0..2);
+    for _ in 0..40 {
+        rig.clock.advance(Duration::from_millis(100));
+        rig.round();
+        if rig.threads[0].circles.get(None).is_some_and(|circle| circle.outbox.senders().is_empty()) {
+            let now = rig.clock.now();
+            rig.threads[0].commit(crate::runtime::plan::Due::Interval, now).unwrap();
+        }
+    }
+    assert_eq!(rig.board.facts().failures.len(), 2, "{:?}", rig.board.facts().failures);
+}
+
 /// A producer that got no answer was thrown away, and the next one fenced what it had asked for.
 #[test]
 fn a_producer_that_is_not_settled_is_asked_again() {
