@@ -28,7 +28,10 @@ pub(crate) struct WindowedCounts {
     pub(crate) emit: Emit,
     /// What a crash may do to the counts.
     pub(crate) guarantee: Guarantee,
+    /// The longest time between two commits.
     pub(crate) commit_interval: Duration,
+    /// Commits come as soon as there is something to commit.
+    pub(crate) adaptive_commit: bool,
     pub(crate) output_topic: String,
     pub(crate) late_topic: Option<String>,
 }

@@ -79,6 +79,7 @@ impl Place {
         settings.threads = usize::from(threads);
         settings.guarantee = job.guarantee;
         settings.commit_interval = job.commit_interval;
+        settings.adaptive_commit = job.adaptive_commit;
         settings.state_dir = self.state.clone();
         file.lost.settle(&mut settings);
         if file.create == Create::Never {

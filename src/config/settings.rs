@@ -66,9 +66,12 @@ pub struct Settings {
     pub guarantee: Guarantee,
     /// Exactly once: how long a transaction may be open before the log aborts it. A commit is begun long before. Default 10 s.
     pub transaction_timeout: Duration,
-    /// Begin a commit as soon as there is something to commit and the last one is done; `commit_interval` stays the upper bound. Results are
-    /// seen sooner, at the price of more and smaller commits. Default false.
+    /// Begin a commit as soon as there is something to commit and the last one has been over for `shortest_commit_interval`, or for as long as it took
+    /// itself, if that is longer; `commit_interval` stays the upper bound. Results are seen sooner, at the price of more and smaller commits. While
+    /// a task is behind its input, commits are as far apart as without it. Default false.
     pub adaptive_commit: bool,
+    /// With `adaptive_commit`: the shortest time from one commit to the next. Default 10 ms.
+    pub shortest_commit_interval: Duration,
     /// A name of this instance that stays the same when its process is restarted, and that no other instance has at the same time. A restarted
     /// instance gets its tasks back without a rebalance, and ends what its predecessor left open at once. Default: none.
     pub instance_id: Option<Cow<'static, str>>,
@@ -207,6 +210,7 @@ impl Settings {
             guarantee: Guarantee::default(),
             transaction_timeout: Duration::from_secs(10),
             adaptive_commit: false,
+            shortest_commit_interval: Duration::from_millis(10),
             instance_id: None,
             session_timeout: Duration::from_secs(45),
             start_timeout: Duration::from_secs(120),

@@ -22,6 +22,7 @@ fn job(window: Window) -> WindowedCounts {
         emit: Emit::OnClose,
         guarantee: Guarantee::ExactlyOnce,
         commit_interval: Duration::from_millis(100),
+        adaptive_commit: false,
         output_topic: "out".to_owned(),
         late_topic: Some("late".to_owned()),
     }

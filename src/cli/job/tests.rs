@@ -36,6 +36,7 @@ late:
   topic: late-clicks
 guarantee: at-least-once
 commit-interval: 1s
+commit-pace: adaptive
 ";
 
 fn job(text: &str) -> WindowedCounts {
@@ -60,7 +61,7 @@ fn a_good_file_is_read_whole() {
     assert_eq!(job.window, Window::Hopping { size: Duration::from_secs(300), advance: Duration::from_secs(60) });
     assert_eq!((job.grace, job.emit), (Duration::from_millis(250), Emit::OnUpdate));
     assert!(matches!(job.input.format, Format::Json));
-    assert_eq!((job.guarantee, job.commit_interval), (Guarantee::AtLeastOnce, Duration::from_secs(1)));
+    assert_eq!((job.guarantee, job.commit_interval, job.adaptive_commit), (Guarantee::AtLeastOnce, Duration::from_secs(1), true));
 }
 
 #[test]
@@ -217,7 +218,7 @@ fn what_may_be_left_out_has_a_default() {
                    window: {session: 30m}\noutput: {topic: o}\n");
     assert_eq!((job.emit, job.grace, job.window), (Emit::OnClose, Duration::ZERO, Window::Session(Duration::from_secs(1800))));
     assert_eq!((job.input.watermark, job.input.bad_records, job.late_topic), (None, BadRecords::Fail, None));
-    assert_eq!((job.guarantee, job.commit_interval), (Guarantee::ExactlyOnce, Duration::from_millis(100)));
+    assert_eq!((job.guarantee, job.commit_interval, job.adaptive_commit), (Guarantee::ExactlyOnce, Duration::from_millis(100), false));
 }
 
 /// An editor of another system begins a file with a mark that nobody sees; the job file then had no `job`.

@@ -25,6 +25,7 @@ pub(crate) fn read(mut file: Fields<'_>, problems: &Problems) -> Option<Windowed
     let guarantees = &[("exactly-once", Guarantee::ExactlyOnce), ("at-least-once", Guarantee::AtLeastOnce)];
     let guarantee = file.read("guarantee", |text| one_of(text, guarantees));
     let commit_interval = file.read("commit-interval", span);
+    let adaptive = file.read("commit-pace", |text| one_of(text, &[("interval", false), ("adaptive", true)]));
     let output = file.group("output", "{topic: counts}").and_then(|group| read_topic(group, "counts"));
     let late = file.optional("late").map(|node| Fields::of("`late`", node, problems).and_then(|group| read_topic(group, "late")));
     distinct_topics(&mut file, input.as_ref(), output.as_deref(), late.as_ref().and_then(Option::as_deref), problems);
@@ -41,6 +42,7 @@ pub(crate) fn read(mut file: Fields<'_>, problems: &Problems) -> Option<Windowed
         emit: emit.unwrap_or(Emit::OnClose),
         guarantee: guarantee.unwrap_or(Guarantee::ExactlyOnce),
         commit_interval: commit_interval.unwrap_or(COMMIT_INTERVAL),
+        adaptive_commit: adaptive.unwrap_or(false),
         output_topic: output?,
         late_topic: late.flatten(),
     })

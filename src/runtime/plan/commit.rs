@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pace::Pace;
 use crate::record::{Timestamp, millis};
 
 /// One numbered step of a commit. Each is a place where a crash may be asked for.
@@ -76,6 +77,8 @@ pub(crate) struct Standing {
     pub(crate) aged: bool,
     /// Something was done since the last commit, and nobody wants it to wait.
     pub(crate) eager: bool,
+    /// More is waiting to be read than was taken since the last commit: those who read results are behind anyway.
+    pub(crate) behind: bool,
 }
 
 /// Keeps the times of commits and purges.
@@ -85,15 +88,32 @@ pub(crate) struct CommitTimer {
     purge_interval: i64,
     committed_at: Timestamp,
     purged_at: Timestamp,
+    pace: Pace,
+    /// As in the last [`Standing`].
+    behind: bool,
 }
 
 impl CommitTimer {
     /// The first interval begins now.
     pub(crate) fn new(interval: Duration, purge_interval: Duration, now: Timestamp) -> Self {
-        CommitTimer { interval: millis(interval), purge_interval: millis(purge_interval), committed_at: now, purged_at: now }
+        let (interval, purge_interval, pace) = (millis(interval), millis(purge_interval), Pace::new(Duration::ZERO, now));
+        CommitTimer { interval, purge_interval, committed_at: now, purged_at: now, pace, behind: false }
     }
+
+    /// Adaptive commits keep at least this far apart.
+    pub(crate) fn no_closer_than(mut self, shortest: Duration) -> Self {
+        self.pace = Pace::new(shortest, self.committed_at);
+        self
+    }
+
+    /// A round begins: the first one after a commit tells how long that took.
+    pub(crate) fn begin_round(&mut self, now: Timestamp) {
+        self.pace.begin_round(now, self.interval);
+    }
+
     /// Why a commit is due, if it is.
-    pub(crate) fn due(&self, standing: Standing, now: Timestamp) -> Option<Due> {
+    pub(crate) fn due(&mut self, standing: Standing, now: Timestamp) -> Option<Due> {
+        self.behind = standing.behind;
         match standing {
             Standing { closing: true, .. } => Some(Due::Close),
             Standing { ended: true, .. } => Some(Due::EndOfInput),
@@ -101,22 +121,27 @@ impl CommitTimer {
             Standing { uncommitted_bytes, budget, .. } if uncommitted_bytes > budget => Some(Due::Bytes),
             Standing { full: true, .. } => Some(Due::Batch),
             Standing { aged: true, .. } => Some(Due::Age),
-            Standing { eager: true, .. } => Some(Due::Adaptive),
+            Standing { eager: true, .. } if self.pace.left(now) == 0 => Some(Due::Adaptive),
             _ => (since(self.committed_at, now) >= self.interval).then_some(Due::Interval),
         }
     }
-    /// How long nothing is due by time alone; never nothing, so that who waits for it does not spin.
-    pub(crate) fn rest(&self, now: Timestamp) -> Duration {
-        let left = self.interval.saturating_sub(since(self.committed_at, now)).max(1);
+
+    /// How long nothing is due by time alone; never nothing, so that who waits for it does not spin. `eager`: as in [`Standing`].
+    pub(crate) fn rest(&self, eager: bool, now: Timestamp) -> Duration {
+        let left = self.interval.saturating_sub(since(self.committed_at, now));
+        let left = if eager { left.min(self.pace.left(now)) } else { left }.max(1);
         Duration::from_millis(u64::try_from(left).unwrap_or(1))
     }
+
     /// Whether a commit that begins now deletes what was read.
     pub(crate) fn purges(&self, why: Due, now: Timestamp) -> bool {
         why == Due::Close || since(self.purged_at, now) >= self.purge_interval
     }
-    /// A commit is over.
+
+    /// A commit is over that began now.
     pub(crate) fn done(&mut self, purged: bool, now: Timestamp) {
         self.committed_at = now;
+        self.pace.done(self.behind, self.interval, now);
         if purged {
             self.purged_at = now;
         }
@@ -150,7 +175,7 @@ pub(crate) fn recommit_after(kept: Option<Duration>) -> Duration {
     kept.map_or(AT_LEAST, |kept| (kept / 4).min(AT_LEAST))
 }
 
-fn since(then: Timestamp, now: Timestamp) -> i64 {
+pub(super) fn since(then: Timestamp, now: Timestamp) -> i64 {
     now.as_millis().saturating_sub(then.as_millis())
 }
 
@@ -174,7 +199,7 @@ mod tests {
     fn the_interval_is_an_upper_bound() {
         let mut timer = CommitTimer::new(Duration::from_millis(100), Duration::from_secs(30), at(0));
         let quiet = Standing { budget: 10, ..Standing::default() };
-        assert_eq!((timer.due(quiet, at(99)), timer.rest(at(99))), (None, Duration::from_millis(1)));
+        assert_eq!((timer.due(quiet, at(99)), timer.rest(true, at(99))), (None, Duration::from_millis(1)));
         assert_eq!(timer.due(quiet, at(100)), Some(Due::Interval));
         timer.done(false, at(100));
         assert_eq!(timer.due(quiet, at(199)), None);
@@ -186,6 +211,26 @@ mod tests {
         assert_eq!(timer.due(Standing { full: true, aged: true, ..quiet }, at(101)), Some(Due::Batch));
         assert_eq!(timer.due(Standing { aged: true, eager: true, ..quiet }, at(101)), Some(Due::Age));
         assert_eq!(timer.due(Standing { eager: true, ..quiet }, at(101)), Some(Due::Adaptive));
+    }
+
+    #[test]
+    fn what_is_not_to_wait_waits_for_the_pace_and_never_beyond_the_interval() {
+        let paced = |shortest| CommitTimer::new(Duration::from_millis(100), Duration::ZERO, at(0)).no_closer_than(Duration::from_millis(shortest));
+        let mut timer = paced(10);
+        let eager = Standing { budget: 10, eager: true, ..Standing::default() };
+        assert_eq!(timer.due(eager, at(0)), Some(Due::Adaptive), "the first one has nothing to wait for");
+        timer.done(false, at(0));
+        timer.begin_round(at(5));
+        assert_eq!((timer.due(eager, at(14)), timer.rest(true, at(14))), (None, Duration::from_millis(1)));
+        assert_eq!(timer.rest(false, at(14)), Duration::from_millis(86), "nothing is to be committed");
+        assert_eq!(timer.due(eager, at(15)), Some(Due::Adaptive));
+        assert_eq!(timer.due(Standing { behind: true, ..eager }, at(15)), Some(Due::Adaptive));
+        timer.done(false, at(15));
+        timer.begin_round(at(16));
+        assert_eq!((timer.due(eager, at(35)), timer.due(eager, at(36))), (None, Some(Due::Adaptive)), "it was behind");
+        let mut timer = paced(1_000);
+        timer.done(false, at(0));
+        assert_eq!((timer.due(eager, at(99)), timer.due(eager, at(100))), (None, Some(Due::Interval)));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod choice;
 mod commit;
 mod failure;
 mod lifecycle;
+mod pace;
 mod rebalance;
 mod transaction;
 

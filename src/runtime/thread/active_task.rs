@@ -143,6 +143,12 @@ impl ActiveTask {
         self.state == TaskState::Running
     }
 
+    /// Whether more is waiting to be read than was taken since the last commit.
+    pub(super) fn is_behind(&self) -> bool {
+        let waiting = |feed: &Feed| feed.end().map_or(0, |end| end.saturating_sub(feed.position()).max(0));
+        self.feeds.iter().map(waiting).sum::<i64>() > i64::try_from(self.taken).unwrap_or(i64::MAX)
+    }
+
     pub(super) fn partitions(&self) -> Vec<TopicPartition> {
         self.feeds.iter().map(|feed| feed.partition.clone()).collect()
     }

@@ -41,16 +41,21 @@ impl StreamThread {
         let opened: Vec<Timestamp> = self.circles.iter().filter_map(|circle| circle.outbox.opened()).collect();
         let aged = aged(opened.iter().min().copied(), self.settings.transaction_timeout, now);
         let mut standing = Standing { budget: self.settings.uncommitted_per_thread(), aged, ..Standing::default() };
-        let mut taken = 0;
         for active in self.tasks.values_mut().filter(|active| active.commits()) {
             standing.uncommitted_bytes += active.task.uncommitted_bytes();
             standing.asked |= active.task.take_commit_request();
             standing.ended |= active.is_done();
-            taken += active.taken;
+            standing.behind |= active.is_behind();
         }
         standing.full = self.circles.scopes().into_iter().any(|scope| self.left(scope) == 0);
-        standing.eager = self.settings.adaptive_commit && (taken > 0 || !opened.is_empty());
+        standing.eager = self.is_eager();
         standing
+    }
+
+    /// Whether there is something to commit, and it shall not wait.
+    pub(super) fn is_eager(&self) -> bool {
+        let moved = || self.tasks.values().any(|active| active.commits() && active.taken > 0);
+        self.settings.adaptive_commit && (moved() || self.circles.iter().any(|circle| circle.outbox.opened().is_some()))
     }
 
     /// How many records more the circle's transaction may take.

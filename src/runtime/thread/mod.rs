@@ -144,7 +144,8 @@ impl StreamThread {
             tasks: BTreeMap::new(),
             awaiting: BTreeMap::new(),
             commands: VecDeque::new(),
-            timer: CommitTimer::new(settings.commit_interval, settings.repartition_purge_interval, now),
+            timer: CommitTimer::new(settings.commit_interval, settings.repartition_purge_interval, now)
+                .no_closer_than(settings.shortest_commit_interval),
             recommit,
             board: board.clone(),
             state: ThreadState::Created,
@@ -204,7 +205,8 @@ impl StreamThread {
     }
 
     fn round(&mut self, now: Timestamp, patience: Duration) -> Result<bool, Error> {
-        let patience = if self.worked { Duration::ZERO } else { patience.min(self.timer.rest(now)) };
+        self.timer.begin_round(now);
+        let patience = if self.worked { Duration::ZERO } else { patience.min(self.timer.rest(self.is_eager(), now)) };
         let patience = if self.awaits_restorer() { patience.min(WHILE_RESTORING) } else { patience };
         self.member.poll(patience)?;
         self.follow_group(now)?;
