@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn what_is_not_to_wait_waits_for_the_pace_and_never_beyond_the_interval() {
-        let paced = |shortest| CommitTimer::new(Duration::from_millis(100), Duration::ZERO, at(0)).no_closer_than(Duration::from_millis(shortest));
+        let paced =
+            |shortest| CommitTimer::new(Duration::from_millis(100), Duration::ZERO, at(0)).no_closer_than(Duration::from_millis(shortest));
         let mut timer = paced(10);
         let eager = Standing { budget: 10, eager: true, ..Standing::default() };
         assert_eq!(timer.due(eager, at(0)), Some(Due::Adaptive), "the first one has nothing to wait for");
