@@ -26,6 +26,8 @@ use crate::record::{Timestamp, TopicPartition};
 /// Looks for a change to be everywhere, and the time between two of them.
 const LOOKS: u32 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+/// Between the first two.
+const AT_FIRST: Duration = Duration::from_millis(5);
 
 /// An administrator of a cluster.
 pub(super) struct KafkaAdmin {
@@ -211,11 +213,13 @@ fn of_group<T>(ask: impl Fn() -> Result<T, RDKafkaErrorCode>) -> Result<T, RDKaf
 
 /// Looks until a change is everywhere; what takes longer is met by whoever needs it.
 fn settled(is_so: impl Fn() -> bool) {
+    let mut wait = AT_FIRST;
     for _ in 0..LOOKS {
         if is_so() {
             return;
         }
-        let_others_go_on(BETWEEN_LOOKS);
+        let_others_go_on(wait);
+        wait = (wait * 2).min(BETWEEN_LOOKS);
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Tray {
 #[derive(Default)]
 struct Orders {
     new: Vec<Arc<dyn Pending>>,
+    /// More is about to be handed in: what lies there is left until it is complete.
+    gathers: bool,
     closed: bool,
 }
 
@@ -48,6 +50,12 @@ impl RestoreDesk {
     /// Asks for the stores of a task. To be asked for after its positions are known: the ends of the changelogs have to be younger.
     pub(crate) fn restore(&self, task: TaskId, stores: Vec<StoreOrder>) -> Ticket<Restored> {
         self.hand_in(Stores::new(task, stores))
+    }
+
+    /// What is handed in from here on is begun together, once the same is said with false.
+    pub(crate) fn gather(&self, gathers: bool) {
+        self.tray.lock().gathers = gathers;
+        self.tray.bell.notify_all();
     }
 
     /// Lets the restorer do a piece of everything, if it has no thread of its own; true if anything came of it.
@@ -86,12 +94,14 @@ impl Tray {
     }
 
     pub(super) fn take(&self) -> Vec<Arc<dyn Pending>> {
-        std::mem::take(&mut self.lock().new)
+        let mut orders = self.lock();
+        if orders.gathers { Vec::new() } else { std::mem::take(&mut orders.new) }
     }
 
     /// Waits for something new, or until the time is over; false once the desk is closed.
     pub(super) fn wait(&self, within: Duration) -> bool {
-        let waited = self.bell.wait_timeout_while(self.lock(), within, |orders| orders.new.is_empty() && !orders.closed);
+        let waited =
+            self.bell.wait_timeout_while(self.lock(), within, |orders| (orders.new.is_empty() || orders.gathers) && !orders.closed);
         !waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 }

@@ -54,6 +54,8 @@ pub(super) enum Pace {
 struct Slot<E: Errand> {
     errand: E,
     outcome: Option<Result<E::Found, Error>>,
+    /// Whether the one who asked may know.
+    told: bool,
     wanted: bool,
     over: bool,
 }
@@ -70,13 +72,15 @@ trait Claim<T>: Send {
 /// An errand as the one sees it who does it.
 pub(super) trait Pending: Send + Sync {
     fn step(&self, tools: &mut Tools<'_>) -> Pace;
+    /// Whoever asked may know now what came of it.
+    fn tell(&self);
 }
 
 struct Shared<E: Errand>(Mutex<Slot<E>>);
 
 /// Both ends of an errand.
 pub(super) fn errand<E: Errand>(errand: E) -> (Ticket<E::Found>, Arc<dyn Pending>) {
-    let slot = Arc::new(Shared(Mutex::new(Slot { errand, outcome: None, wanted: true, over: false })));
+    let slot = Arc::new(Shared(Mutex::new(Slot { errand, outcome: None, told: false, wanted: true, over: false })));
     (Ticket(Box::new(slot.clone())), slot)
 }
 
@@ -93,6 +97,12 @@ impl<T: Send + 'static> Drop for Ticket<T> {
     }
 }
 
+impl<E: Errand> Slot<E> {
+    fn take_told(&mut self) -> Option<Result<E::Found, Error>> {
+        if self.told { self.outcome.take() } else { None }
+    }
+}
+
 impl<E: Errand> Shared<E> {
     /// No errand panics with it, see [`attempt`].
     fn lock(&self) -> MutexGuard<'_, Slot<E>> {
@@ -103,9 +113,9 @@ impl<E: Errand> Shared<E> {
 impl<E: Errand> Claim<E::Found> for Arc<Shared<E>> {
     fn outcome(&self) -> Option<Result<E::Found, Error>> {
         match self.0.try_lock() {
-            Ok(mut slot) => slot.outcome.take(),
+            Ok(mut slot) => slot.take_told(),
             Err(TryLockError::WouldBlock) => None,
-            Err(TryLockError::Poisoned(slot)) => slot.into_inner().outcome.take(),
+            Err(TryLockError::Poisoned(slot)) => slot.into_inner().take_told(),
         }
     }
 
@@ -142,6 +152,10 @@ impl<E: Errand> Pending for Shared<E> {
         slot.over = true;
         slot.errand.leave(tools.client);
         Pace::Over
+    }
+
+    fn tell(&self) {
+        self.lock().told = true;
     }
 }
 

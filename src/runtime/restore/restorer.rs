@@ -37,7 +37,8 @@ impl Restorer {
         &self.name
     }
 
-    /// A piece of every errand, in the order in which they came; true if anything came of it.
+    /// A piece of every errand, in the order in which they came; true if anything came of it. What is over is told when all have had their turn, so that
+    /// tasks that are complete together begin together: each beginning waits for the fetch that is under way.
     pub(crate) fn step(&mut self, now: Timestamp) -> bool {
         let new = self.tray.take();
         self.open.extend(new);
@@ -49,12 +50,16 @@ impl Restorer {
             tracing::debug!(%error, "the restorer's client");
         }
         let Restorer { name, client, board, open, buffer, .. } = self;
-        let mut worked = false;
+        let (mut worked, mut over) = (false, Vec::new());
         open.retain(|errand| {
             let pace = errand.step(&mut Tools { name, client: &mut **client, board, buffer, now });
             worked |= pace != Pace::Waits;
+            if pace == Pace::Over {
+                over.push(errand.clone());
+            }
             pace != Pace::Over
         });
+        over.iter().for_each(|errand| errand.tell());
         worked
     }
 

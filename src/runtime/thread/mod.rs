@@ -123,12 +123,14 @@ impl StreamThread {
             ..MemberOptions::new(settings.application_id.clone(), name.clone())
         };
         let mut member = log.member_with(options)?;
+        // All clients are there before it joins: they find their brokers while the group is asked.
+        let desk = RestoreDesk::new(log, &settings.application_id, format!("{name}-restore"), board.clone())?;
+        let admin = log.admin()?;
+        let circles = Circles::new(settings, log, &format!("{}-{process}-{}", settings.application_id, number + 1))?;
         member.join(&board.layout().tasks)?;
         let parts = board.layout().parts.values();
         let internal: BTreeSet<String> = parts.flat_map(|part| part.changelogs.iter().chain(&part.repartition_topics)).cloned().collect();
         let cache = settings.record_cache_bytes / settings.threads.max(1);
-        let desk = RestoreDesk::new(log, &settings.application_id, format!("{name}-restore"), board.clone())?;
-        let admin = log.admin()?;
         let recommit = recommit_after(board.positions_kept(|| kept(&*admin)));
         Ok(StreamThread {
             name,
@@ -139,7 +141,7 @@ impl StreamThread {
             desk,
             admin,
             gatekeeper: gate.as_ref().map(|gate| Gatekeeper::new(gate, &**log)).transpose()?,
-            circles: Circles::new(settings, log, &format!("{}-{process}-{}", settings.application_id, number + 1))?,
+            circles,
             cache: Arc::new(CacheBudget::new(cache).with_reads(settings.reads_per_thread())),
             tasks: BTreeMap::new(),
             awaiting: BTreeMap::new(),

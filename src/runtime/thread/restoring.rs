@@ -77,6 +77,7 @@ impl StreamThread {
         let found: Vec<_> = found.collect();
         let opened = !found.is_empty();
         let mut refused = Ok(());
+        self.desk.gather(true);
         for (id, starts) in found {
             match starts {
                 // Not a matter of this task.
@@ -91,6 +92,7 @@ impl StreamThread {
                 }
             }
         }
+        self.desk.gather(false);
         refused.map(|()| opened)
     }
 
@@ -110,23 +112,48 @@ impl StreamThread {
         let outcome = |active: &ActiveTask| active.restoring.as_ref()?.outcome();
         let found: Vec<_> = self.tasks.iter().filter_map(|(id, active)| Some((*id, outcome(active)?))).collect();
         let any = !found.is_empty();
+        let (mut entered, mut refused) = (Vec::new(), Vec::new());
         for (id, restored) in found {
             match restored.and_then(|restored| self.start(id, &restored)) {
-                Ok(()) => {}
-                // The disk is still full.
-                Err(error) if self.tasks.get(&id).is_some_and(|active| active.failed > 0) => self.suspend(id, &error),
-                Err(error) => {
-                    self.judge(id, error);
-                    self.order_again(id);
-                }
+                Ok(true) => entered.push(id),
+                Ok(false) => {}
+                Err(error) => refused.push((id, error)),
+            }
+        }
+        refused.extend(self.begin_to_read(&entered));
+        for (id, error) in refused {
+            // The disk is still full.
+            if self.tasks.get(&id).is_some_and(|active| active.failed > 0) {
+                self.suspend(id, &error);
+            } else {
+                self.judge(id, error);
+                self.order_again(id);
             }
         }
         any
     }
 
-    /// A task begins to run.
-    fn start(&mut self, id: TaskId, restored: &Restored) -> Result<(), Error> {
-        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+    /// Lets tasks run that have everything, all at once; gives those that cannot, and why.
+    fn begin_to_read(&mut self, ids: &[TaskId]) -> Vec<(TaskId, Error)> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let feeds = ids.iter().filter_map(|id| self.tasks.get(id)).flat_map(|active| &active.feeds);
+        let starts: Vec<_> = feeds.map(|feed| (feed.partition.clone(), feed.position())).collect();
+        match self.member.assign(&starts) {
+            Ok(()) => {
+                ids.iter().for_each(|id| self.task_state(*id, TaskState::Running));
+                Vec::new()
+            }
+            Err(error) if ids.len() == 1 => vec![(ids[0], error.into())],
+            // Whose fault it is shows when each is alone.
+            Err(_) => ids.iter().flat_map(|id| self.begin_to_read(&[*id])).collect(),
+        }
+    }
+
+    /// A task has its stores: true if it may begin to read.
+    fn start(&mut self, id: TaskId, restored: &Restored) -> Result<bool, Error> {
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(false) };
         active.restoring = None;
         restored.rebuilt.iter().for_each(|(store, why)| active.lease.rebuilt(store, why));
         active.restored = restored.records;
@@ -135,23 +162,20 @@ impl StreamThread {
         self.enter(id)
     }
 
-    /// A task whose state is complete begins to run, if its gate says so.
-    fn enter(&mut self, id: TaskId) -> Result<(), Error> {
+    /// A task whose state is complete may begin to read, if its gate says so.
+    fn enter(&mut self, id: TaskId) -> Result<bool, Error> {
         if !self.pass_gate(id)? {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(active) = self.tasks.get_mut(&id) else { return Ok(()) };
+        let Some(active) = self.tasks.get_mut(&id) else { return Ok(false) };
         if active.passage == Passage::Ends {
             self.task_state(id, TaskState::Running);
             self.task_state(id, TaskState::Finished);
-            return Ok(());
+            return Ok(false);
         }
         // Processors may look into their stores from the first moment on.
         active.task.init()?;
-        let starts: Vec<_> = active.feeds.iter().map(|feed| (feed.partition.clone(), feed.position())).collect();
-        self.member.assign(&starts)?;
-        self.task_state(id, TaskState::Running);
-        Ok(())
+        Ok(true)
     }
 
     /// Tasks that were not let through their gates ask again.
@@ -159,11 +183,16 @@ impl StreamThread {
         let waits = |active: &ActiveTask| active.state == TaskState::Restoring && active.restoring.is_none() && active.passage.asks(now);
         let waiting: Vec<TaskId> = self.tasks.iter().filter(|(_, active)| waits(active)).map(|(id, _)| *id).collect();
         let any = !waiting.is_empty();
+        let (mut entered, mut refused) = (Vec::new(), Vec::new());
         for id in waiting {
-            if let Err(error) = self.enter(id) {
-                self.fail(id, error);
+            match self.enter(id) {
+                Ok(true) => entered.push(id),
+                Ok(false) => {}
+                Err(error) => refused.push((id, error)),
             }
         }
+        refused.extend(self.begin_to_read(&entered));
+        refused.into_iter().for_each(|(id, error)| self.fail(id, error));
         any
     }
 
