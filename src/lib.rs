@@ -109,7 +109,7 @@ pub use processor::{
 pub use record::{Change, Data, Headers, RawRecord, Record, TaskId, Timestamp, TopicPartition};
 pub use runtime::{
     Closing, Gate, InputProgress, Launch, PlannedTopic, Progress, RestoreProgress, State, Streams, TaskFailure, TaskGate, TaskProgress,
-    TopicRole,
+    TopicRole, patiently,
 };
 pub use serdes::{DefaultSerde, Role, Serde, Slot};
 pub use state::{

@@ -3,16 +3,16 @@
 //! What is said nearer to the person wins: `--bootstrap` before `-X`, `-X` before the file of `--kafka-config`, that before the job file.
 
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
-use highwater::ErrorKind;
-use highwater::kafka::{Connect, LogError};
+use highwater::kafka::Connect;
+use highwater::{Error, SystemClock, patiently};
 
 use super::args::ClusterArgs;
 use super::failure::UsageError;
 use super::job::JobFile;
+use super::notices::Notice;
 use super::tell;
 
 /// The cluster, if one was named.
@@ -23,25 +23,15 @@ pub(crate) fn open(args: &ClusterArgs, file: Option<&JobFile>) -> Result<Option<
     client::open(args, file).map(Some)
 }
 
-/// How long a job waits for a cluster that cannot be reached, before it begins.
-const START_WITHIN: Duration = Duration::from_secs(120);
-
-/// Asks a cluster again while it does not answer, and says so.
-pub(crate) fn waited_for<T>(mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-    let (begun, mut told) = (Instant::now(), false);
-    loop {
-        let error = match ask() {
-            Err(error) if error.downcast_ref::<LogError>().is_some_and(|error| error.kind() == ErrorKind::Retriable) => error,
-            answer => return answer,
-        };
-        if begun.elapsed() >= START_WITHIN {
-            return Err(error.context(format!("the cluster did not answer within {} s", START_WITHIN.as_secs())));
-        }
-        if !std::mem::replace(&mut told, true) {
-            tell(&format!("waiting for the cluster, for at most {} s: {error}", START_WITHIN.as_secs()));
-        }
-        thread::sleep(Duration::from_millis(500));
-    }
+/// Asks a cluster that may not be there yet, for so long. Says soon that it does not answer, and why as soon as that is known.
+pub(crate) fn waited_for<T>(within: Duration, ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut silence =
+        Some(Notice::soon(format!("the cluster has not answered yet: waiting for at most {} s; Ctrl-C ends this", within.as_secs())));
+    let on_wait = |error: &Error| {
+        silence.take();
+        tell(&format!("waiting for the cluster, for at most {} s: {error}", within.as_secs()));
+    };
+    patiently(within, &SystemClock, on_wait, ask)
 }
 
 /// The cluster of a command that needs one.

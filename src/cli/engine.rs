@@ -11,6 +11,7 @@ use highwater::{ErrorKind, Progress, RawRecord, Settings, Streams, SystemClock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::job_topics::provide_topics;
+use super::notices::Notice;
 use super::tail::Tail;
 use crate::topologies::WindowedCounts;
 use crate::topologies::windowed_counts::{BadRecords, ResultRow};
@@ -60,7 +61,9 @@ impl<'j> Running<'j> {
         let tail = |topic: Option<&String>| topic.filter(|_| read).map(|topic| Tail::of(&*log, topic)).transpose();
         let results = tail(Some(&job.output_topic))?;
         let (late, dead) = (tail(job.late_topic.as_ref())?, tail(dead_letters(job))?);
+        let slow = Notice::soon("the job has not started yet: the cluster takes its time; Ctrl-C ends this".to_owned());
         let streams = Streams::start(&job.topology()?, settings, log).context("the job does not start")?;
+        drop(slow);
         Ok(Running { job, streams, results, late, dead, seen: Seen::default() })
     }
 
@@ -135,6 +138,10 @@ impl<'j> Running<'j> {
     /// Commits, and ends the threads. An error is why a part of the job had stopped before, or why the last commit failed.
     pub(crate) fn stop(&self) -> Result<()> {
         let before = self.streams.errors();
+        let _slow = Notice::soon(format!(
+            "ending: waiting for the last commit, for at most {} s; Ctrl-C again ends at once",
+            STOP_WITHIN.as_secs()
+        ));
         let stopped = self.streams.stop(STOP_WITHIN);
         match before.first() {
             Some(failure) => {

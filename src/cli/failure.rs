@@ -38,7 +38,8 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
             said.push(cause);
         }
     }
-    format!("error: {}", said.join(": "))
+    // A setting by the name that can be typed.
+    format!("error: {}", said.join(": ")).replace("`state_dir`", "`--state-dir`")
 }
 
 #[cfg(test)]
@@ -59,6 +60,7 @@ mod tests {
     fn a_cause_is_not_told_twice() {
         let error = anyhow::Error::from(io::Error::other(io::Error::other("disk"))).context("writing");
         assert_eq!(told(&error), "error: writing: disk");
+        assert_eq!(told(&anyhow::anyhow!("give each its own `state_dir`")), "error: give each its own `--state-dir`");
     }
 
     #[test]

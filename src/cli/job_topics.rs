@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use highwater::Error;
 use highwater::kafka::{Admin, Connect, LogError, NewTopic};
 
 use super::engine::dead_letters;
@@ -35,11 +36,11 @@ pub(crate) fn provide_topics(log: &dyn Connect, job: &WindowedCounts, partitions
 }
 
 /// Makes a topic; tells whether it was not there yet.
-fn made(admin: &dyn Admin, name: &str, partitions: i32) -> Result<bool> {
+fn made(admin: &dyn Admin, name: &str, partitions: i32) -> Result<bool, LogError> {
     match admin.create_topics(&[wanted(name, partitions)]) {
         Ok(()) => Ok(true),
         Err(LogError::TopicExists(_)) => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
@@ -52,20 +53,26 @@ fn has_partitions(admin: &dyn Admin, topic: &str, wanted: i32) -> Result<()> {
     Err(UsageError(format!("`{topic}` has {found} partitions already: say `--partitions {found}`, or use another folder")).into())
 }
 
-/// Sees to it that the topics of the job are there, on a cluster; gives the partitions of the input.
-pub(crate) fn topics_on_cluster(log: &dyn Connect, job: &WindowedCounts, create: Create, partitions: i32) -> Result<i32> {
+/// Sees to it that the topics of the job are there, on a cluster; gives the partitions of the input, or says which topics are missing. The error is
+/// the cluster's.
+pub(crate) fn topics_on_cluster(
+    log: &dyn Connect,
+    job: &WindowedCounts,
+    create: Create,
+    partitions: i32,
+) -> Result<Result<i32, UsageError>, Error> {
     let admin = log.admin()?;
     let existing = admin.list_topics()?;
     let missing: Vec<_> = named(job).map(|(name, _)| name).filter(|name| !existing.contains(name)).collect();
     if create != Create::All && !missing.is_empty() {
-        return Err(UsageError(absent(&missing)).into());
+        return Ok(Err(UsageError(absent(&missing))));
     }
     for name in missing {
         made(&*admin, name, partitions)?;
     }
     let counts: BTreeMap<_, _> =
         admin.describe_topics(&[job.input.topic.as_str()])?.into_iter().map(|found| (found.name, found.partitions)).collect();
-    Ok(counts.get(&job.input.topic).copied().unwrap_or(partitions))
+    Ok(Ok(counts.get(&job.input.topic).copied().unwrap_or(partitions)))
 }
 
 /// What to do about topics that are not there.
@@ -92,10 +99,10 @@ mod tests {
         let job = job::parse("job.yaml", ALL[0].example).unwrap().job;
         let log = MemoryLog::new(Arc::new(SystemClock));
         log.admin().unwrap().create_topics(&[NewTopic::new(job.input.topic.as_str(), 7)]).unwrap();
-        let error = topics_on_cluster(&log, &job, Create::Internal, 2).unwrap_err().to_string();
+        let error = topics_on_cluster(&log, &job, Create::Internal, 2).unwrap().unwrap_err().to_string();
         assert!(error.contains(&format!("--topic {} ", job.output_topic)) && !error.contains(&format!("--topic {} ", job.input.topic)));
-        assert_eq!(topics_on_cluster(&log, &job, Create::All, 2).unwrap(), 7);
-        assert_eq!(topics_on_cluster(&log, &job, Create::Never, 2).unwrap(), 7, "they are all there");
+        assert_eq!(topics_on_cluster(&log, &job, Create::All, 2).unwrap().unwrap(), 7);
+        assert_eq!(topics_on_cluster(&log, &job, Create::Never, 2).unwrap().unwrap(), 7, "they are all there");
         let made = log.admin().unwrap().describe_topics(&[job.output_topic.as_str()]).unwrap();
         assert_eq!((made[0].partitions, made[0].config["retention.ms"].as_str()), (2, "-1"));
     }

@@ -14,6 +14,7 @@ mod job_topics;
 mod legible;
 mod list;
 mod look;
+mod notices;
 mod output;
 mod place;
 mod plan;

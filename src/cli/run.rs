@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use highwater::kafka::{Connect, Occupied};
+use highwater::kafka::Connect;
 use highwater::{Clock, Progress, SystemClock, Timestamp};
 
 use super::args::RunArgs;
@@ -14,6 +14,7 @@ use super::feed::ledger::Ledger;
 use super::feed::source::Source;
 use super::feed::{Fed, Feed, Straight};
 use super::job::{self, JobFile};
+use super::notices::News;
 use super::output::ResultSink;
 use super::place::Place;
 use super::restoring::restoring;
@@ -37,16 +38,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     // Where rows go to a terminal as they come, they are what moves.
     let mut status = Status::new(args.until.is_some() || args.output.is_some() || place.is_shared());
     let fed = load(job, source, &place, &mut status)?;
-    // From here on Ctrl-C is a wish to end well. While the file is loaded there is nothing to lose, and it ends the process at once.
-    let interrupt = Interrupt::listen()?;
     let mut running = Running::start(job, place.log.clone(), place.settings(&file, args.threads), sink.is_some())?;
+    // From here on Ctrl-C is a wish to end well. While the file is loaded or a cluster waited for, there is nothing to lose, and it ends the
+    // process at once.
+    let interrupt = Interrupt::listen()?;
     if place.is_shared() {
         warn_of_single_copies(job, &*place.log)?;
     }
     if args.until.is_some() {
         running.declare_end()?; // the file is loaded: its end is the end, and what the topics hold now is all of it
     }
-    let watched = watch(&mut running, sink.as_mut(), &interrupt, fed, &mut status);
+    let news = News::of(place.is_shared());
+    let watched = watch(&mut running, sink.as_mut(), &interrupt, (fed, news), &mut status);
     drop(status);
     let before = running.progress();
     running.stop()?;
@@ -76,7 +79,8 @@ fn warn_of_single_copies(job: &WindowedCounts, log: &dyn Connect) -> Result<()> 
     let parts = job.topology()?.subtopologies(&job.application);
     let names: Vec<_> = parts.iter().flat_map(|part| part.repartition_topics.keys().chain(part.changelog_topics.keys())).collect();
     let names: Vec<_> = names.into_iter().map(String::as_str).collect();
-    let found = if names.is_empty() { Vec::new() } else { log.admin()?.describe_topics(&names)? };
+    // Not to know it is no reason to end a job that runs.
+    let found = if names.is_empty() { Vec::new() } else { log.admin()?.describe_topics(&names).unwrap_or_default() };
     let single: Vec<_> = found.iter().filter(|topic| topic.replication == Some(1)).map(|topic| format!("`{}`", topic.name)).collect();
     if !single.is_empty() {
         tell(&format!("warning: one copy only, lost with its broker (`default.replication.factor` is 1 there): {}", single.join(", ")));
@@ -148,14 +152,12 @@ fn watch(
     running: &mut Running<'_>,
     mut sink: Option<&mut ResultSink>,
     interrupt: &Interrupt,
-    fed: Fed,
+    (fed, mut news): (Fed, News),
     status: &mut Status,
 ) -> Result<bool> {
-    let (mut occupied, mut waits) = (None, false);
     loop {
         let over = running.is_over();
-        tell_whom_it_waits_for(running, &mut occupied);
-        waits = tell_of_outages(running, waits);
+        news.tell(&running.progress());
         running.visit(&mut |row| taken(sink.as_deref_mut(), row), &mut |_| Ok(()))?;
         if let Some(sink) = &mut sink {
             sink.flush()?;
@@ -171,28 +173,6 @@ fn watch(
             return Ok(over);
         }
     }
-}
-
-/// One line when others have to leave the group first, and whenever it is others than before.
-fn tell_whom_it_waits_for(running: &Running<'_>, before: &mut Option<Occupied>) {
-    let now = running.progress().occupied;
-    match &now {
-        Some(occupied) if now != *before => tell(&occupied.to_string()),
-        None if before.is_some() => tell("the group is empty: this job goes on from where the others stopped"),
-        _ => {}
-    }
-    *before = now;
-}
-
-/// Says once that the cluster is waited for, and once that it is back.
-fn tell_of_outages(running: &Running<'_>, waited: bool) -> bool {
-    let outage = running.progress().outage;
-    match (waited, &outage) {
-        (false, Some(why)) => tell(&format!("waiting for the cluster; nothing is lost, and the job goes on when it answers: {why}")),
-        (true, None) => tell("the cluster answers again"),
-        _ => {}
-    }
-    outage.is_some()
 }
 
 fn summary(job: &WindowedCounts, running: &Running<'_>, fed: Fed, watermark: Option<Timestamp>, interrupted: bool) -> String {

@@ -28,5 +28,5 @@ pub use gate::{Closing, Gate, TaskGate};
 pub(crate) use internal_topics::prepare;
 pub use internal_topics::{PlannedTopic, TopicRole};
 pub use plan::State;
-pub use streams::{InputProgress, Launch, Progress, Streams, TaskProgress};
+pub use streams::{InputProgress, Launch, Progress, Streams, TaskProgress, patiently};
 pub(crate) use thread::{Crew, Round, StreamThread};

@@ -43,6 +43,10 @@ pub(crate) const LATE: Metric = counter("highwater_late_records_total", "(record
 pub(crate) const DROPPED: Metric =
     counter("highwater_dropped_records_total", "Records dropped: null keys, late ones (per window), undecodable or skipped ones.");
 pub(crate) const BAD_TIME: Metric = counter("highwater_bad_time_records_total", "Records whose time was too far ahead of the wall clock.");
+pub(crate) const LOST: Metric = counter(
+    "highwater_lost_records_total",
+    "Offsets of source topics that were deleted before they were read, and passed over as `on_lost_records` allows.",
+);
 pub(crate) const COMMITS: Metric = counter("highwater_commits_total", "Commits done by all threads.");
 pub(crate) const REBUILT: Metric =
     counter("highwater_stores_rebuilt_total", "Local stores that could not be trusted and were restored from the beginning.");
@@ -65,12 +69,13 @@ pub(crate) const WATERMARK: Metric =
     gauge("highwater_watermark_timestamp_seconds", Unit::Seconds, "The watermark of a task with bounded time, as seconds since 1970.");
 
 /// Every number there is.
-pub(crate) const ALL: [Metric; 14] = [
+pub(crate) const ALL: [Metric; 15] = [
     CONSUMED,
     PRODUCED,
     LATE,
     DROPPED,
     BAD_TIME,
+    LOST,
     COMMITS,
     REBUILT,
     RESTORED,

@@ -47,6 +47,7 @@ pub(crate) struct Assembled {
 
 /// A source node: one head per input partition is made of it.
 pub(crate) struct AssembledSource {
+    pub(crate) name: Arc<str>,
     pub(crate) topics: Vec<Arc<str>>,
     pub(crate) internal: bool,
     /// A repartition topic whose writers announce their watermarks in it.
@@ -204,7 +205,8 @@ impl Assembly<'_> {
         };
         let full = |topic: &String| if *internal { internal_name(self.setup.application_id, topic).into() } else { topic.as_str().into() };
         let announced = *internal && topics.iter().any(|topic| self.writer_is_bounded(topic));
-        AssembledSource { topics: topics.iter().map(full).collect(), internal: *internal, announced, watermark: *watermark, make }
+        let name = self.plan.nodes[id].name.clone();
+        AssembledSource { name, topics: topics.iter().map(full).collect(), internal: *internal, announced, watermark: *watermark, make }
     }
 
     fn writer_is_bounded(&self, repartition_topic: &str) -> bool {

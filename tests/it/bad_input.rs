@@ -6,8 +6,9 @@ use std::time::Duration;
 use highwater::kafka::{Connect, MemoryLog, NewTopic};
 use highwater::serdes::{Json, Nullable, Utf8};
 use highwater::{
-    Consumed, ErrorKind, Headers, InvalidTimestamp, KeyValueStore, OnError, Settings, StoreRef, Streams, StreamsBuilder, SystemClock,
-    TimeWindows, Timestamp, Topic, Topology, TopologyProblem, TopologyTestDriver, Watermark,
+    BoxError, Consumed, Context, ErrorKind, Headers, InvalidTimestamp, KeyValueStore, OnError, Processor, Punctuate, Record, Settings,
+    StoreRef, Streams, StreamsBuilder, SystemClock, TimeWindows, Timer, Timestamp, Topic, Topology, TopologyProblem, TopologyTestDriver,
+    Watermark,
 };
 
 const NUMBERS: Topic<String, i64> = Topic::new("numbers");
@@ -147,6 +148,43 @@ fn a_closure_that_panics_stops_the_task_and_not_the_process() {
     assert_eq!(error.kind(), ErrorKind::Panic);
     assert_eq!((error.place().topic.as_deref(), error.place().offset), (Some("numbers"), Some(0)));
     assert!(error.to_string().contains("divide by zero"), "{error}");
+}
+
+/// Looks at the clock each second, and does not like what it sees.
+struct Clockwatcher;
+
+impl Processor for Clockwatcher {
+    type In = Record<String, i64>;
+    type Out = Record<String, i64>;
+    fn init(&mut self, cx: &mut Context<'_, Self::Out>) -> Result<(), BoxError> {
+        cx.schedule(Punctuate::WallClock(Duration::from_secs(1))).map(drop)
+    }
+    fn process(&mut self, _: Self::In, _: &mut Context<'_, Self::Out>) -> Result<(), BoxError> {
+        Ok(())
+    }
+    fn punctuate(&mut self, _: Timer, _: Timestamp, _: &mut Context<'_, Self::Out>) -> Result<(), BoxError> {
+        panic!("so late already")
+    }
+}
+
+#[test]
+fn a_panic_names_its_operator_in_a_schedule_and_in_a_source_too() {
+    let builder = StreamsBuilder::new();
+    let source = Consumed::from(NUMBERS).timestamps(|value| at(10 / *value));
+    builder.stream(source).process((), |()| Clockwatcher).named("watcher").to(OUT);
+    let topology = builder.build().expect("valid");
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let extractor = pipe(&mut TopologyTestDriver::new(&topology), Some(b"a"), Some(&0_i64.to_be_bytes()), 1).expect_err("divides by zero");
+    let schedule = TopologyTestDriver::new(&topology).advance_wall_clock(Duration::from_secs(2)).expect_err("panics");
+    std::panic::set_hook(hook);
+    assert_eq!((extractor.kind(), schedule.kind()), (ErrorKind::Panic, ErrorKind::Panic));
+    let place = extractor.place();
+    assert_eq!(
+        (place.node.as_deref(), place.topic.as_deref(), place.offset),
+        (Some("KSTREAM-SOURCE-0000000000"), Some("numbers"), Some(0))
+    );
+    assert_eq!((schedule.place().node.as_deref(), schedule.place().topic.as_deref()), (Some("watcher"), None));
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod cluster;
 mod faults;
 mod java;
 mod journal;
+#[cfg(feature = "cli")]
+mod operator;
 mod outages;
 #[cfg(feature = "cli")]
 mod permissions;

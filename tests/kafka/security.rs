@@ -43,6 +43,9 @@ fn scram_over_tls_connects_and_a_wrong_password_is_named() {
     let text = refused.to_string();
     assert!(text.contains("`sasl.password`") && text.contains("SASL authentication error"), "{text}");
 
+    #[cfg(feature = "cli")]
+    an_operator_is_told(secured);
+
     // It will not be better next time: nobody waits for it.
     let builder = StreamsBuilder::new();
     builder.stream(Topic::<String, String>::new("in")).for_each(|_, _| ());
@@ -52,4 +55,17 @@ fn scram_over_tls_connects_and_a_wrong_password_is_named() {
     assert_eq!(refused.kind(), ErrorKind::InvalidConfig, "{text}");
     assert!(text.contains("`sasl.password`") && text.contains("SASL authentication error"), "{text}");
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+/// `highwater run` with a wrong password ends soon, and says which setting is wrong.
+#[cfg(feature = "cli")]
+fn an_operator_is_told(secured: &Secured) {
+    let desk = super::operator::Desk::new("password");
+    let ca = format!("ssl.ca.location={}", secured.ca.display());
+    let (user, mechanism) = (format!("sasl.username={}", Secured::USER), format!("sasl.mechanism={}", Secured::MECHANISM));
+    let typed = ["-X", "security.protocol=SASL_SSL", "-X", &mechanism, "-X", &user, "-X", "sasl.password=guessed", "-X", &ca];
+    let mut run = desk.run(&[&["--bootstrap", &secured.bootstrap, "--state-dir", "state"], &typed[..]].concat());
+    assert_eq!(run.ends(Duration::from_secs(40)).code(), Some(1), "{}", run.said());
+    let said = run.said();
+    assert!(said.contains("`sasl.password`") && said.contains("SASL authentication error") && !said.contains("guessed"), "{said}");
 }

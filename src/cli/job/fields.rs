@@ -33,6 +33,8 @@ pub(crate) struct Fields<'f> {
     at: Position,
     entries: Vec<&'f Entry>,
     asked: Vec<&'static str>,
+    /// What must be there and is not, and how to write it.
+    missing: Vec<(&'static str, String)>,
     problems: &'f Problems,
 }
 
@@ -41,7 +43,10 @@ impl<'f> Fields<'f> {
     pub(crate) fn of(name: impl Into<String>, node: &'f Node, problems: &'f Problems) -> Option<Self> {
         let name = name.into();
         match &node.data {
-            Data::Map(entries) => Some(Fields { name, at: node.at, entries: entries.iter().collect(), asked: Vec::new(), problems }),
+            Data::Map(entries) => {
+                let entries = entries.iter().collect();
+                Some(Fields { name, at: node.at, entries, asked: Vec::new(), missing: Vec::new(), problems })
+            }
             other => {
                 problems.note(node.at, format!("{name} must be a group of keys, not {other}"));
                 None
@@ -64,7 +69,7 @@ impl<'f> Fields<'f> {
     pub(crate) fn required(&mut self, key: &'static str, example: &str) -> Option<&'f Node> {
         let found = self.optional(key);
         if found.is_none() {
-            self.problems.note(self.at, format!("{} has no `{key}`: add `{key}: {example}`", self.name));
+            self.missing.push((key, example.to_owned()));
         }
         found
     }
@@ -87,12 +92,17 @@ impl<'f> Fields<'f> {
         scalar(key, node, self.problems, read)
     }
 
-    /// Everything that nobody asked for is unknown. Call it last.
-    pub(crate) fn finish(self) {
+    /// Everything that nobody asked for is unknown. Call it last. A key that is missing because it is misspelt is one mistake, not two.
+    pub(crate) fn finish(mut self) {
         for entry in self.entries {
-            let near = nearest(&entry.key, &self.asked).map(|known| format!("did you mean `{known}`?"));
+            let near = nearest(&entry.key, &self.asked);
+            self.missing.retain(|(key, _)| near != Some(key));
+            let near = near.map(|known| format!("did you mean `{known}`?"));
             let fix = near.unwrap_or_else(|| format!("it knows {}", listed(&self.asked)));
             self.problems.note(entry.at, format!("unknown key `{}` in {}: {fix}", entry.key, self.name));
+        }
+        for (key, example) in self.missing {
+            self.problems.note(self.at, format!("{} has no `{key}`: add `{key}: {example}`", self.name));
         }
     }
 }

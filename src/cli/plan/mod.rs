@@ -2,6 +2,7 @@
 
 mod acls;
 mod named;
+mod retention;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<()> {
         None => Arc::new(Imagined(log_for(&file.job, i32::from(args.partitions))?)),
     };
     if args.apply_topics && file.create == Create::All {
-        topics_on_cluster(&*log, &file.job, file.create, i32::from(args.partitions))?;
+        topics_on_cluster(&*log, &file.job, file.create, i32::from(args.partitions))??;
     }
     let named = NamedTopics::of(&*log, &file, i32::from(args.partitions))?;
     let launch = Launch::new(&topology, Settings::new(file.job.application.clone()), log).assuming(named.to_be_made());
@@ -49,9 +50,12 @@ pub(crate) fn run(args: &PlanArgs) -> Result<()> {
         writeln!(out, "Topics that the job file names:\n\n{}", named.table())?;
     }
     writeln!(out, "Internal topics of `{}`{basis}:\n\n{}", file.job.application, table(&topics, imagined))?;
+    let bootstrap = args.cluster.bootstrap.as_deref().unwrap_or("HOST:PORT");
+    if let Some(note) = retention::note(&topics, bootstrap) {
+        writeln!(out, "{note}\n")?;
+    }
     writeln!(out, "What its principal must be allowed:\n\n{}", permissions(&acls))?;
     writeln!(out, "The same as commands:\n")?;
-    let bootstrap = args.cluster.bootstrap.as_deref().unwrap_or("HOST:PORT");
     for entry in &acls {
         writeln!(out, "{}", entry.command(bootstrap, &args.principal))?;
     }

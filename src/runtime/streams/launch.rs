@@ -129,7 +129,7 @@ impl Launch {
         let settings = Arc::new(settings);
         legal_application_id(&settings.application_id)?;
         legal_scope(&settings, gate.is_some())?;
-        let (layout, identities) = patiently(settings.start_timeout, &SystemClock, || topics_for(&*log, &topology, &settings))?;
+        let (layout, identities) = patiently(settings.start_timeout, &SystemClock, on_wait, || topics_for(&*log, &topology, &settings))?;
         metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
         legal_rebuild(&settings, &layout)?;
         let count = settings.threads.max(1);
@@ -142,7 +142,7 @@ impl Launch {
         // All join before the first one runs, so that tasks are shared out once.
         let process = process_id(&settings, board.home());
         let crew = Crew { topology: topology.clone(), settings, log: log.clone(), board: board.clone(), process, gate };
-        let made = patiently(crew.settings.start_timeout, &SystemClock, || {
+        let made = patiently(crew.settings.start_timeout, &SystemClock, on_wait, || {
             (0..count).map(|number| StreamThread::new(number, &crew, clock.now())).collect::<Result<Vec<_>, Error>>()
         })?;
         let mut threads = Vec::new();
@@ -155,6 +155,10 @@ impl Launch {
         }
         Ok(Streams { board, log, topology, threads, publisher })
     }
+}
+
+fn on_wait(error: &Error) {
+    tracing::warn!("the start waits for the cluster: {error}");
 }
 
 /// Sees to the internal topics; tells how the work is cut, and which topics they are.

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use launch::Launch;
+pub use patience::patiently;
 pub use progress::{InputProgress, Progress, TaskProgress};
 use publisher::Publisher;
 

@@ -60,6 +60,7 @@ fn totals(meters: &mut Meters, progress: &Progress) {
         (&telemetry::LATE, progress.late),
         (&telemetry::DROPPED, progress.dropped),
         (&telemetry::BAD_TIME, progress.bad_time),
+        (&telemetry::LOST, progress.lost),
         (&telemetry::COMMITS, progress.commits),
         (&telemetry::REBUILT, progress.rebuilt_stores),
     ];

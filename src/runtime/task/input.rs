@@ -9,6 +9,8 @@ use crate::topology::assemble::AssembledSource;
 
 /// One source partition of a task.
 pub(crate) struct Input {
+    /// Of the source node.
+    pub(crate) name: Arc<str>,
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     /// A repartition topic of this application.
@@ -48,6 +50,7 @@ pub(crate) fn make(
         for topic in &source.topics {
             for partition in partitions(topic) {
                 inputs.push(Input {
+                    name: source.name.clone(),
                     topic: topic.clone(),
                     partition,
                     internal: source.internal,

@@ -106,13 +106,13 @@ impl Task {
     /// Tells processors that the first record is near.
     pub(crate) fn init(&mut self) -> Result<(), Error> {
         let driven = self.driven.clone();
-        driven.iter().try_for_each(|(_, node)| self.guarded(|cx| lock(node).init(cx)))
+        driven.iter().enumerate().try_for_each(|(at, (_, node))| self.guarded(at, |cx| lock(node).init(cx)))
     }
 
     /// Decodes a record to be the head of its input; the task compares the times of heads before it takes one.
     pub(crate) fn stage(&mut self, input: usize, raw: RawRecord<'_>) -> Result<Staged, Error> {
-        let Input { head, partition_time, .. } = &mut self.inputs[input];
-        let staged = guard(&mut self.cx, |cx| head.stage(raw, *partition_time, cx))?;
+        let Input { name, head, partition_time, .. } = &mut self.inputs[input];
+        let staged = guard(&mut self.cx, Some(name), |cx| head.stage(raw, *partition_time, cx))?;
         if let Staged::Ready(timestamp) = staged {
             self.inputs[input].staged = timestamp;
         }
@@ -128,15 +128,15 @@ impl Task {
         self.inputs[input].partition_time = self.inputs[input].partition_time.max(at);
         self.cx.stream_time = self.cx.stream_time.max(at);
         let head = &mut self.inputs[input].head;
-        guard(&mut self.cx, |cx| head.run(cx))?;
+        guard(&mut self.cx, None, |cx| head.run(cx))?;
         self.punctuate_event_time()
     }
 
     /// Commit step 2: caches emit downstream, store by store, then the changelogs are sent.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         let driven = self.driven.clone();
-        for (_, node) in &driven {
-            self.guarded(|cx| lock(node).flush(cx))?;
+        for (at, (_, node)) in driven.iter().enumerate() {
+            self.guarded(at, |cx| lock(node).flush(cx))?;
         }
         let place = self.cx.place(None);
         let mut sink = SendChangelog { stores: &self.stores, output: &mut *self.cx.output };
@@ -180,8 +180,9 @@ impl Task {
         &mut *self.cx.output
     }
 
-    fn guarded<R>(&mut self, act: impl FnOnce(&mut TaskContext) -> Result<R, Fault>) -> Result<R, Error> {
-        guard(&mut self.cx, act)
+    /// Runs code of a driven node, named by its place among them.
+    fn guarded<R>(&mut self, node: usize, act: impl FnOnce(&mut TaskContext) -> Result<R, Fault>) -> Result<R, Error> {
+        guard(&mut self.cx, Some(&self.names[node]), act)
     }
 }
 
@@ -190,14 +191,14 @@ fn lock(node: &Mutex<dyn Driven>) -> std::sync::MutexGuard<'_, dyn Driven + 'sta
     node.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs node code; a fault or a panic becomes an error with the place of the record.
-fn guard<R>(cx: &mut TaskContext, act: impl FnOnce(&mut TaskContext) -> Result<R, Fault>) -> Result<R, Error> {
+/// Runs node code; a fault or a panic becomes an error with the place of the record. `node` was asked: a node below it that panics says so itself.
+fn guard<R>(cx: &mut TaskContext, node: Option<&Arc<str>>, act: impl FnOnce(&mut TaskContext) -> Result<R, Fault>) -> Result<R, Error> {
     match catch_unwind(AssertUnwindSafe(|| act(cx))) {
         Ok(result) => result.map_err(|fault| *fault.0),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
-            let node = panicked_in();
+            let node = panicked_in().or_else(|| node.cloned());
             Err(Error::new(ErrorKind::Panic, cx.place(node.as_deref()), format!("a user function panicked: {text}").into()))
         }
     }

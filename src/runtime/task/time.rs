@@ -175,8 +175,8 @@ impl Task {
             return Ok(Pass::Through);
         }
         let driven = self.driven.clone();
-        for (_, node) in &driven {
-            if self.guarded(|cx| lock(node).on_watermark(cx))? {
+        for (at, (_, node)) in driven.iter().enumerate() {
+            if self.guarded(at, |cx| lock(node).on_watermark(cx))? {
                 // Nodes that keep results back till a window closes hold the watermark; others have sent them before.
                 let results = self.cx.watermark.is_some_and(|w| lock(node).hold(w).is_some());
                 return Ok(Pass::Cut { results });
@@ -248,7 +248,8 @@ impl Task {
 
     /// Runs a punctuation: there is no record then, and its time is the schedule's (KS-P6).
     fn fire(&mut self, node: usize, schedule: usize, kind: TimeKind, now: Timestamp) -> Result<(), Error> {
-        let Some(node) = self.driven.iter().find(|(id, _)| *id == node).map(|(_, node)| node.clone()) else { return Ok(()) };
-        self.guarded(|cx| cx.between_records(now, |cx| lock(&node).punctuate(schedule, kind, now, cx)))
+        let Some(at) = self.driven.iter().position(|(id, _)| *id == node) else { return Ok(()) };
+        let node = self.driven[at].1.clone();
+        self.guarded(at, |cx| cx.between_records(now, |cx| lock(&node).punctuate(schedule, kind, now, cx)))
     }
 }

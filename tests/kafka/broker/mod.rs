@@ -6,6 +6,10 @@
 //! - `Broker::shared()` gives the cluster of `KAFKA_BOOTSTRAP` if that is set, else one broker for the whole test binary.
 //! - `Broker::start(BrokerOptions { .. })` starts a cluster of its own, which a test may kill, pause and start again.
 //!
+//! Where Docker is and Java is not, start a broker by hand (`docker run -p 9092:9092 apache/kafka:4.3.1`) and name it in `KAFKA_BOOTSTRAP`; tests that
+//! kill, pause or secure a broker of their own need the jars. The broker is the same, so `testcontainers` would add a dependency and a way in
+//! that nobody tests.
+//!
 //! Both give nothing, after one loud line, where there is neither Java nor a folder of jars; under `CI` or `HIGHWATER_REQUIRE_KAFKA=1` they
 //! fail instead, so that no run is green because everything was left out.
 #![allow(
