@@ -1,7 +1,7 @@
 //! The declared end, where other instances of the application run some of the tasks: what they committed says how far they are.
 
 use crate::error::Error;
-use crate::kafka::Isolation;
+use crate::kafka::{Isolation, LogError};
 use crate::record::{TaskId, Timestamp, TopicPartition, millis};
 use crate::runtime::board::Ends;
 use crate::runtime::thread::StreamThread;
@@ -34,7 +34,11 @@ impl StreamThread {
         let bounded = layout.parts.get(&task.subtopology).is_some_and(|part| part.bounded);
         let partitions: Vec<TopicPartition> = inputs.partitions.clone();
         let now = self.member.end_offsets(&partitions, Isolation::ReadCommitted)?;
-        let committed = self.member.committed(&partitions)?;
+        let committed = match self.member.committed(&partitions) {
+            // A transaction is under way there, or this member is only joining: the next look will tell.
+            Err(LogError::PositionUndecided { .. }) => return Ok(false),
+            committed => committed?,
+        };
         let all = partitions.iter().zip(now).zip(committed).all(|((partition, now), committed)| {
             let end = ends.get(partition).copied().unwrap_or(now);
             let reached = committed.as_ref().is_some_and(|position| position.offset >= end);

@@ -227,3 +227,28 @@ fn a_producer_that_is_not_settled_is_asked_again() {
     assert_eq!(weather.1.load(Ordering::SeqCst), 2, "the one before the lost answer, and the one that settles it");
     assert!(rig.board.facts().failures.is_empty() && rig.board.outages.first().is_none());
 }
+
+/// Whoever waited for another instance to come to its end said that the cluster was away, each time that the other had a transaction open.
+#[test]
+fn an_open_transaction_of_another_instance_is_no_outage() {
+    let mut rig = Rig::new(copying(), 1);
+    rig.write("left", 0, Some("k"), "a", 1);
+    let left = TopicPartition::new("left", 0);
+    let mut other = rig.log.member("app", "other", Isolation::ReadCommitted).unwrap();
+    other.join(&[TaskInputs { task: TaskId { subtopology: 0, partition: 0 }, partitions: vec![left.clone()] }]).unwrap();
+    other.poll(Duration::ZERO).unwrap();
+    let mut producer = rig.log.transactional_producer("other", Duration::from_secs(60)).unwrap();
+    producer.init().unwrap();
+    producer.begin().unwrap();
+    producer.send_offsets("app", &other.token(), &[(left.clone(), Position { offset: 1, metadata: String::new() })]).unwrap();
+    rig.join();
+    rig.board.declare_end([(left, 1)].into_iter().collect());
+    let look = |rig: &mut Rig, other: &mut dyn Group| {
+        rig.pass(600);
+        other.poll(Duration::ZERO).unwrap();
+        (rig.board.outages.first(), rig.board.elsewhere().len())
+    };
+    assert_eq!([look(&mut rig, &mut *other), look(&mut rig, &mut *other)], [(None, 1), (None, 1)], "nobody can tell yet");
+    producer.commit().unwrap();
+    assert_eq!(look(&mut rig, &mut *other), (None, 0));
+}
