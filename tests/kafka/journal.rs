@@ -52,6 +52,11 @@ fn told_last(panic: &PanicHookInfo<'_>) {
     eprintln!("{test} panicked at {place}, called from {}\n{}", callers.join(", "), panic.payload_as_str().unwrap_or("?"));
 }
 
+/// How many lines with one of these words were said so far, of those that are remembered.
+pub(crate) fn lines(words: &[&str]) -> usize {
+    about(words, KEPT).lines().count()
+}
+
 /// The last so many lines with one of these words in them, an application's name say: its threads are named after it.
 pub(crate) fn about(words: &[&str], most: usize) -> String {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -38,7 +38,7 @@ use places::Places;
 use properties::Ports;
 pub(crate) use security::Secured;
 
-const READY_WITHIN: Duration = Duration::from_secs(90);
+const READY_WITHIN: Duration = Duration::from_secs(150);
 
 /// What a cluster is to be like.
 #[derive(Clone, Debug)]

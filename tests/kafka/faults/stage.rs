@@ -16,7 +16,7 @@ use crate::broker::Broker;
 use crate::reading;
 
 /// How long anything may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// The broker, and names and a folder that nobody else uses.
 pub(super) struct Stage {

@@ -14,7 +14,7 @@ use super::child::micros;
 pub(crate) const PARTITIONS: i32 = 6;
 const KEYS: usize = 20;
 const BEAT: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Something that goes on until it is told to end.
 pub(crate) struct Beside<T> {

@@ -16,7 +16,7 @@ use super::child::{NAME, ORDERS, Orders, micros};
 use super::flow::PARTITIONS;
 use crate::broker::Broker;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 pub(crate) const COMMIT: Duration = Duration::from_millis(100);
 /// How long a process may be silent, where the member says it; a little longer where the broker does.
 pub(crate) const SESSION: Duration = Duration::from_millis(1_500);
