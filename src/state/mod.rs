@@ -22,6 +22,7 @@ mod home;
 mod key_schema;
 mod key_value;
 mod key_value_core;
+mod known;
 mod lock;
 mod open;
 mod order;

@@ -1,6 +1,7 @@
 //! The write-back table: what this transaction changed and a cache of what was read, over a backend of committed rows.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use crate::error::StoreError;
 use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit};
 use crate::state::cache::CacheBudget;
 use crate::state::gap::Gap;
+use crate::state::known::Known;
 use crate::state::order::{LazyOrder, SharedKey};
 
 /// What a row costs beside its bytes, as measured: its places in map, list and order, and what an allocator adds.
@@ -44,6 +46,10 @@ pub(crate) struct Table {
     /// Where there is no row, and where there was none at the last commit.
     gap: Gap,
     committed_gap: Gap,
+    /// Where there is no committed row but those at hand.
+    known: Known,
+    /// Keys begin with eight bytes of segment number: rows are let go from the oldest segment on.
+    segmented: bool,
 }
 
 impl Drop for Table {
@@ -74,12 +80,15 @@ impl Table {
             drained: 0,
             gap: Gap::default(),
             committed_gap: Gap::default(),
+            known: Known::default(),
+            segmented: false,
         }
     }
 
     /// See [`StoreBackend::by_segment`].
     pub(crate) fn by_segment(&mut self) {
         self.backend.by_segment();
+        self.segmented = true;
     }
 
     /// The value under `key`.
@@ -89,6 +98,7 @@ impl Table {
         }
         let row = match self.rows.entry_ref(key) {
             EntryRef::Occupied(row) => row.into_mut(),
+            EntryRef::Vacant(_) if self.known.covers(key, &mut *self.backend)? => return Ok(None),
             EntryRef::Vacant(place) => {
                 let value = self.backend.get(key)?;
                 let weight = weight(key, &value);
@@ -232,6 +242,7 @@ impl Table {
         self.dirty_bytes = 0;
         self.dirty_order.clear();
         self.gap = self.committed_gap.clone();
+        self.known.forget();
     }
 
     /// Puts rows of a changelog into the backend, past this transaction.
@@ -239,6 +250,7 @@ impl Table {
         self.backend.load(batch)?;
         // A store that is restored is new, mostly: nothing is known of its rows.
         (self.gap, self.committed_gap) = (Gap::default(), Gap::default());
+        self.known.forget();
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -263,6 +275,7 @@ impl Table {
         self.rows.clear();
         self.set_clean_bytes(0);
         (self.gap, self.committed_gap) = (Gap::default(), Gap::default());
+        self.known.forget();
         self.backend.wipe()
     }
 
@@ -283,26 +296,51 @@ impl Table {
         self.clean_bytes
     }
 
-    /// After `apply`, when every row is clean. Second chance: over the budget, rows that nobody touched since the last sweep go, and if that is not enough, all.
+    /// After `apply`, when every row is clean. Over the budget, old segments go first; where there are none, rows that nobody touched since the
+    /// last sweep (second chance). If that is not enough, all.
     fn sweep(&mut self) {
-        for keep_used in [true, false] {
+        for gently in [true, false] {
             if !self.budget.reads_exceeded() {
                 return;
             }
+            let oldest_kept = if gently && self.segmented { self.newer_half() } else { None };
+            let stays = |key: &[u8], row: &mut Row| match &oldest_kept {
+                Some(oldest) => key >= oldest.as_slice(),
+                None => gently && std::mem::take(&mut row.used),
+            };
             let mut left = 0;
             self.rows.retain(|key, row| {
-                let stays = keep_used && std::mem::take(&mut row.used);
+                let stays = stays(key, row);
                 left += if stays { weight(key, &row.value) } else { 0 };
                 stays
             });
+            match &oldest_kept {
+                Some(oldest) => self.known.let_go_below(oldest),
+                None => self.known.forget(),
+            }
             self.set_clean_bytes(left);
         }
+    }
+
+    /// Where the newer half of the rows begins, by their bytes; a segment is not divided.
+    fn newer_half(&self) -> Option<Vec<u8>> {
+        let mut segments: BTreeMap<&[u8], usize> = BTreeMap::new();
+        for (key, row) in &self.rows {
+            *segments.entry(&key[..key.len().min(8)]).or_default() += weight(key, &row.value);
+        }
+        let mut bytes = 0;
+        let newer = segments.iter().rev().take_while(|(_, own)| {
+            bytes += **own;
+            bytes <= self.clean_bytes / 2
+        });
+        newer.last().map(|(segment, _)| segment.to_vec())
     }
 
     /// Rows that were only read, and by many: they are read again when they are wanted.
     fn forget_clean_rows(&mut self) {
         self.rows.retain(|_, row| row.seq != 0);
         self.set_clean_bytes(0);
+        self.known.forget();
     }
 
     fn set_clean_bytes(&mut self, bytes: usize) {

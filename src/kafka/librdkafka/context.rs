@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::config::{self, Guest, Token};
 use super::connections::{Failure, LastFailure, TOLD, broker_in};
-use super::native;
+use super::native::{self, Writer};
 use crate::clock::{Clock, SystemClock};
 
 /// Passes the library's log on, and remembers why its client cannot connect.
@@ -145,7 +145,7 @@ impl Guest for AdminClient<Context> {
     }
 }
 
-impl Guest for Client<Context> {
+impl Guest for Writer {
     fn show(&self, token: &Token) {
         config::show(self, token);
     }

@@ -1,5 +1,6 @@
 //! What the wrapper crate does not offer of the C library, with a safe face. The only unsafe code of this crate.
 
+mod acks;
 mod membership;
 mod topics;
 mod writing;
@@ -198,6 +199,10 @@ unsafe extern "C" fn ring(_: *mut c::rd_kafka_t, bell: *mut c_void) {
     unsafe { &*bell.cast::<Bell>() }.ring();
 }
 
+/// Where a message that was read keeps the length and, eight bytes on, the address of its headers as they came: behind what the library shows
+/// of it, a list entry of two pointers, two numbers of 32 bits, the timestamp, a pointer, and two numbers of 32 bits.
+const HEADERS_AT: usize = size_of::<rd_kafka_message_t>() + 2 * size_of::<usize>() + 8 + 8 + size_of::<usize>() + 8;
+
 /// A record, or an event of a partition, as the library holds it.
 pub(super) struct Message(NonNull<rd_kafka_message_t>);
 
@@ -235,8 +240,27 @@ impl Message {
         unsafe { c::rd_kafka_message_timestamp(self.0.as_ptr(), ptr::null_mut()) }
     }
 
+    /// Whether it has no headers, as far as can be told without the library's accessor, which allocates whether there are any or not.
+    fn has_plainly_no_headers(&self) -> bool {
+        let raw = self.raw();
+        if raw.payload.is_null() {
+            return false;
+        }
+        // SAFETY: the message is the first part of the library's own record of it, which is longer than what is read here. What is read is taken
+        // for the place of the headers only if it is the very address that follows the value, where they lie on the wire; then at least one byte
+        // of them lies there.
+        unsafe {
+            let (len, data) = (self.0.byte_add(HEADERS_AT).cast::<i32>(), self.0.byte_add(HEADERS_AT + 8).cast::<*const u8>());
+            let follows = raw.payload.cast::<u8>().cast_const().wrapping_add(raw.len);
+            *len.as_ref() == 1 && *data.as_ref() == follows && *follows == 0
+        }
+    }
+
     pub(super) fn headers(&self) -> Headers {
         let mut headers = Headers::default();
+        if self.has_plainly_no_headers() {
+            return headers;
+        }
         let mut list = ptr::null_mut();
         // SAFETY: the message is alive; the list belongs to it.
         if checked(unsafe { c::rd_kafka_message_headers(self.0.as_ptr(), &raw mut list) }).is_err() {

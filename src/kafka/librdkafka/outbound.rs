@@ -23,8 +23,9 @@ use crate::record::{Timestamp, TopicPartition};
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// What every client that writes is told. Lingering is short, and a flush ends it: it only forms batches while records come.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("enable.idempotence", "true"),
+    ("delivery.report.only.error", "true"), // what is acknowledged is counted
     ("acks", "all"),
     ("partitioner", "murmur2_random"),
     ("linger.ms", "5"),
@@ -203,13 +204,15 @@ impl Outbound {
         }
         let done = native::outbound_flush(&self.client, timeout);
         let mut lost = std::mem::take(&mut self.lost);
+        for acked in self.client.acked() {
+            let partition = TopicPartition::new(acked.topic(), acked.partition);
+            self.settle(&partition, acked.count);
+            flushed.acked.push((partition, acked.offset));
+        }
         let told = std::mem::take(&mut *self.reports.told());
         for (partition, told) in told {
             self.settle(&partition, told.count);
-            if let Some(code) = told.failed {
-                lost.entry(partition.clone()).or_insert_with(|| about_records(&partition, code));
-            }
-            flushed.acked.extend(told.acked.map(|offset| (partition, offset)));
+            lost.entry(partition.clone()).or_insert_with(|| about_records(&partition, told.code));
         }
         if !done {
             for partition in self.still_open() {
@@ -224,6 +227,7 @@ impl Outbound {
     /// Forgets everything sent: it has been purged.
     pub(super) fn forget(&mut self) {
         self.reports.told().clear();
+        drop(self.client.acked());
         self.lost.clear();
         self.open = 0;
         self.topics.values_mut().for_each(|topic| topic.open.fill(0));
@@ -314,7 +318,7 @@ impl Limits {
     }
 }
 
-/// What became of records, until a flush asks.
+/// What was lost, until a flush asks.
 #[derive(Default)]
 struct Reports {
     told: Mutex<BTreeMap<TopicPartition, Told>>,
@@ -322,13 +326,11 @@ struct Reports {
     over: AtomicBool,
 }
 
-/// What became of the records of one partition.
-#[derive(Debug, Default)]
+/// How many records of one partition were lost, and the first reason.
+#[derive(Debug)]
 struct Told {
     count: u64,
-    acked: Option<i64>,
-    /// The first reason.
-    failed: Option<RDKafkaErrorCode>,
+    code: RDKafkaErrorCode,
 }
 
 impl Reports {
@@ -337,13 +339,8 @@ impl Reports {
     }
 
     fn note(&self, report: &OutboundReport<'_>) {
-        let mut told = self.told();
-        let told = told.entry(TopicPartition::new(report.topic, report.partition)).or_default();
-        told.count += report.count;
-        match report.outcome {
-            Ok(offset) => told.acked = told.acked.max(Some(offset)),
-            Err(code) => told.failed = told.failed.or(Some(code)),
-        }
+        let told = Told { count: 0, code: report.code };
+        self.told().entry(TopicPartition::new(report.topic, report.partition)).or_insert(told).count += report.count;
     }
 
     /// Waits for anything new.

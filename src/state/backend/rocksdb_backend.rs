@@ -13,6 +13,7 @@ mod damage;
 mod families;
 mod load;
 mod options;
+mod order;
 mod rows;
 
 use std::path::Path;

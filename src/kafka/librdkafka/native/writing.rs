@@ -1,6 +1,7 @@
 //! Writing: records into the client's queue with all that they have, what became of them, and the steps of transactions.
 
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
@@ -14,36 +15,61 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
 use rdkafka::{ClientConfig, TopicPartitionList};
 
+use super::acks::{Acked, Acks, on_acknowledgement};
 use super::{checked, last_error, millis};
 use crate::kafka::Outgoing;
 use crate::kafka::librdkafka::context::Context;
 use crate::record::Headers;
 
 /// The client that everything written here goes through.
-pub(in crate::kafka::librdkafka) type Writer = Client<Context>;
+pub(in crate::kafka::librdkafka) struct Writer {
+    client: Client<Context>,
+    // Used by threads of the client: it goes after the client.
+    acks: Arc<Acks>,
+}
 
-const ON_SEND: &CStr = c"highwater";
+impl Deref for Writer {
+    type Target = Client<Context>;
+    fn deref(&self) -> &Client<Context> {
+        &self.client
+    }
+}
 
-/// Opens a client that writes. What became of its records is told to `reports` by whoever calls [`OutboundQueue::serve`].
+impl Writer {
+    /// What was acknowledged since the last call.
+    pub(in crate::kafka::librdkafka) fn acked(&self) -> Vec<Acked> {
+        self.acks.take()
+    }
+}
+
+const INTERCEPTOR: &CStr = c"highwater";
+
+/// Opens a client that writes. It counts what is acknowledged; what is lost is told to whoever calls [`OutboundQueue::serve`].
 pub(in crate::kafka::librdkafka) fn open_writer(config: &ClientConfig) -> KafkaResult<Writer> {
+    let acks = Arc::<Acks>::default();
     let native = config.create_native_config()?;
-    // SAFETY: the configuration is alive; the interceptor has no state of its own.
+    // SAFETY: the configuration is alive; `acks` outlives the client, which is dropped before it here and in `Writer`.
     unsafe {
         c::rd_kafka_conf_set_events(native.ptr(), c::RD_KAFKA_EVENT_DR | c::RD_KAFKA_EVENT_ERROR);
-        c::rd_kafka_conf_interceptor_add_on_new(native.ptr(), ON_SEND.as_ptr(), Some(on_new), ptr::null_mut());
+        let acks = Arc::as_ptr(&acks).cast_mut().cast();
+        c::rd_kafka_conf_interceptor_add_on_new(native.ptr(), INTERCEPTOR.as_ptr(), Some(on_new), acks);
     }
-    Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context::default())
+    let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context::default())?;
+    Ok(Writer { client, acks })
 }
 
 unsafe extern "C" fn on_new(
     client: *mut c::rd_kafka_t,
     _: *const c::rd_kafka_conf_t,
-    _: *mut c_void,
+    acks: *mut c_void,
     _: *mut c_char,
     _: usize,
 ) -> RDKafkaRespErr {
-    // SAFETY: called by the library with the client that it makes.
-    unsafe { c::rd_kafka_interceptor_add_on_send(client, ON_SEND.as_ptr(), Some(on_send), ptr::null_mut()) }
+    // SAFETY: called by the library with the client that it makes, and with what was given with this function.
+    unsafe {
+        c::rd_kafka_interceptor_add_on_acknowledgement(client, INTERCEPTOR.as_ptr(), Some(on_acknowledgement), acks);
+        c::rd_kafka_interceptor_add_on_send(client, INTERCEPTOR.as_ptr(), Some(on_send), ptr::null_mut())
+    }
 }
 
 /// Where a message keeps its timestamp: behind what the library shows of it, a list entry of two pointers, and two numbers of 32 bits.
@@ -252,14 +278,14 @@ pub(in crate::kafka::librdkafka) struct OutboundQueue {
 // SAFETY: queues may be used from any thread; `messages` is empty between two calls.
 unsafe impl Send for OutboundQueue {}
 
-/// What became of some records of one partition.
+/// Some records of one partition that are lost.
 pub(in crate::kafka::librdkafka) struct OutboundReport<'a> {
     pub(in crate::kafka::librdkafka) topic: &'a str,
     pub(in crate::kafka::librdkafka) partition: i32,
     /// How many.
     pub(in crate::kafka::librdkafka) count: u64,
-    /// The highest offset, or why they are lost.
-    pub(in crate::kafka::librdkafka) outcome: Result<i64, RDKafkaErrorCode>,
+    /// Why.
+    pub(in crate::kafka::librdkafka) code: RDKafkaErrorCode,
 }
 
 impl OutboundQueue {
@@ -299,9 +325,10 @@ impl OutboundQueue {
         for run in messages.chunk_by(|a, b| (a.rkt, a.partition, a.err) == (b.rkt, b.partition, b.err)) {
             // SAFETY: the topic lives as long as its messages, and names end with a zero.
             let topic = unsafe { CStr::from_ptr(c::rd_kafka_topic_name(run[0].rkt)) }.to_string_lossy();
-            let highest = run.iter().map(|message| message.offset).max().unwrap_or(-1);
-            let outcome = checked(run[0].err).map(|()| highest);
-            told(OutboundReport { topic: &topic, partition: run[0].partition, count: run.len() as u64, outcome });
+            // Of those without an error the client has been told already.
+            if let Err(code) = checked(run[0].err) {
+                told(OutboundReport { topic: &topic, partition: run[0].partition, count: run.len() as u64, code });
+            }
         }
         self.messages.clear();
     }

@@ -9,6 +9,7 @@ use rocksdb::{BoundColumnFamily, ReadOptions, WriteBatch};
 use super::failed;
 use super::families::{Families, segment_name};
 use super::load::{Loading, head, take_in};
+use super::order::in_order;
 use crate::error::StoreError;
 use crate::failpoint;
 use crate::state::backend::standing::{ROW, STANDING, Standing, row_key};
@@ -285,7 +286,7 @@ impl StoreBackend for RocksRows {
     fn apply(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         failpoint::reached("store.apply");
         self.loaded()?;
-        self.write(batch.rows, self.standing.after(batch))
+        self.write(&in_order(batch.rows), self.standing.after(batch))
     }
 
     fn load(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
