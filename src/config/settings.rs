@@ -51,7 +51,7 @@ pub struct Settings {
     /// Bounded mode: when every input of a task has been idle this long, its open windows close. Default: never.
     pub close_when_idle: Option<Duration>,
     /// What this instance may hold in memory, in bytes: a sixteenth for uncommitted changes of its state (if `uncommitted_bytes` allows as
-    /// many; on their way to the disk they take several times that), as much for rows that were read or written before, a quarter for what
+    /// many; on their way to the disk they take several times that), a quarter for rows that were read or written before, as much for what
     /// state on disk keeps of its files; on a cluster an eighth for records that are fetched ahead, though at least 32 KiB a partition, and a
     /// sixteenth for those on their way out, though at least 16 MiB a thread. Default 512 MiB.
     pub memory: usize,
@@ -229,7 +229,7 @@ impl Settings {
 
     /// What the stores of a thread keep at hand of committed rows.
     pub(crate) fn reads_per_thread(&self) -> usize {
-        self.memory / 16 / self.threads.max(1)
+        self.memory / 4 / self.threads.max(1)
     }
 
     /// What state on disk may keep in memory.

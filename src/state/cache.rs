@@ -123,6 +123,7 @@ pub(crate) struct RecordCache {
     oldest: usize,
     last_seq: u64,
     bytes: usize,
+    dirty_bytes: usize,
 }
 
 impl Drop for RecordCache {
@@ -147,6 +148,7 @@ impl RecordCache {
             oldest: NONE,
             last_seq: 0,
             bytes: 0,
+            dirty_bytes: 0,
         }
     }
 
@@ -168,7 +170,8 @@ impl RecordCache {
         let (slot, before) = self.slot_of(key);
         self.last_seq += 1;
         let entry = &mut self.slots[slot];
-        if entry.seq == 0 {
+        let was_dirty = entry.seq != 0;
+        if !was_dirty {
             self.dirty.push(slot);
             if let Some(time) = self.by_time.and_then(|by| (by.of)(by.layout, key)) {
                 self.dirty_by_time.insert((time, entry.key.clone()));
@@ -177,12 +180,15 @@ impl RecordCache {
         entry.seq = self.last_seq;
         entry.context = cx.keep();
         self.set_value(slot, value, before);
+        let before = if was_dirty { before } else { 0 };
+        self.dirty_bytes = (self.dirty_bytes + self.size(slot)).saturating_sub(before);
     }
 
     /// Knows nothing of `key` any more, and writes nothing through for it.
     pub(crate) fn forget(&mut self, key: &[u8]) {
         let Some(&slot) = self.index.get(key) else { return };
         if self.slots[slot].seq != 0 {
+            self.dirty_bytes = self.dirty_bytes.saturating_sub(self.size(slot));
             self.dirty.retain(|dirty| *dirty != slot);
             let time = self.by_time.and_then(|by| (by.of)(by.layout, key));
             self.dirty_by_time.retain(|(at, dirty)| Some(*at) != time || **dirty != *key);
@@ -202,6 +208,7 @@ impl RecordCache {
         let first =
             (entry.seq != 0).then(|| DirtyEntry { key: entry.key.clone(), value: entry.value.clone(), context: entry.context.clone() });
         if first.is_some() {
+            self.dirty_bytes = self.dirty_bytes.saturating_sub(self.size(slot));
             self.dirty.retain(|dirty| *dirty != slot);
         }
         self.remove_slot(slot);
@@ -214,6 +221,7 @@ impl RecordCache {
     /// All dirty entries, in the order of their latest write; they stay as clean ones, deletions go.
     pub(crate) fn take_dirty(&mut self) -> Vec<DirtyEntry> {
         let mut dirty = std::mem::take(&mut self.dirty);
+        self.dirty_bytes = 0;
         self.dirty_by_time.clear();
         dirty.sort_unstable_by_key(|slot| self.slots[*slot].seq);
         let taken = dirty.iter().map(|slot| {
@@ -240,20 +248,20 @@ impl RecordCache {
 
     /// Entries of the range in order; none is a deletion.
     pub(crate) fn range(&mut self, range: KeyRange<'_>, direction: Direction) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.order.build(self.index.keys());
+        self.order.build(|| self.index.keys().cloned().collect());
         let (index, slots) = (&self.index, &self.slots);
         self.order.range(range, direction).filter_map(move |key| Some((&**key, slots[*index.get(key)?].value.as_deref())))
     }
 
     /// Keys of the range in order.
     pub(crate) fn keys(&mut self, range: KeyRange<'_>, direction: Direction) -> impl Iterator<Item = &SharedKey> {
-        self.order.build(self.index.keys());
+        self.order.build(|| self.index.keys().cloned().collect());
         self.order.range(range, direction)
     }
 
     /// The entries of the range have been used, in this order, as Kafka Streams' iterators use what they visit.
     pub(crate) fn touch_range(&mut self, range: KeyRange<'_>, direction: Direction) {
-        self.order.build(self.index.keys());
+        self.order.build(|| self.index.keys().cloned().collect());
         let visited = self.order.range(range, direction);
         let slots: Vec<usize> = visited.filter_map(|key| self.index.get(key).copied()).collect();
         slots.into_iter().for_each(|slot| self.touch(slot));
@@ -267,7 +275,7 @@ impl RecordCache {
     }
     /// Bytes of what is not written through yet, roughly.
     pub(crate) fn dirty_bytes(&self) -> usize {
-        self.dirty.iter().map(|slot| self.size(*slot)).sum()
+        self.dirty_bytes
     }
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {

@@ -31,6 +31,7 @@ mod rows;
 mod session;
 mod session_core;
 mod session_rows;
+mod slots;
 mod spec;
 mod store_ref;
 mod store_set;

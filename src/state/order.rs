@@ -18,6 +18,12 @@ impl LazyOrder {
             order.insert(key.clone());
         }
     }
+    /// The same for a key that nobody shares.
+    pub(crate) fn insert_copy(&mut self, key: &[u8]) {
+        if let Some(order) = &mut self.0 {
+            order.insert(key.into());
+        }
+    }
     pub(crate) fn remove(&mut self, key: &[u8]) {
         if let Some(order) = &mut self.0 {
             order.remove(key);
@@ -29,10 +35,8 @@ impl LazyOrder {
         }
     }
     /// From now on there is an order; `keys` are those of the map.
-    pub(crate) fn build<'a>(&mut self, keys: impl Iterator<Item = &'a SharedKey>) {
-        if self.0.is_none() {
-            self.0 = Some(keys.cloned().collect());
-        }
+    pub(crate) fn build(&mut self, keys: impl FnOnce() -> BTreeSet<SharedKey>) {
+        self.0.get_or_insert_with(keys);
     }
     /// Keys of the range. Call `build` first.
     pub(crate) fn range(&self, range: KeyRange<'_>, direction: Direction) -> impl Iterator<Item = &SharedKey> {

@@ -5,37 +5,19 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::EntryRef;
-
 use crate::error::StoreError;
 use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit};
 use crate::state::cache::CacheBudget;
 use crate::state::gap::Gap;
 use crate::state::known::Known;
-use crate::state::order::{LazyOrder, SharedKey};
-
-/// What a row costs beside its bytes, as measured: its places in map, list and order, and what an allocator adds.
-const ROW_OVERHEAD: usize = 192;
-
-#[derive(Debug)]
-struct Row {
-    value: Option<Vec<u8>>,
-    /// When it was last written, in writes of this table; 0 for a row that the backend has.
-    seq: u64,
-    /// The timestamp of its changelog record, in ms.
-    at: i64,
-    /// Touched since the last sweep of the read cache.
-    used: bool,
-    /// The changelog does not hear of its last write.
-    silent: bool,
-}
+use crate::state::order::LazyOrder;
+use crate::state::slots::{Row, Slot, Slots};
 
 /// Rows by key. Committed ones come from the backend and stay at hand; changed ones stay until `apply` or `abort`.
 pub(crate) struct Table {
     backend: Box<dyn StoreBackend>,
-    rows: HashMap<SharedKey, Row>,
-    dirty: Vec<SharedKey>,
+    rows: Slots,
+    dirty: Vec<Slot>,
     dirty_order: LazyOrder,
     dirty_bytes: usize,
     clean_bytes: usize,
@@ -70,7 +52,7 @@ impl Table {
     pub(crate) fn new(backend: Box<dyn StoreBackend>, budget: Arc<CacheBudget>) -> Self {
         Table {
             backend,
-            rows: HashMap::new(),
+            rows: Slots::default(),
             dirty: Vec::new(),
             dirty_order: LazyOrder::default(),
             dirty_bytes: 0,
@@ -96,71 +78,65 @@ impl Table {
         if self.budget.too_many_reads(self.clean_bytes) {
             self.forget_clean_rows();
         }
-        let row = match self.rows.entry_ref(key) {
-            EntryRef::Occupied(row) => row.into_mut(),
-            EntryRef::Vacant(_) if self.known.covers(key, &mut *self.backend)? => return Ok(None),
-            EntryRef::Vacant(place) => {
+        let slot = match self.rows.find(key) {
+            Some(slot) => slot,
+            None if self.known.covers(key, &mut *self.backend)? => return Ok(None),
+            None => {
                 let value = self.backend.get(key)?;
-                let weight = weight(key, &value);
-                self.clean_bytes += weight;
-                self.budget.add_reads(weight);
-                place.insert(Row { value, seq: 0, at: 0, used: true, silent: false })
+                let slot = self.rows.add(key, value.as_deref());
+                let cost = self.rows.row(slot).cost();
+                self.clean_bytes += cost;
+                self.budget.add_reads(cost);
+                slot
             }
         };
+        let row = self.rows.row_mut(slot);
         row.used = true;
-        Ok(row.value.as_deref())
+        Ok(row.value())
     }
 
     /// Sets or, with none, deletes `key`; `at` is for its changelog record.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>, at: i64) {
         let seq = self.next_seq();
-        match self.rows.entry_ref(key) {
-            EntryRef::Occupied(mut place) => {
-                let dirtied = (place.get().seq == 0).then(|| place.key().clone());
-                let row = place.get_mut();
-                // A changed row with a value is met by every scan: no gap goes over it.
-                if value.is_some() && (dirtied.is_some() || row.value.is_none()) {
-                    self.gap.note_row(key);
-                }
-                let before = weight(key, &row.value);
-                match (&mut row.value, value) {
-                    (Some(old), Some(new)) => {
-                        old.clear();
-                        old.extend_from_slice(new);
-                    }
-                    (old, new) => *old = new.map(<[u8]>::to_vec),
-                }
-                let after = weight(key, &row.value);
-                (row.seq, row.at, row.used, row.silent) = (seq, at, true, false);
-                match dirtied {
-                    Some(key) => {
-                        self.clean_bytes -= before;
-                        self.budget.subtract_reads(before);
-                        self.dirty_bytes += after;
-                        self.dirty_order.insert(&key);
-                        self.dirty.push(key);
-                    }
-                    None => self.dirty_bytes = (self.dirty_bytes + after).saturating_sub(before),
-                }
+        let Some(slot) = self.rows.find(key) else {
+            let slot = self.rows.add(key, value);
+            if value.is_some() {
+                self.gap.note_row(key);
             }
-            EntryRef::Vacant(place) => {
-                if value.is_some() {
-                    self.gap.note_row(key);
-                }
-                let row = Row { value: value.map(<[u8]>::to_vec), seq, at, used: true, silent: false };
-                self.dirty_bytes += weight(key, &row.value);
-                let key = place.insert_entry(row).key().clone();
-                self.dirty_order.insert(&key);
-                self.dirty.push(key);
-            }
+            let row = self.rows.row_mut(slot);
+            (row.seq, row.at) = (seq, at);
+            self.dirty_bytes += row.cost();
+            return self.is_dirty(slot, key);
+        };
+        let row = self.rows.row_mut(slot);
+        let (was_clean, before) = (row.seq == 0, row.cost());
+        // A changed row with a value is met by every scan: no gap goes over it.
+        if value.is_some() && (was_clean || row.value().is_none()) {
+            self.gap.note_row(key);
         }
+        row.set_value(value);
+        (row.seq, row.at, row.used, row.silent) = (seq, at, true, false);
+        let after = row.cost();
+        if was_clean {
+            self.clean_bytes -= before;
+            self.budget.subtract_reads(before);
+            self.dirty_bytes += after;
+            self.is_dirty(slot, key);
+        } else {
+            self.dirty_bytes = (self.dirty_bytes + after).saturating_sub(before);
+        }
+    }
+
+    fn is_dirty(&mut self, slot: Slot, key: &[u8]) {
+        self.dirty_order.insert_copy(key);
+        self.dirty.push(slot);
     }
 
     /// Deletes `key` without a changelog record.
     pub(crate) fn remove_silently(&mut self, key: &[u8]) {
         self.put(key, None, 0);
-        if let Some(row) = self.rows.get_mut(key) {
-            row.silent = true;
+        if let Some(slot) = self.rows.find(key) {
+            self.rows.row_mut(slot).silent = true;
         }
     }
 
@@ -181,9 +157,10 @@ impl Table {
         if self.dirty.is_empty() {
             self.backend.scan(left, direction, &mut visit)?;
         } else {
-            self.dirty_order.build(self.dirty.iter());
             let rows = &self.rows;
-            let dirty = self.dirty_order.range(left, direction).map(|key| (&**key, rows.get(key).and_then(|row| row.value.as_deref())));
+            self.dirty_order.build(|| self.dirty.iter().map(|slot| rows.row(*slot).key().into()).collect());
+            let value = |key: &[u8]| rows.find(key).and_then(|slot| rows.row(slot).value());
+            let dirty = self.dirty_order.range(left, direction).map(|key| (&**key, value(key)));
             let backend = &mut self.backend;
             merge(dirty, direction, |visit| backend.scan(left, direction, visit), &mut visit)?;
         }
@@ -195,11 +172,15 @@ impl Table {
 
     /// Rows changed since the last call, in the order of each row's latest write.
     pub(crate) fn drain(&mut self, mut visit: impl FnMut(Change<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let mut changed: Vec<(&SharedKey, &Row)> = self.dirty.iter().filter_map(|key| self.rows.get_key_value(key)).collect();
-        changed.retain(|(_, row)| row.seq > self.drained && !row.silent);
-        changed.sort_unstable_by_key(|(_, row)| row.seq);
+        let rows = self.dirty.iter().map(|slot| (self.rows.row(*slot), *slot));
+        let changed = rows.filter(|(row, _)| row.seq > self.drained && !row.silent);
+        let mut changed: Vec<(u64, Slot)> = changed.map(|(row, slot)| (row.seq, slot)).collect();
+        changed.sort_unstable_by_key(|(seq, _)| *seq);
         self.drained = self.last_seq;
-        changed.into_iter().try_for_each(|(key, row)| visit(Change { seq: row.seq, key, value: row.value.as_deref(), at: row.at }))
+        changed.into_iter().try_for_each(|(seq, slot)| {
+            let row = self.rows.row(slot);
+            visit(Change { seq, key: row.key(), value: row.value(), at: row.at })
+        })
     }
 
     /// Bytes that only `apply` or `abort` frees.
@@ -212,18 +193,18 @@ impl Table {
         if self.dirty.is_empty() && offset.is_none() && drop_before.is_none() {
             return Ok(());
         }
-        let kept = self.dirty.iter().filter(|key| drop_before.is_none_or(|bound| &***key >= bound));
-        let rows: Vec<(&[u8], Option<&[u8]>)> = kept.map(|key| (&**key, self.rows.get(key).and_then(|row| row.value.as_deref()))).collect();
+        let is_dropped = |key: &[u8]| drop_before.is_some_and(|bound| key < bound);
+        let changed = self.dirty.iter().map(|slot| self.rows.row(*slot));
+        let rows: Vec<_> = changed.filter(|row| !is_dropped(row.key())).map(|row| (row.key(), row.value())).collect();
         self.backend.apply(&Batch { rows: &rows, offset, drop_before, note })?;
         let mut clean_bytes = self.clean_bytes;
-        for key in self.dirty.drain(..) {
-            let gone = self.rows.get_mut(&key).is_none_or(|row| {
+        for slot in self.dirty.drain(..) {
+            let row = self.rows.row_mut(slot);
+            if row.value().is_none() || is_dropped(row.key()) {
+                self.rows.remove(slot);
+            } else {
                 row.seq = 0;
-                row.value.is_none() || drop_before.is_some_and(|bound| &*key < bound)
-            });
-            match gone {
-                true => drop(self.rows.remove(&key)),
-                false => clean_bytes += self.rows.get(&key).map_or(0, |row| weight(&key, &row.value)),
+                clean_bytes += row.cost();
             }
         }
         self.dirty_bytes = 0;
@@ -236,8 +217,8 @@ impl Table {
 
     /// Forgets the changes since the last `apply`.
     pub(crate) fn abort(&mut self) {
-        for key in self.dirty.drain(..) {
-            self.rows.remove(&key);
+        for slot in self.dirty.drain(..) {
+            self.rows.remove(slot);
         }
         self.dirty_bytes = 0;
         self.dirty_order.clear();
@@ -255,10 +236,10 @@ impl Table {
             return Ok(());
         }
         for (key, _) in batch.rows {
-            if self.rows.get(*key).is_some_and(|row| row.seq == 0)
-                && let Some(row) = self.rows.remove(*key)
-            {
-                self.set_clean_bytes(self.clean_bytes - weight(key, &row.value));
+            let clean = self.rows.find(key).filter(|slot| self.rows.row(*slot).seq == 0);
+            if let Some(slot) = clean {
+                self.set_clean_bytes(self.clean_bytes - self.rows.row(slot).cost());
+                self.rows.remove(slot);
             }
         }
         Ok(())
@@ -304,16 +285,17 @@ impl Table {
                 return;
             }
             let oldest_kept = if gently && self.segmented { self.newer_half() } else { None };
-            let stays = |key: &[u8], row: &mut Row| match &oldest_kept {
-                Some(oldest) => key >= oldest.as_slice(),
+            let stays = |row: &mut Row| match &oldest_kept {
+                Some(oldest) => row.key() >= oldest.as_slice(),
                 None => gently && std::mem::take(&mut row.used),
             };
             let mut left = 0;
-            self.rows.retain(|key, row| {
-                let stays = stays(key, row);
-                left += if stays { weight(key, &row.value) } else { 0 };
+            self.rows.retain(|row| {
+                let stays = stays(row);
+                left += if stays { row.cost() } else { 0 };
                 stays
             });
+            self.rows.shrink();
             match &oldest_kept {
                 Some(oldest) => self.known.let_go_below(oldest),
                 None => self.known.forget(),
@@ -325,8 +307,8 @@ impl Table {
     /// Where the newer half of the rows begins, by their bytes; a segment is not divided.
     fn newer_half(&self) -> Option<Vec<u8>> {
         let mut segments: BTreeMap<&[u8], usize> = BTreeMap::new();
-        for (key, row) in &self.rows {
-            *segments.entry(&key[..key.len().min(8)]).or_default() += weight(key, &row.value);
+        for row in self.rows.iter() {
+            *segments.entry(&row.key()[..row.key().len().min(8)]).or_default() += row.cost();
         }
         let mut bytes = 0;
         let newer = segments.iter().rev().take_while(|(_, own)| {
@@ -338,7 +320,7 @@ impl Table {
 
     /// Rows that were only read, and by many: they are read again when they are wanted.
     fn forget_clean_rows(&mut self) {
-        self.rows.retain(|_, row| row.seq != 0);
+        self.rows.retain(|row| row.seq != 0);
         self.set_clean_bytes(0);
         self.known.forget();
     }
@@ -348,10 +330,6 @@ impl Table {
         self.budget.subtract_reads(self.clean_bytes);
         self.clean_bytes = bytes;
     }
-}
-
-fn weight(key: &[u8], value: &Option<Vec<u8>>) -> usize {
-    key.len() + value.as_ref().map_or(0, Vec::len) + ROW_OVERHEAD
 }
 
 /// Merges rows that lie above (none hides) with those of a scan below; both in the order of `direction`.

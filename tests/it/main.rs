@@ -7,6 +7,7 @@ mod access_log;
 mod as_java;
 mod bad_input;
 mod bounded;
+mod catching_up;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]

@@ -209,6 +209,7 @@ impl Outbound {
             self.settle(&partition, acked.count);
             flushed.acked.push((partition, acked.offset));
         }
+        flushed.acked.sort_unstable();
         let told = std::mem::take(&mut *self.reports.told());
         for (partition, told) in told {
             self.settle(&partition, told.count);

@@ -9,6 +9,7 @@ fn a_store_that_cannot_be_read_is_built_anew_and_no_other() {
     for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
         let mut rig = Rig::new(counting(), 2);
         rig.settings.guarantee = guarantee;
+        rig.settings.memory = 400; // so little that no row stays at hand
         let mut rig = rig.start();
         rig.settle();
         for (at, word) in (1..).zip(["a", "b", "a"]) {
@@ -19,7 +20,7 @@ fn a_store_that_cannot_be_read_is_built_anew_and_no_other() {
         rig.commit();
         let damaged = TaskId { subtopology: 0, partition: 0 };
         rig.threads[0].tasks[&damaged].lease.break_reads("counts");
-        // A word that is not at hand: the rows are asked for it.
+        // The rows are asked for a word that is not at hand.
         rig.write("left", 0, Some("d"), "x", 4);
         rig.write("left", 0, Some("a"), "x", 5);
         rig.settle();
