@@ -367,3 +367,6 @@ pub(crate) fn merge<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,8 +165,8 @@ fn close_at_once(windows: usize, guarantee: Guarantee, name: &str) {
     }
     let commits = streams.progress().commits;
     streams.stop(SOON).unwrap();
-    // A megabyte holds some four thousand rows; each window is written once and taken out once.
-    assert!(commits >= windows as u64 * 2 / 6_000, "{commits} commits for {windows} windows");
+    // A megabyte holds some nine thousand rows; each window is written once and taken out once.
+    assert!(commits >= windows as u64 * 2 / 10_000, "{commits} commits for {windows} windows");
     let mut seen = BTreeMap::new();
     let (mut consumer, partition) = (log.consumer(highwater::kafka::Isolation::ReadCommitted).unwrap(), TopicPartition::new("out", 0));
     consumer.assign(&[(partition.clone(), 0)]).unwrap();

@@ -335,7 +335,7 @@ impl OutboundQueue {
 }
 
 /// Takes in what a client has to say that nobody else listens to: an administrator's, whose answers come another way.
-pub(in crate::kafka::librdkafka) fn outbound_hear(client: &Writer) {
+pub(in crate::kafka::librdkafka) fn outbound_hear(client: &Client<Context>) {
     // SAFETY: the client is alive and has a main queue; each event is ours until it is destroyed, and nothing of it is kept.
     unsafe {
         let queue = c::rd_kafka_queue_get_main(client.native_ptr());
@@ -353,7 +353,7 @@ pub(in crate::kafka::librdkafka) fn outbound_hear(client: &Writer) {
 
 /// # Safety
 /// `event` is alive.
-unsafe fn hear(client: &Writer, event: *mut c::rd_kafka_event_t) {
+unsafe fn hear(client: &Client<Context>, event: *mut c::rd_kafka_event_t) {
     let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
     // SAFETY: promised by the caller; the texts end with a zero and live as long as the event.
     unsafe {
