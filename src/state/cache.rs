@@ -8,11 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::EntryRef;
-
 use crate::state::backend::{Direction, KeyRange};
+use crate::state::content::{Content, same};
 use crate::state::context::{RecordContext, WriteContext};
+use crate::state::index::{Index, Slot};
 use crate::state::key_schema::RowLayout;
 use crate::state::order::{LazyOrder, SharedKey};
 
@@ -86,16 +85,13 @@ pub(crate) struct DirtyEntry {
     pub(crate) context: RecordContext,
 }
 
-const NONE: usize = usize::MAX;
-
 struct Entry {
-    key: SharedKey,
-    value: Option<Vec<u8>>,
-    context: RecordContext,
+    content: Content,
     /// When it was last written; 0 while clean.
     seq: u64,
-    newer: usize,
-    older: usize,
+    newer: Option<Slot>,
+    older: Option<Slot>,
+    context: RecordContext,
 }
 
 /// How to tell the time that a row lies by.
@@ -111,16 +107,18 @@ pub(crate) struct RecordCache {
     budget: Arc<CacheBudget>,
     /// How much longer Kafka Streams' cache key is than the row key.
     key_extra: usize,
-    slots: Vec<Entry>,
-    free: Vec<usize>,
-    index: HashMap<SharedKey, usize>,
+    entries: Vec<Entry>,
+    free: Vec<Slot>,
+    index: Index,
     order: LazyOrder,
-    dirty: Vec<usize>,
+    dirty: Vec<Slot>,
     /// Dirty entries by time, for stores that are asked for rows by time.
     by_time: Option<RowTime>,
     dirty_by_time: BTreeSet<(i64, SharedKey)>,
-    newest: usize,
-    oldest: usize,
+    newest: Option<Slot>,
+    oldest: Option<Slot>,
+    /// Found last: whoever reads an entry often writes it next.
+    found: Option<Slot>,
     last_seq: u64,
     bytes: usize,
     dirty_bytes: usize,
@@ -137,15 +135,16 @@ impl RecordCache {
         RecordCache {
             budget,
             key_extra,
-            slots: Vec::new(),
+            entries: Vec::new(),
             free: Vec::new(),
-            index: HashMap::new(),
+            index: Index::default(),
             order: LazyOrder::default(),
             dirty: Vec::new(),
             by_time,
             dirty_by_time: BTreeSet::new(),
-            newest: NONE,
-            oldest: NONE,
+            newest: None,
+            oldest: None,
+            found: None,
             last_seq: 0,
             bytes: 0,
             dirty_bytes: 0,
@@ -154,9 +153,9 @@ impl RecordCache {
 
     /// What the cache knows of `key`: nothing, that it is deleted, or its value.
     pub(crate) fn get(&mut self, key: &[u8]) -> Option<Option<&[u8]>> {
-        let slot = *self.index.get(key)?;
+        let slot = self.find(key)?;
         self.touch(slot);
-        Some(self.slots[slot].value.as_deref())
+        Some(self.entry(slot).content.value())
     }
 
     /// A row that was read below.
@@ -169,25 +168,25 @@ impl RecordCache {
     pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>, cx: &WriteContext<'_>) {
         let (slot, before) = self.slot_of(key);
         self.last_seq += 1;
-        let entry = &mut self.slots[slot];
+        let entry = &mut self.entries[slot.index()];
         let was_dirty = entry.seq != 0;
+        entry.seq = self.last_seq;
+        entry.context.keep(cx);
         if !was_dirty {
             self.dirty.push(slot);
             if let Some(time) = self.by_time.and_then(|by| (by.of)(by.layout, key)) {
-                self.dirty_by_time.insert((time, entry.key.clone()));
+                self.dirty_by_time.insert((time, key.into()));
             }
         }
-        entry.seq = self.last_seq;
-        entry.context = cx.keep();
-        self.set_value(slot, value, before);
+        let after = self.set_value(slot, value, before);
         let before = if was_dirty { before } else { 0 };
-        self.dirty_bytes = (self.dirty_bytes + self.size(slot)).saturating_sub(before);
+        self.dirty_bytes = (self.dirty_bytes + after).saturating_sub(before);
     }
 
     /// Knows nothing of `key` any more, and writes nothing through for it.
     pub(crate) fn forget(&mut self, key: &[u8]) {
-        let Some(&slot) = self.index.get(key) else { return };
-        if self.slots[slot].seq != 0 {
+        let Some(slot) = self.find(key) else { return };
+        if self.entry(slot).seq != 0 {
             self.dirty_bytes = self.dirty_bytes.saturating_sub(self.size(slot));
             self.dirty.retain(|dirty| *dirty != slot);
             let time = self.by_time.and_then(|by| (by.of)(by.layout, key));
@@ -198,15 +197,14 @@ impl RecordCache {
 
     /// Whether something must go before the budget is kept again and this store has something.
     pub(crate) fn must_evict(&self) -> bool {
-        self.budget.exceeded() && self.oldest != NONE
+        self.budget.exceeded() && self.oldest.is_some()
     }
 
     /// Drops the least recently used entry. If it was dirty: all dirty entries, it first, for writing through.
     pub(crate) fn evict(&mut self) -> Vec<DirtyEntry> {
-        let slot = self.oldest;
-        let entry = &self.slots[slot];
-        let first =
-            (entry.seq != 0).then(|| DirtyEntry { key: entry.key.clone(), value: entry.value.clone(), context: entry.context.clone() });
+        let Some(slot) = self.oldest else { return Vec::new() };
+        let entry = self.entry(slot);
+        let first = (entry.seq != 0).then(|| entry.to_be_written());
         if first.is_some() {
             self.dirty_bytes = self.dirty_bytes.saturating_sub(self.size(slot));
             self.dirty.retain(|dirty| *dirty != slot);
@@ -223,15 +221,15 @@ impl RecordCache {
         let mut dirty = std::mem::take(&mut self.dirty);
         self.dirty_bytes = 0;
         self.dirty_by_time.clear();
-        dirty.sort_unstable_by_key(|slot| self.slots[*slot].seq);
+        dirty.sort_unstable_by_key(|slot| self.entry(*slot).seq);
         let taken = dirty.iter().map(|slot| {
-            let entry = &mut self.slots[*slot];
+            let entry = &mut self.entries[slot.index()];
             entry.seq = 0;
-            DirtyEntry { key: entry.key.clone(), value: entry.value.clone(), context: entry.context.clone() }
+            entry.to_be_written()
         });
         let taken: Vec<DirtyEntry> = taken.collect();
         for slot in dirty {
-            if self.slots[slot].value.is_none() {
+            if self.entry(slot).content.value().is_none() {
                 self.remove_slot(slot);
             }
         }
@@ -242,36 +240,39 @@ impl RecordCache {
     pub(crate) fn dirty_between(&self, from: i64, to: i64) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let nothing: SharedKey = Arc::from([].as_slice());
         let found = (from <= to).then(|| self.dirty_by_time.range((from, nothing)..)).into_iter().flatten();
-        let entry = |key: &SharedKey| self.index.get(key).map(|slot| self.slots[*slot].value.as_deref());
-        found.take_while(move |(time, _)| *time <= to).filter_map(move |(_, key)| Some((&**key, entry(key)?)))
+        found.take_while(move |(time, _)| *time <= to).filter_map(move |(_, key)| Some((&**key, self.value_of(key)?)))
     }
 
     /// Entries of the range in order; none is a deletion.
     pub(crate) fn range(&mut self, range: KeyRange<'_>, direction: Direction) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.order.build(|| self.index.keys().cloned().collect());
-        let (index, slots) = (&self.index, &self.slots);
-        self.order.range(range, direction).filter_map(move |key| Some((&**key, slots[*index.get(key)?].value.as_deref())))
+        self.build_order();
+        let this = &*self;
+        this.order.range(range, direction).filter_map(move |key| Some((&**key, this.value_of(key)?)))
     }
 
     /// Keys of the range in order.
     pub(crate) fn keys(&mut self, range: KeyRange<'_>, direction: Direction) -> impl Iterator<Item = &SharedKey> {
-        self.order.build(|| self.index.keys().cloned().collect());
+        self.build_order();
         self.order.range(range, direction)
     }
 
     /// The entries of the range have been used, in this order, as Kafka Streams' iterators use what they visit.
     pub(crate) fn touch_range(&mut self, range: KeyRange<'_>, direction: Direction) {
-        self.order.build(|| self.index.keys().cloned().collect());
-        let visited = self.order.range(range, direction);
-        let slots: Vec<usize> = visited.filter_map(|key| self.index.get(key).copied()).collect();
+        self.build_order();
+        let slots: Vec<Slot> = self.order.range(range, direction).filter_map(|key| self.look_up(key)).collect();
         slots.into_iter().for_each(|slot| self.touch(slot));
+    }
+
+    fn build_order(&mut self) {
+        let RecordCache { order, index, entries, .. } = self;
+        order.build(|| index.slots().map(|slot| entries[slot.index()].content.key().into()).collect());
     }
 
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
     pub(crate) fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len() == 0
     }
     /// Bytes of what is not written through yet, roughly.
     pub(crate) fn dirty_bytes(&self) -> usize {
@@ -282,80 +283,102 @@ impl RecordCache {
         *self = RecordCache::new(self.budget.clone(), self.key_extra, self.by_time);
     }
 
+    fn entry(&self, slot: Slot) -> &Entry {
+        &self.entries[slot.index()]
+    }
     /// FORMAT §9.9: cache key + 24 + 1 + value + context.
-    fn size(&self, slot: usize) -> usize {
-        let entry = &self.slots[slot];
-        self.key_extra + entry.key.len() + 24 + 1 + entry.value.as_ref().map_or(0, Vec::len) + entry.context.java_size()
+    fn size(&self, slot: Slot) -> usize {
+        let Entry { content, context, .. } = self.entry(slot);
+        self.key_extra + content.key().len() + 24 + 1 + content.value().map_or(0, <[u8]>::len) + context.java_size()
     }
     /// The slot of `key`, made if need be, in front of all others; and its size so far.
-    fn slot_of(&mut self, key: &[u8]) -> (usize, usize) {
-        match self.index.entry_ref(key) {
-            EntryRef::Occupied(slot) => {
-                let slot = *slot.get();
-                self.touch(slot);
-                (slot, self.size(slot))
-            }
-            EntryRef::Vacant(place) => {
-                let slot = self.free.pop().unwrap_or(self.slots.len());
-                let key = place.insert_entry(slot).key().clone();
-                self.order.insert(&key);
-                let entry = Entry { key, value: None, context: RecordContext::default(), seq: 0, newer: NONE, older: NONE };
-                match self.slots.get_mut(slot) {
-                    Some(old) => *old = entry,
-                    None => self.slots.push(entry),
-                }
-                self.link(slot);
-                (slot, 0)
-            }
+    fn slot_of(&mut self, key: &[u8]) -> (Slot, usize) {
+        if let Some(slot) = self.find(key) {
+            self.touch(slot);
+            return (slot, self.size(slot));
         }
+        let entry = Entry { content: Content::new(key, None), context: RecordContext::default(), seq: 0, newer: None, older: None };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.entries[slot.index()] = entry;
+                slot
+            }
+            None => {
+                self.entries.push(entry);
+                Slot::nth(self.entries.len() - 1)
+            }
+        };
+        self.index.add(key, slot);
+        self.order.insert(key);
+        self.link(slot);
+        (slot, 0)
     }
-    fn set_value(&mut self, slot: usize, value: Option<&[u8]>, before: usize) {
-        match (&mut self.slots[slot].value, value) {
-            (Some(old), Some(new)) => {
-                old.clear();
-                old.extend_from_slice(new);
-            }
-            (old, new) => *old = new.map(<[u8]>::to_vec),
+    fn look_up(&self, key: &[u8]) -> Option<Slot> {
+        self.index.find(key, |slot| same(self.entry(slot).content.key(), key))
+    }
+    fn find(&mut self, key: &[u8]) -> Option<Slot> {
+        if self.found.is_none_or(|found| !same(self.entry(found).content.key(), key)) {
+            self.found = Some(self.look_up(key)?);
         }
+        self.found
+    }
+    /// What the cache knows of `key`, without using it.
+    fn value_of(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.look_up(key).map(|slot| self.entry(slot).content.value())
+    }
+    /// Gives the size of the entry.
+    fn set_value(&mut self, slot: Slot, value: Option<&[u8]>, before: usize) -> usize {
+        self.entries[slot.index()].content.set_value(value);
         let after = self.size(slot);
-        self.bytes = self.bytes + after - before;
-        self.budget.add(after);
-        self.budget.subtract(before);
+        if after != before {
+            self.bytes = self.bytes + after - before;
+            self.budget.add(after);
+            self.budget.subtract(before);
+        }
+        after
     }
-    fn remove_slot(&mut self, slot: usize) {
+    fn remove_slot(&mut self, slot: Slot) {
         let size = self.size(slot);
         self.bytes -= size;
         self.budget.subtract(size);
         self.unlink(slot);
-        let entry = &mut self.slots[slot];
-        (entry.value, entry.context) = (None, RecordContext::default());
-        self.index.remove(&entry.key);
-        self.order.remove(&entry.key);
+        let entry = &mut self.entries[slot.index()];
+        self.index.remove(entry.content.key(), slot);
+        self.order.remove(entry.content.key());
+        (entry.content, entry.context) = (Content::default(), RecordContext::default());
         self.free.push(slot);
+        self.found = None;
     }
-    fn touch(&mut self, slot: usize) {
-        if self.newest != slot {
+    fn touch(&mut self, slot: Slot) {
+        if self.newest != Some(slot) {
             self.unlink(slot);
             self.link(slot);
         }
     }
-    fn link(&mut self, slot: usize) {
-        (self.slots[slot].newer, self.slots[slot].older) = (NONE, self.newest);
-        match self.newest {
-            NONE => self.oldest = slot,
-            newest => self.slots[newest].newer = slot,
+    fn link(&mut self, slot: Slot) {
+        let newest = self.newest.replace(slot);
+        let entry = &mut self.entries[slot.index()];
+        (entry.newer, entry.older) = (None, newest);
+        match newest {
+            None => self.oldest = Some(slot),
+            Some(newest) => self.entries[newest.index()].newer = Some(slot),
         }
-        self.newest = slot;
     }
-    fn unlink(&mut self, slot: usize) {
-        let (newer, older) = (self.slots[slot].newer, self.slots[slot].older);
+    fn unlink(&mut self, slot: Slot) {
+        let Entry { newer, older, .. } = *self.entry(slot);
         match newer {
-            NONE => self.newest = older,
-            newer => self.slots[newer].older = older,
+            None => self.newest = older,
+            Some(newer) => self.entries[newer.index()].older = older,
         }
         match older {
-            NONE => self.oldest = newer,
-            older => self.slots[older].newer = newer,
+            None => self.oldest = newer,
+            Some(older) => self.entries[older.index()].newer = newer,
         }
+    }
+}
+
+impl Entry {
+    fn to_be_written(&self) -> DirtyEntry {
+        DirtyEntry { key: self.content.key().into(), value: self.content.value().map(<[u8]>::to_vec), context: self.context.clone() }
     }
 }

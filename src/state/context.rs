@@ -58,6 +58,17 @@ impl Default for RecordContext {
 }
 
 impl RecordContext {
+    /// Becomes that of another record; what both have is kept.
+    pub(crate) fn keep(&mut self, cx: &WriteContext<'_>) {
+        (self.timestamp, self.offset, self.partition) = (cx.timestamp, cx.offset, cx.partition);
+        let same = self.topic.as_ref().zip(cx.topic).is_some_and(|(one, other)| Arc::ptr_eq(one, other));
+        if !same {
+            self.topic = cx.topic.cloned();
+        }
+        self.headers.clone_from(cx.headers);
+        keep_bytes(&mut self.source.0, cx.source.0);
+        keep_bytes(&mut self.source.1, cx.source.1);
+    }
     /// Lent to a write.
     pub(crate) fn lend(&self) -> WriteContext<'_> {
         WriteContext {
@@ -108,6 +119,16 @@ impl RecordContext {
             }
         }
         Some(RecordContext { timestamp, offset, partition, topic: Some(topic.into()), headers, source: (None, None) })
+    }
+}
+
+fn keep_bytes(kept: &mut Option<Vec<u8>>, bytes: Option<&[u8]>) {
+    match (kept, bytes) {
+        (Some(kept), Some(bytes)) => {
+            kept.clear();
+            kept.extend_from_slice(bytes);
+        }
+        (kept, bytes) => *kept = bytes.map(<[u8]>::to_vec),
     }
 }
 

@@ -13,13 +13,7 @@ pub(crate) type SharedKey = Arc<[u8]>;
 pub(crate) struct LazyOrder(Option<BTreeSet<SharedKey>>);
 
 impl LazyOrder {
-    pub(crate) fn insert(&mut self, key: &SharedKey) {
-        if let Some(order) = &mut self.0 {
-            order.insert(key.clone());
-        }
-    }
-    /// The same for a key that nobody shares.
-    pub(crate) fn insert_copy(&mut self, key: &[u8]) {
+    pub(crate) fn insert(&mut self, key: &[u8]) {
         if let Some(order) = &mut self.0 {
             order.insert(key.into());
         }

@@ -1,179 +1,174 @@
-//! Rows of a table in one piece of memory, with an index by key. What is short, and most keys and values are, lies in the row itself:
-//! a look-up follows no pointer to it, and a row takes no memory of the allocator's.
+//! Rows of a table in large pieces of memory, with an index by key. What is short, and most keys and values are, lies in the row itself:
+//! a look-up follows no pointer to it, and a row takes no memory of the allocator's. A row is as long as what a processor reads at a time.
 
-use std::hash::BuildHasher;
-
-use hashbrown::{DefaultHashBuilder, HashTable};
-
-/// Bytes, in place if they are few.
-#[derive(Debug)]
-enum Short<const N: usize> {
-    Here(u8, [u8; N]),
-    Elsewhere(Box<[u8]>),
-}
+use crate::state::content::{Content, same};
+use crate::state::index::{Index, Slot};
 
 /// What a row costs beside bytes that do not fit into it: itself, its place in the index with what that leaves empty, and in the list of changes.
-const ROW_COST: usize = 112;
-/// What the allocator adds to bytes elsewhere.
-const ALLOCATED: usize = 16;
+const ROW_COST: usize = 96;
 
 /// One row.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Row {
-    key: Short<30>,
-    value: Option<Short<22>>,
-    /// When it was last written, in writes of its table; 0 for a row that the backend has.
-    pub(crate) seq: u64,
+    content: Content,
+    /// See `seq`, in the lower bits; the uppermost ones are [`USED`] and [`SILENT`].
+    written: u64,
     /// The timestamp of its changelog record, in ms.
     pub(crate) at: i64,
-    /// Touched since the last sweep of the read cache.
-    pub(crate) used: bool,
-    /// The changelog does not hear of its last write.
-    pub(crate) silent: bool,
 }
 
-/// Where a row lies. It stays there until it is removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(u32);
+/// Touched since the last sweep of the read cache.
+const USED: u64 = 1 << 63;
+/// The changelog does not hear of its last write.
+const SILENT: u64 = 1 << 62;
+
+/// Rows in one piece of memory.
+const PIECE: usize = 1024;
 
 /// Rows by key.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    index: HashTable<Place>,
-    rows: Vec<Row>,
+    index: Index,
+    rows: Pieces,
     free: Vec<Slot>,
-    hasher: DefaultHashBuilder,
+    /// Found last: whoever reads a row often writes it next.
+    last: Option<Slot>,
 }
 
-/// A row with a part of its key's hash, so that growing looks at no key and searching mostly at the right one.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    hash: u32,
-    slot: Slot,
-}
+/// Rows that stay where they are while there come more.
+#[derive(Debug, Default)]
+struct Pieces(Vec<Vec<Row>>);
 
-impl Place {
-    /// All bits of a hash that is spread over 64.
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    }
-}
-
-impl<const N: usize> Default for Short<N> {
-    fn default() -> Self {
-        Short::Here(0, [0; N])
-    }
-}
-
-impl<const N: usize> Short<N> {
-    fn new(bytes: &[u8]) -> Self {
-        let mut short = Short::default();
-        short.set(bytes);
-        short
+impl Pieces {
+    fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * PIECE + last.len())
     }
 
-    fn set(&mut self, new: &[u8]) {
-        match (&mut *self, u8::try_from(new.len())) {
-            (Short::Elsewhere(old), _) if old.len() == new.len() => old.copy_from_slice(new),
-            (_, Ok(length)) if usize::from(length) <= N => {
-                let mut bytes = [0; N];
-                bytes[..new.len()].copy_from_slice(new);
-                *self = Short::Here(length, bytes);
+    fn push(&mut self, row: Row) -> Slot {
+        let slot = Slot::nth(self.len());
+        match self.0.last_mut().filter(|last| last.len() < PIECE) {
+            Some(last) => last.push(row),
+            None => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push(row);
+                self.0.push(piece);
             }
-            _ => *self = Short::Elsewhere(new.into()),
         }
+        slot
     }
 
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Short::Here(length, bytes) => &bytes[..usize::from(*length)],
-            Short::Elsewhere(bytes) => bytes,
-        }
+    fn get(&self, slot: Slot) -> &Row {
+        &self.0[slot.index() / PIECE][slot.index() % PIECE]
     }
-
-    fn cost(&self) -> usize {
-        match self {
-            Short::Here(..) => 0,
-            Short::Elsewhere(bytes) => bytes.len() + ALLOCATED,
-        }
+    fn get_mut(&mut self, slot: Slot) -> &mut Row {
+        &mut self.0[slot.index() / PIECE][slot.index() % PIECE]
     }
 }
 
 impl Row {
     pub(crate) fn key(&self) -> &[u8] {
-        self.key.bytes()
+        self.content.key()
     }
     pub(crate) fn value(&self) -> Option<&[u8]> {
-        self.value.as_ref().map(Short::bytes)
+        self.content.value()
     }
     pub(crate) fn set_value(&mut self, value: Option<&[u8]>) {
-        match (&mut self.value, value) {
-            (Some(old), Some(new)) => old.set(new),
-            (old, new) => *old = new.map(Short::new),
-        }
+        self.content.set_value(value);
+    }
+    /// When it was last written, in writes of its table; 0 for a row that the backend has.
+    pub(crate) fn seq(&self) -> u64 {
+        self.written & !(USED | SILENT)
+    }
+    /// It is written, and nobody has said yet that the changelog shall not hear of it.
+    pub(crate) fn set_seq(&mut self, seq: u64) {
+        self.written = (self.written & USED) | seq;
+    }
+    pub(crate) fn is_silent(&self) -> bool {
+        self.written & SILENT != 0
+    }
+    /// The changelog does not hear of its last write.
+    pub(crate) fn set_silent(&mut self) {
+        self.written |= SILENT;
+    }
+    /// It was touched.
+    pub(crate) fn set_used(&mut self) {
+        self.written |= USED;
+    }
+    /// Whether it was touched since the last call.
+    pub(crate) fn take_used(&mut self) -> bool {
+        let was_used = self.written & USED != 0;
+        self.written &= !USED;
+        was_used
     }
     /// Bytes that it takes.
     pub(crate) fn cost(&self) -> usize {
-        ROW_COST + self.key.cost() + self.value.as_ref().map_or(0, Short::cost)
+        ROW_COST + self.content.cost()
     }
 }
 
 impl Slots {
-    fn hash(&self, key: &[u8]) -> u32 {
-        // The upper half is as good as the lower one.
-        (self.hasher.hash_one(key) >> 32) as u32
-    }
-
     /// Where the row of a key lies.
     pub(crate) fn find(&self, key: &[u8]) -> Option<Slot> {
-        let hash = self.hash(key);
-        let found = self.index.find(Place::spread(hash), |place| place.hash == hash && self.row(place.slot).key() == key);
-        found.map(|place| place.slot)
+        let is_it = |slot: Slot| same(self.row(slot).key(), key);
+        if let Some(last) = self.last.filter(|last| is_it(*last)) {
+            return Some(last);
+        }
+        self.index.find(key, is_it)
+    }
+
+    /// The same, for somebody who will look for it again.
+    pub(crate) fn find_and_remember(&mut self, key: &[u8]) -> Option<Slot> {
+        let found = self.find(key)?;
+        self.last = Some(found);
+        Some(found)
     }
 
     /// Adds a row for a key that has none.
     pub(crate) fn add(&mut self, key: &[u8], value: Option<&[u8]>) -> Slot {
-        let hash = self.hash(key);
-        let row = Row { key: Short::new(key), value: value.map(Short::new), used: true, ..Row::default() };
+        let row = Row { content: Content::new(key, value), written: USED, at: 0 };
         let slot = match self.free.pop() {
             Some(slot) => {
                 *self.row_mut(slot) = row;
                 slot
             }
-            None => {
-                self.rows.push(row);
-                Slot(u32::try_from(self.rows.len() - 1).expect("fewer than four billion rows fit into memory"))
-            }
+            None => self.rows.push(row),
         };
-        self.index.insert_unique(Place::spread(hash), Place { hash, slot }, |place| Place::spread(place.hash));
+        self.index.add(key, slot);
         slot
     }
 
     pub(crate) fn row(&self, slot: Slot) -> &Row {
-        &self.rows[slot.0 as usize]
+        self.rows.get(slot)
     }
     pub(crate) fn row_mut(&mut self, slot: Slot) -> &mut Row {
-        &mut self.rows[slot.0 as usize]
+        self.rows.get_mut(slot)
+    }
+
+    /// Brings rows near that are looked at next, all at once: one after the other each would be waited for.
+    pub(crate) fn approach(&self, slots: impl Iterator<Item = Slot>) {
+        std::hint::black_box(slots.fold(0, |all, slot| all ^ self.row(slot).written));
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) {
-        let hash = self.hash(self.row(slot).key());
-        if let Ok(place) = self.index.find_entry(Place::spread(hash), |place| place.slot == slot) {
-            place.remove();
-            *self.row_mut(slot) = Row::default();
+        let row = self.rows.get_mut(slot);
+        if self.index.remove(row.key(), slot) {
+            *row = Row::default();
             self.free.push(slot);
+            self.last = None;
         }
     }
 
     /// Removes all rows but those that are to stay.
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(&mut Row) -> bool) {
+        self.last = None;
         let Slots { index, rows, free, .. } = self;
-        index.retain(|place| {
-            let row = &mut rows[place.slot.0 as usize];
+        index.retain(|slot| {
+            let row = rows.get_mut(slot);
             let stays = stays(row);
             if !stays {
                 *row = Row::default();
-                free.push(place.slot);
+                free.push(slot);
             }
             stays
         });
@@ -184,29 +179,25 @@ impl Slots {
 
     /// Gives memory back that few rows are left in. They move: slots that were known are known no more.
     pub(crate) fn shrink(&mut self) {
-        const WORTH_IT: usize = 1000;
-        if self.rows.len() < WORTH_IT || self.index.len() > self.rows.len() / 2 {
+        if self.rows.len() < PIECE || self.index.len() > self.rows.len() / 2 {
             return;
         }
-        let mut rows = Vec::with_capacity(self.index.len());
-        for place in &mut self.index {
-            rows.push(std::mem::take(&mut self.rows[place.slot.0 as usize]));
-            place.slot = Slot(u32::try_from(rows.len() - 1).expect("fewer than there were"));
-        }
-        (self.rows, self.free) = (rows, Vec::new());
-        self.index.shrink_to_fit(|place| Place::spread(place.hash));
+        let mut rows = Pieces::default();
+        self.index.shrink(|slot| rows.push(std::mem::take(self.rows.get_mut(slot))));
+        (self.rows, self.free, self.last) = (rows, Vec::new(), None);
     }
 
     /// Forgets all rows and gives their memory back.
     pub(crate) fn clear(&mut self) {
-        (self.index, self.rows, self.free) = (HashTable::new(), Vec::new(), Vec::new());
+        self.index.clear();
+        (self.rows, self.free, self.last) = (Pieces::default(), Vec::new(), None);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Row> {
-        self.index.iter().map(|place| self.row(place.slot))
+        self.index.slots().map(|slot| self.row(slot))
     }
     pub(crate) fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.len() == 0
     }
 }
 

@@ -9,9 +9,13 @@ use crate::error::StoreError;
 use crate::state::backend::{Batch, Direction, KeyRange, StoreBackend, Visit};
 use crate::state::cache::CacheBudget;
 use crate::state::gap::Gap;
+use crate::state::index::Slot;
 use crate::state::known::Known;
 use crate::state::order::LazyOrder;
-use crate::state::slots::{Row, Slot, Slots};
+use crate::state::slots::{Row, Slots};
+
+/// Rows that are brought near together when many are gone through.
+const APPROACHED: usize = 64;
 
 /// Rows by key. Committed ones come from the backend and stay at hand; changed ones stay until `apply` or `abort`.
 pub(crate) struct Table {
@@ -78,7 +82,7 @@ impl Table {
         if self.budget.too_many_reads(self.clean_bytes) {
             self.forget_clean_rows();
         }
-        let slot = match self.rows.find(key) {
+        let slot = match self.rows.find_and_remember(key) {
             Some(slot) => slot,
             None if self.known.covers(key, &mut *self.backend)? => return Ok(None),
             None => {
@@ -91,7 +95,7 @@ impl Table {
             }
         };
         let row = self.rows.row_mut(slot);
-        row.used = true;
+        row.set_used();
         Ok(row.value())
     }
 
@@ -104,18 +108,21 @@ impl Table {
                 self.gap.note_row(key);
             }
             let row = self.rows.row_mut(slot);
-            (row.seq, row.at) = (seq, at);
+            row.set_seq(seq);
+            row.at = at;
             self.dirty_bytes += row.cost();
             return self.is_dirty(slot, key);
         };
         let row = self.rows.row_mut(slot);
-        let (was_clean, before) = (row.seq == 0, row.cost());
+        let (was_clean, before) = (row.seq() == 0, row.cost());
         // A changed row with a value is met by every scan: no gap goes over it.
         if value.is_some() && (was_clean || row.value().is_none()) {
             self.gap.note_row(key);
         }
         row.set_value(value);
-        (row.seq, row.at, row.used, row.silent) = (seq, at, true, false);
+        row.set_seq(seq);
+        row.set_used();
+        row.at = at;
         let after = row.cost();
         if was_clean {
             self.clean_bytes -= before;
@@ -128,7 +135,7 @@ impl Table {
     }
 
     fn is_dirty(&mut self, slot: Slot, key: &[u8]) {
-        self.dirty_order.insert_copy(key);
+        self.dirty_order.insert(key);
         self.dirty.push(slot);
     }
 
@@ -136,7 +143,7 @@ impl Table {
     pub(crate) fn remove_silently(&mut self, key: &[u8]) {
         self.put(key, None, 0);
         if let Some(slot) = self.rows.find(key) {
-            self.rows.row_mut(slot).silent = true;
+            self.rows.row_mut(slot).set_silent();
         }
     }
 
@@ -173,13 +180,16 @@ impl Table {
     /// Rows changed since the last call, in the order of each row's latest write.
     pub(crate) fn drain(&mut self, mut visit: impl FnMut(Change<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let rows = self.dirty.iter().map(|slot| (self.rows.row(*slot), *slot));
-        let changed = rows.filter(|(row, _)| row.seq > self.drained && !row.silent);
-        let mut changed: Vec<(u64, Slot)> = changed.map(|(row, slot)| (row.seq, slot)).collect();
+        let changed = rows.filter(|(row, _)| row.seq() > self.drained && !row.is_silent());
+        let mut changed: Vec<(u64, Slot)> = changed.map(|(row, slot)| (row.seq(), slot)).collect();
         changed.sort_unstable_by_key(|(seq, _)| *seq);
         self.drained = self.last_seq;
-        changed.into_iter().try_for_each(|(seq, slot)| {
-            let row = self.rows.row(slot);
-            visit(Change { seq, key: row.key(), value: row.value(), at: row.at })
+        changed.chunks(APPROACHED).try_for_each(|some| {
+            self.rows.approach(some.iter().map(|(_, slot)| *slot));
+            some.iter().try_for_each(|(seq, slot)| {
+                let row = self.rows.row(*slot);
+                visit(Change { seq: *seq, key: row.key(), value: row.value(), at: row.at })
+            })
         })
     }
 
@@ -203,7 +213,7 @@ impl Table {
             if row.value().is_none() || is_dropped(row.key()) {
                 self.rows.remove(slot);
             } else {
-                row.seq = 0;
+                row.set_seq(0);
                 clean_bytes += row.cost();
             }
         }
@@ -236,7 +246,7 @@ impl Table {
             return Ok(());
         }
         for (key, _) in batch.rows {
-            let clean = self.rows.find(key).filter(|slot| self.rows.row(*slot).seq == 0);
+            let clean = self.rows.find(key).filter(|slot| self.rows.row(*slot).seq() == 0);
             if let Some(slot) = clean {
                 self.set_clean_bytes(self.clean_bytes - self.rows.row(slot).cost());
                 self.rows.remove(slot);
@@ -287,7 +297,7 @@ impl Table {
             let oldest_kept = if gently && self.segmented { self.newer_half() } else { None };
             let stays = |row: &mut Row| match &oldest_kept {
                 Some(oldest) => row.key() >= oldest.as_slice(),
-                None => gently && std::mem::take(&mut row.used),
+                None => gently && row.take_used(),
             };
             let mut left = 0;
             self.rows.retain(|row| {
@@ -320,7 +330,7 @@ impl Table {
 
     /// Rows that were only read, and by many: they are read again when they are wanted.
     fn forget_clean_rows(&mut self) {
-        self.rows.retain(|row| row.seq != 0);
+        self.rows.retain(|row| row.seq() != 0);
         self.set_clean_bytes(0);
         self.known.forget();
     }

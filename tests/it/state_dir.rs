@@ -165,8 +165,8 @@ fn close_at_once(windows: usize, guarantee: Guarantee, name: &str) {
     }
     let commits = streams.progress().commits;
     streams.stop(SOON).unwrap();
-    // A megabyte holds some nine thousand rows; each window is written once and taken out once.
-    assert!(commits >= windows as u64 * 2 / 10_000, "{commits} commits for {windows} windows");
+    // A megabyte holds some eleven thousand rows, and a round may add a thousand; each window is written once and taken out once.
+    assert!(commits >= windows as u64 * 2 / 13_000, "{commits} commits for {windows} windows");
     let mut seen = BTreeMap::new();
     let (mut consumer, partition) = (log.consumer(highwater::kafka::Isolation::ReadCommitted).unwrap(), TopicPartition::new("out", 0));
     consumer.assign(&[(partition.clone(), 0)]).unwrap();
@@ -184,5 +184,5 @@ fn fifty_thousand_windows_close_in_several_commits() {
 
 #[test]
 fn windows_close_in_several_transactions() {
-    close_at_once(15_000, Guarantee::ExactlyOnce, "many-windows-exactly-once");
+    close_at_once(20_000, Guarantee::ExactlyOnce, "many-windows-exactly-once");
 }

@@ -139,7 +139,7 @@ impl Task {
             self.guarded(at, |cx| lock(node).flush(cx))?;
         }
         let place = self.cx.place(None);
-        let mut sink = SendChangelog { stores: &self.stores, output: &mut *self.cx.output };
+        let mut sink = SendChangelog { stores: &self.stores, output: &mut *self.cx.output, last: None };
         for store in &self.stores {
             let drained = store.control.drain_changelog(&mut sink);
             let refused = store.control.take_expired_writes();
@@ -208,6 +208,21 @@ fn guard<R>(cx: &mut TaskContext, node: Option<&Arc<str>>, act: impl FnOnce(&mut
 struct SendChangelog<'a> {
     stores: &'a [AssembledStore],
     output: &'a mut dyn Output,
+    /// The store that spoke last, and its topic.
+    last: Option<(&'a str, u32)>,
+}
+
+impl SendChangelog<'_> {
+    /// The topic of a store, if it has one.
+    fn topic(&mut self, store: &str) -> Option<u32> {
+        if let Some((_, topic)) = self.last.filter(|(last, _)| *last == store) {
+            return Some(topic);
+        }
+        let store = self.stores.iter().find(|candidate| *candidate.name == *store)?;
+        let topic = self.output.topic(store.changelog.as_ref()?);
+        self.last = Some((&store.name, topic));
+        Some(topic)
+    }
 }
 
 impl ChangelogSink for SendChangelog<'_> {
@@ -219,9 +234,7 @@ impl ChangelogSink for SendChangelog<'_> {
         timestamp: Option<Timestamp>,
         headers: &Headers,
     ) -> Result<(), StoreError> {
-        let topic = self.stores.iter().find(|candidate| *candidate.name == *store).and_then(|store| store.changelog.as_ref());
-        let Some(topic) = topic else { return Ok(()) };
-        let slot = self.output.topic(topic);
+        let Some(slot) = self.topic(store) else { return Ok(()) };
         let timestamp = timestamp.unwrap_or(Timestamp::UNKNOWN);
         // A changelog has the partition of its task, whatever the key.
         let outgoing = Outgoing { key: Some(key), value, timestamp, headers, target: Target::OwnPartition };

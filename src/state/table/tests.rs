@@ -162,7 +162,7 @@ proptest! {
         let mut model = Model::default();
         for step in &steps {
             take(&mut table, &mut model, step)?;
-            let cost = |dirty: bool| table.rows.iter().filter(|row| (row.seq != 0) == dirty).map(Row::cost).sum::<usize>();
+            let cost = |dirty: bool| table.rows.iter().filter(|row| (row.seq() != 0) == dirty).map(Row::cost).sum::<usize>();
             prop_assert_eq!((table.clean_bytes, table.dirty_bytes), (cost(false), cost(true)), "after {:?}", step);
         }
         for key in model.now.keys() {
