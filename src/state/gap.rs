@@ -15,7 +15,7 @@ pub(crate) struct Gap {
 impl Gap {
     /// A row was written.
     pub(crate) fn note_row(&mut self, key: &[u8]) {
-        if self.from.as_slice() <= key && key < self.to.as_slice() {
+        if !self.to.is_empty() && self.from.as_slice() <= key && key < self.to.as_slice() {
             self.to = key.to_vec();
         }
     }

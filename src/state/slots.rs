@@ -183,7 +183,7 @@ impl Slots {
             return;
         }
         let mut rows = Pieces::default();
-        self.index.shrink(|slot| rows.push(std::mem::take(self.rows.get_mut(slot))));
+        self.index.renumber(|slot| rows.push(std::mem::take(self.rows.get_mut(slot))));
         (self.rows, self.free, self.last) = (rows, Vec::new(), None);
     }
 

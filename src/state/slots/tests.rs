@@ -34,7 +34,7 @@ fn rows_of_every_length_are_found_until_they_are_removed() {
     }
     assert_eq!((content(&slots), slots.find(&keys[0])), (model.clone(), None));
     let slot = slots.add(&keys[0], None);
-    assert!(slot.0 < 3000, "what is free is used again");
+    assert!(slot.index() < 3000, "what is free is used again");
     model.insert(keys[0].clone(), None);
     slots.retain(|row| row.value().is_none());
     model.retain(|_, value| value.is_none());
