@@ -181,8 +181,8 @@ mod tests {
                 prop_assert_eq!(there, model.get(&key).copied());
                 match what {
                     0 => {
-                        index.retain(|slot| slot.index() % 2 == 0);
-                        model.retain(|_, slot: &mut Slot| slot.index() % 2 == 0);
+                        index.retain(|slot| slot.index().is_multiple_of(2));
+                        model.retain(|_, slot: &mut Slot| slot.index().is_multiple_of(2));
                     }
                     1..50 if there.is_none() => {
                         index.add(&[key], slot_of(key));

@@ -84,7 +84,7 @@ impl Table {
         }
         let slot = match self.rows.find_and_remember(key) {
             Some(slot) => slot,
-            None if self.known.covers(key, &mut *self.backend)? => return Ok(None),
+            None if self.backend.is_open() && self.known.covers(key, &mut *self.backend)? => return Ok(None),
             None => {
                 let value = self.backend.get(key)?;
                 let slot = self.rows.add(key, value.as_deref());

@@ -69,6 +69,10 @@ pub trait StoreBackend: Send {
     fn loaded(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+    /// Whether its rows may still be asked for here. Where they are closed or somebody else's, what was known of them counts no more.
+    fn is_open(&self) -> bool {
+        true
+    }
     /// Forgets everything, offset, bound and note too: the store will be built anew.
     fn wipe(&mut self) -> Result<(), StoreError>;
     /// The changelog offset of the last batch that had one: the next one to restore.

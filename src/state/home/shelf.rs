@@ -100,6 +100,10 @@ impl StoreBackend for Leased {
     fn loaded(&mut self) -> Result<(), StoreError> {
         self.on(Damage::Unwritable, |rows| rows.loaded())
     }
+    fn is_open(&self) -> bool {
+        let shelf = lock(&self.shelf);
+        shelf.lease == self.lease && shelf.backend.is_some()
+    }
     fn wipe(&mut self) -> Result<(), StoreError> {
         self.on(Damage::Unwritable, |rows| rows.wipe())
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use super::*;
 use crate::state::backend::{Batch, Engine};
+use crate::state::cache::CacheBudget;
 use crate::state::spec::StoreKind;
+use crate::state::table::Table;
 use crate::state::tests::scratch::Scratch;
 
 const TASK: TaskId = TaskId { subtopology: 0, partition: 3 };
@@ -149,10 +151,13 @@ fn a_closed_store_says_so() {
     let folder = Scratch::new();
     let (home, lease) = filled(folder.path());
     let mut rows = lease.backend("a", &on_disk()).expect("opens");
+    let mut table = Table::new(lease.backend("a", &on_disk()).expect("opens"), Arc::new(CacheBudget::new(0)));
     lease.settle(NOW);
     assert!(rows.get(b"one").expect("still open").is_some());
+    assert_eq!(["zzz", "zzzz"].map(|key| table.get(key.as_bytes()).expect("still open").map(<[u8]>::to_vec)), [None, None]);
     home.close();
     assert!(rows.get(b"one").expect_err("closed").to_string().contains("is closed"));
+    assert!(table.get(b"zzz").is_err(), "that it is not there was known, and is not any more");
     drop(open(folder.path()));
 }
 
