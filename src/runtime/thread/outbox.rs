@@ -60,15 +60,26 @@ impl Sent {
         }
     }
 
-    /// A task asked for something that an outage kept from it.
+    /// A task asked for something that an outage kept from it, or a producer that has ended meanwhile, on what another task sent: it goes back with
+    /// the others.
     fn missed<T>(&mut self, task: TaskId, asked: Result<T, LogError>) -> Result<T, LogError> {
         if let Err(error) = &asked
-            && error.kind() == ErrorKind::Retriable
+            && let Some(trouble) = end_of(error).or((error.kind() == ErrorKind::Retriable).then_some(Trouble::Outage))
         {
             self.senders.insert(task);
-            self.note(Trouble::Outage, Some(error));
+            self.note(trouble, Some(error));
         }
         asked
+    }
+}
+
+/// What an error says that ends a producer.
+fn end_of(error: &LogError) -> Option<Trouble> {
+    match error {
+        LogError::ProducerFenced(_) => Some(Trouble::ProducerFenced),
+        LogError::TransactionTimedOut(_) => Some(Trouble::TimedOut),
+        LogError::CommitUnknown(_) => Some(Trouble::Unknown),
+        _ => None,
     }
 }
 
@@ -294,17 +305,15 @@ impl Transactions {
 
     fn note(&mut self, done: Result<(), LogError>) -> Result<(), LogError> {
         let Err(error) = &done else { return done };
-        let trouble = match error {
-            LogError::ProducerFenced(_) => Trouble::ProducerFenced,
-            LogError::TransactionTimedOut(_) => Trouble::TimedOut,
-            LogError::CommitUnknown(_) => Trouble::Unknown,
-            LogError::MustAbort(_) => {
+        let trouble = match (end_of(error), error) {
+            (Some(end), _) => end,
+            (None, LogError::MustAbort(_)) => {
                 let why = self.lost().unwrap_or_else(|| error.clone());
                 let outage = why.kind() == ErrorKind::Retriable;
                 self.sent.note(if outage { Trouble::Outage } else { Trouble::Spoilt }, Some(&why));
                 return done;
             }
-            error if error.kind() == ErrorKind::Retriable => Trouble::Outage,
+            (None, error) if error.kind() == ErrorKind::Retriable => Trouble::Outage,
             _ => return done,
         };
         self.sent.note(trouble, Some(error));

@@ -22,6 +22,8 @@ enum Fault {
     KnowsNoTopic,
     /// It does not initialise a producer.
     SettlesNothing,
+    /// Its coordinator has aborted what was open for too long: the producer can do no more, and says so to whoever wants anything.
+    TimedOut,
 }
 
 /// The fault of the hour, and how many producers of transactions were opened.
@@ -72,6 +74,9 @@ impl<P: Producer + ?Sized> Producer for Sender<P> {
     }
 
     fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
+        if self.0.is(Fault::TimedOut) {
+            return Err(LogError::TransactionTimedOut("app".into()));
+        }
         self.0.or(Fault::KnowsNoTopic)?;
         self.2.partition_count(topic)
     }
@@ -186,6 +191,22 @@ fn what_is_refused_for_good_stops_with_its_reason() {
         assert!(!kinds.is_empty() && kinds.iter().all(|kind| *kind == ErrorKind::InvalidConfig), "{kinds:?}");
         assert!(facts.failures[0].error.to_string().contains("the test says so"), "{}", facts.failures[0].error);
     }
+}
+
+/// The transaction had ended on what another task sent, and the task that asked its producer for the partitions of a topic was stopped for good.
+#[test]
+fn who_asks_a_producer_that_has_timed_out_goes_back_with_the_others() {
+    let (mut rig, weather) = rig(true);
+    weather.set(Fault::TimedOut);
+    words(&rig, 0..4);
+    for _ in 0..2 {
+        rig.clock.advance(Duration::from_millis(10));
+        rig.round();
+    }
+    weather.set(Fault::None);
+    outlast(&mut rig);
+    assert!(rig.board.facts().failures.is_empty(), "{:?}", rig.board.facts().failures);
+    assert_exact(&rig, 4, "timed out");
 }
 
 /// A commit in which nothing was, while the tasks were on their way back, made the engine forget that it had failed: it tried for ever.
