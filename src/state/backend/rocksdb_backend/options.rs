@@ -31,12 +31,13 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// So many bytes in all; at most half of it for what is not in a file yet. Stores that are being restored take a quarter more.
+    /// So many bytes in all; at most half of it for what is not in a file yet. Stores that are being restored take as much again
+    /// as may not be in a file yet: larger files leave nothing to be merged later.
     pub(crate) fn of(memory: u64) -> Self {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let cache = Cache::new_lru_cache(memory);
         let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(memory / 2, false, cache.clone());
-        Budget { cache, buffers, load: LoadBudget::of((memory / 4).min(LARGEST_LOAD)) }
+        Budget { cache, buffers, load: LoadBudget::of((memory / 2).min(LARGEST_LOAD)) }
     }
 
     /// Of a database.
