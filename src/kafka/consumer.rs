@@ -82,7 +82,20 @@ pub trait Consumer: Send {
 
     /// Visits the next records of one assigned partition in order, without waiting, and moves its position past them. A paused
     /// partition gives no records. The visitor may use other clients of the same log, a producer say.
-    fn fetch(&mut self, partition: &TopicPartition, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) -> Result<Fetched, LogError>;
+    fn fetch(&mut self, partition: &TopicPartition, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) -> Result<Fetched, LogError> {
+        self.fetch_while(partition, limit, &mut |record| {
+            visit(record);
+            true
+        })
+    }
+
+    /// As [`fetch`](Self::fetch), and ends behind the record of which the visitor says `false`: the next fetch goes on there.
+    fn fetch_while(
+        &mut self,
+        partition: &TopicPartition,
+        limit: FetchLimit,
+        visit: &mut dyn FnMut(RawRecord<'_>) -> bool,
+    ) -> Result<Fetched, LogError>;
 
     /// The first offset of each partition, assigned or not.
     fn begin_offsets(&mut self, partitions: &[TopicPartition]) -> Result<Vec<i64>, LogError>;

@@ -36,7 +36,7 @@ macro_rules! port_checks {
             records_come_back_as_they_were_sent a_large_record_comes_back an_oversized_record_is_refused_and_nothing_with_it
             negative_times_are_refused_and_zero_is_kept the_log_may_stamp_the_time sends_to_nowhere_fail
             a_flush_tells_the_highest_offset_of_each_partition
-            a_fetch_goes_on_where_the_last_one_ended a_fetch_keeps_to_its_limits_but_visits_one a_seek_moves_the_position
+            a_fetch_goes_on_where_the_last_one_ended a_fetch_keeps_to_its_limits_but_visits_one a_fetch_ends_where_its_visitor_has_enough a_seek_moves_the_position
             an_offset_out_of_range_is_an_error_with_both_ends a_paused_partition_is_silent a_poll_without_time_does_not_wait
             new_data_wakes_a_waiting_poll what_is_not_assigned_is_not_read assignment_to_nowhere_fails offsets_are_found_by_time
             a_visitor_may_write

@@ -39,6 +39,26 @@ pub(crate) fn a_fetch_keeps_to_its_limits_but_visits_one(ground: &Ground) {
     }
 }
 
+pub(crate) fn a_fetch_ends_where_its_visitor_has_enough(ground: &Ground) {
+    let partition = &ground.topic("t", 1)[0];
+    ground.write(partition, &["a", "b", "c", "d"]);
+    let mut reader = ground.consumer();
+    reader.assign(&[(partition.clone(), 0)]).expect("there");
+    for (enough, next) in [(1, 1), (2, 3)] {
+        reader.poll(PATIENCE).expect("polled");
+        let mut visited = 0;
+        let visit = &mut |_: RawRecord<'_>| {
+            visited += 1;
+            visited < enough
+        };
+        let fetched = reader.fetch_while(partition, FetchLimit::default(), visit).expect("fetched");
+        assert_eq!((visited, fetched.next_offset, reader.position(partition).expect("assigned")), (enough, next, next));
+        assert!(!fetched.at_end());
+    }
+    assert!(reader.poll(Duration::ZERO).expect("polled"), "what is left is there at once");
+    assert_eq!(read_to_end(&mut *reader, partition).expect("read").0, numbered(&[(3, "d")]));
+}
+
 pub(crate) fn a_seek_moves_the_position(ground: &Ground) {
     let partition = &ground.topic("t", 1)[0];
     ground.write(partition, &["a", "b", "c"]);

@@ -71,8 +71,8 @@ impl Reading {
         !self.paused && self.partition.has_news(self.position, isolation)
     }
 
-    /// Visits a window up to the limit and the end, and moves the position along: past what is visited, and past what is not seen.
-    fn visit(&mut self, window: &Window, end: i64, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) {
+    /// Visits a window up to the limit and the end, or as far as the visitor likes, and moves the position along: past what is visited, and past what is not seen.
+    fn visit(&mut self, window: &Window, end: i64, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>) -> bool) {
         let TopicPartition { topic, partition } = self.partition.name();
         let (mut records, mut bytes) = (0, 0);
         let mut unseen = window.unseen.iter().peekable();
@@ -91,9 +91,11 @@ impl Reading {
                         return;
                     }
                     let (key, value, timestamp, headers) = (stored.key, stored.value, stored.timestamp, stored.headers);
-                    visit(RawRecord { topic, partition: *partition, offset, key, value, timestamp, headers });
                     records += 1;
                     self.position = offset + 1;
+                    if !visit(RawRecord { topic, partition: *partition, offset, key, value, timestamp, headers }) {
+                        return;
+                    }
                 }
                 // Past the holes of compaction as well.
                 self.position = to;
@@ -162,7 +164,12 @@ impl<A: Alarm> Consumer for MemoryConsumer<A> {
         }
     }
 
-    fn fetch(&mut self, partition: &TopicPartition, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) -> Result<Fetched, LogError> {
+    fn fetch_while(
+        &mut self,
+        partition: &TopicPartition,
+        limit: FetchLimit,
+        visit: &mut dyn FnMut(RawRecord<'_>) -> bool,
+    ) -> Result<Fetched, LogError> {
         self.log.online()?;
         let reading = assigned(&mut self.reads, partition)?;
         let limit = if reading.paused { FetchLimit { records: 0, ..limit } } else { limit };

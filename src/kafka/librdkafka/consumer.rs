@@ -217,12 +217,12 @@ impl Assigned {
         self.unheard = false;
     }
 
-    /// Visits records until the limit is reached or nothing is left.
+    /// Visits records until the limit is reached, the visitor has enough or nothing is left.
     fn visit(
         &mut self,
         partition: &TopicPartition,
         limit: FetchLimit,
-        visit: &mut dyn FnMut(RawRecord<'_>),
+        visit: &mut dyn FnMut(RawRecord<'_>) -> bool,
     ) -> Result<(), RDKafkaErrorCode> {
         let (mut records, mut bytes) = (0, 0);
         while let Some(message) = self.front() {
@@ -237,7 +237,10 @@ impl Assigned {
                     }
                     records += 1;
                     (self.next, self.unheard) = (offset + 1, false);
-                    show(partition, message, visit);
+                    if !show(partition, message, visit) {
+                        self.held.pop_front();
+                        break;
+                    }
                 }
                 Some(RDKafkaErrorCode::PartitionEOF) => self.ends_at(offset),
                 // What was visited counts: the error is for the next one who asks.
@@ -268,7 +271,8 @@ fn ends_of(partitions: &[TopicPartition]) -> Vec<(TopicPartition, OffsetSpec)> {
     partitions.iter().map(|partition| (partition.clone(), OffsetSpec::End)).collect()
 }
 
-fn show(partition: &TopicPartition, message: &Message, visit: &mut dyn FnMut(RawRecord<'_>)) {
+/// What the visitor says of a record.
+fn show(partition: &TopicPartition, message: &Message, visit: &mut dyn FnMut(RawRecord<'_>) -> bool) -> bool {
     visit(RawRecord {
         topic: &partition.topic,
         partition: partition.partition,
@@ -277,7 +281,7 @@ fn show(partition: &TopicPartition, message: &Message, visit: &mut dyn FnMut(Raw
         value: message.value(),
         timestamp: Timestamp::from_millis(message.timestamp()),
         headers: &message.headers(),
-    });
+    })
 }
 
 impl Consumer for KafkaConsumer {
@@ -329,7 +333,12 @@ impl Consumer for KafkaConsumer {
         Ok(true)
     }
 
-    fn fetch(&mut self, partition: &TopicPartition, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) -> Result<Fetched, LogError> {
+    fn fetch_while(
+        &mut self,
+        partition: &TopicPartition,
+        limit: FetchLimit,
+        visit: &mut dyn FnMut(RawRecord<'_>) -> bool,
+    ) -> Result<Fetched, LogError> {
         if self.client.context().has_said() {
             self.has_lost_one();
         }

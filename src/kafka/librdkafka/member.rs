@@ -326,8 +326,13 @@ impl Consumer for KafkaMember {
         }
     }
 
-    fn fetch(&mut self, partition: &TopicPartition, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) -> Result<Fetched, LogError> {
-        self.data.fetch(partition, limit, visit)
+    fn fetch_while(
+        &mut self,
+        partition: &TopicPartition,
+        limit: FetchLimit,
+        visit: &mut dyn FnMut(RawRecord<'_>) -> bool,
+    ) -> Result<Fetched, LogError> {
+        self.data.fetch_while(partition, limit, visit)
     }
 
     fn begin_offsets(&mut self, partitions: &[TopicPartition]) -> Result<Vec<i64>, LogError> {

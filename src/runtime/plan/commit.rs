@@ -133,6 +133,13 @@ impl CommitTimer {
         Duration::from_millis(u64::try_from(left).unwrap_or(1))
     }
 
+    /// How long records may be taken before a commit is due by time alone. `adaptive`: whatever is taken is to be committed as soon as may be.
+    pub(crate) fn stint(&self, adaptive: bool, now: Timestamp) -> Duration {
+        let pace = Duration::from_millis(self.pace.stint(now).unsigned_abs());
+        let interval = self.rest(false, now);
+        if adaptive { interval.min(pace) } else { interval }
+    }
+
     /// Whether a commit that begins now deletes what was read.
     pub(crate) fn purges(&self, why: Due, now: Timestamp) -> bool {
         why == Due::Close || since(self.purged_at, now) >= self.purge_interval
@@ -150,7 +157,13 @@ impl CommitTimer {
 
 /// Whether a transaction that began then should end now: a third of its time is over, and a commit takes time too.
 pub(crate) fn aged(opened: Option<Timestamp>, timeout: Duration, now: Timestamp) -> bool {
-    opened.is_some_and(|opened| since(opened, now) >= millis(timeout) / 3)
+    opened.is_some() && youth(opened, timeout, now).is_zero()
+}
+
+/// How long it is until then; one that is not open yet begins now at the earliest.
+pub(crate) fn youth(opened: Option<Timestamp>, timeout: Duration, now: Timestamp) -> Duration {
+    let left = (millis(timeout) / 3).saturating_sub(since(opened.unwrap_or(now), now));
+    Duration::from_millis(u64::try_from(left).unwrap_or(0))
 }
 
 /// The steps of a commit. `bounded`: some task has something to announce. `moved`: some position or clock has changed.
@@ -240,6 +253,19 @@ mod tests {
         assert!(!aged(None, timeout, at(i64::MAX)));
         assert!(!aged(Some(at(1_000)), timeout, at(3_999)));
         assert!(aged(Some(at(1_000)), timeout, at(4_000)));
+        assert_eq!(youth(None, timeout, at(77)), Duration::from_secs(3));
+        assert_eq!([3_999, 9_999].map(|now| youth(Some(at(1_000)), timeout, at(now)).as_millis()), [1, 0]);
+    }
+
+    #[test]
+    fn records_are_taken_until_a_commit_is_due() {
+        let mut timer = CommitTimer::new(Duration::from_millis(100), Duration::MAX, at(0)).no_closer_than(Duration::from_millis(10));
+        let stints = |timer: &CommitTimer, now| [false, true].map(|adaptive| timer.stint(adaptive, at(now)).as_millis());
+        assert_eq!((stints(&timer, 30), stints(&timer, 95)), ([70, 10], [5, 5]));
+        timer.done(false, at(100));
+        timer.begin_round(at(140));
+        assert_eq!(stints(&timer, 150), [50, 30], "the commit took 40 ms");
+        assert_eq!(stints(&timer, 190), [10, 10]);
     }
 
     #[test]

@@ -39,6 +39,14 @@ impl Pace {
         self.gap.saturating_sub(since(self.ended_at.unwrap_or(self.began_at), now)).max(0)
     }
 
+    /// How long records are taken for the next commit: until it may begin, or for as long as it would have kept away.
+    pub(super) fn stint(&self, now: Timestamp) -> i64 {
+        match self.left(now) {
+            0 => self.gap.max(self.shortest),
+            left => left,
+        }
+    }
+
     /// A commit that began now is over.
     pub(super) fn done(&mut self, behind: bool, longest: i64, now: Timestamp) {
         let doubled = self.gap.max(self.shortest).saturating_mul(2).min(longest);

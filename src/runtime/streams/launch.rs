@@ -141,7 +141,8 @@ impl Launch {
         board.keep_state_in(home(&topology, &settings, clock.now())?);
         // All join before the first one runs, so that tasks are shared out once.
         let process = process_id(&settings, board.home());
-        let crew = Crew { topology: topology.clone(), settings, log: log.clone(), board: board.clone(), process, gate };
+        let (topology_of, clock_of) = (topology.clone(), clock.clone());
+        let crew = Crew { topology: topology_of, settings, log: log.clone(), clock: clock_of, board: board.clone(), process, gate };
         let made = patiently(crew.settings.start_timeout, &SystemClock, on_wait, || {
             (0..count).map(|number| StreamThread::new(number, &crew, clock.now())).collect::<Result<Vec<_>, Error>>()
         })?;

@@ -18,6 +18,7 @@ use crate::runtime::restore::{Restored, Standing, Ticket};
 use crate::runtime::task::{Announcements, Pass, Task};
 use crate::runtime::thread::feed::{FETCH_RECORDS, Feed};
 use crate::runtime::thread::gatekeeper::Passage;
+use crate::runtime::thread::stint::Stint;
 use crate::state::TaskLease;
 use crate::watermark::{CommitMetadata, ControlRecord, Supply, entry};
 
@@ -160,7 +161,7 @@ impl ActiveTask {
         }
     }
 
-    /// One round: at most `most` records, the clock, what the watermark closes. Tells how many records were taken. `upstream_finished`:
+    /// One round: what the stint allows, the clock, what the watermark closes. Tells how many records were taken. `upstream_finished`:
     /// nothing more will come from repartition topics than is there already.
     pub(super) fn round(
         &mut self,
@@ -168,17 +169,16 @@ impl ActiveTask {
         now: Timestamp,
         max_idle: Duration,
         upstream_finished: bool,
-        most: usize,
+        stint: &mut Stint<'_>,
     ) -> Result<usize, Error> {
         if upstream_finished && !self.upstream_over {
             self.end_repartition_topics(consumer)?;
         }
-        let most = most.min(FETCH_RECORDS);
         // A pass that was cut goes on before anything new is taken, so that what is kept back stays bounded.
         let taken = match (self.more_to_close, self.feeds.len()) {
             (true, _) => 0,
-            (false, 1) => self.run_direct(consumer, now, most)?,
-            (false, _) => self.run_by_time(consumer, now, max_idle, most)?,
+            (false, 1) => self.run_direct(consumer, now, stint)?,
+            (false, _) => self.run_by_time(consumer, now, max_idle, stint)?,
         };
         self.taken += taken;
         if self.upstream_over && !self.ending && self.inputs_are_over() {
@@ -216,24 +216,23 @@ impl ActiveTask {
     }
 
     /// One input: nothing to compare, so records go from the fetch straight through the task.
-    fn run_direct(&mut self, consumer: &mut dyn Consumer, now: Timestamp, most: usize) -> Result<usize, Error> {
+    fn run_direct(&mut self, consumer: &mut dyn Consumer, now: Timestamp, stint: &mut Stint<'_>) -> Result<usize, Error> {
         let ActiveTask { task, feeds, .. } = self;
         let feed = &mut feeds[0];
         let (mut taken, mut outcome) = (0, Ok(()));
-        if let Some(limit) = feed.limit(most) {
+        if let Some(limit) = feed.limit(stint.most()) {
             let internal = feed.internal;
             let fetched = feed.fetch(consumer, limit, &mut |raw| {
-                if outcome.is_ok() {
-                    if taken == 0 {
-                        failpoint::reached("round.read");
-                        task.supply(0, Supply::Ready);
-                        outcome = task.advance(now);
-                    }
-                    taken += 1;
-                    if outcome.is_ok() {
-                        outcome = run_one(task, internal, raw);
-                    }
+                if taken == 0 {
+                    failpoint::reached("round.read");
+                    task.supply(0, Supply::Ready);
+                    outcome = task.advance(now);
                 }
+                taken += 1;
+                if outcome.is_ok() {
+                    outcome = run_one(task, internal, raw);
+                }
+                outcome.is_ok() && !stint.is_over(taken)
             })?;
             outcome?;
             feed.passed(fetched.next_offset, fetched.end);
@@ -247,13 +246,19 @@ impl ActiveTask {
     }
 
     /// Several inputs: the lowest head first.
-    fn run_by_time(&mut self, consumer: &mut dyn Consumer, now: Timestamp, max_idle: Duration, most: usize) -> Result<usize, Error> {
+    fn run_by_time(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        now: Timestamp,
+        max_idle: Duration,
+        stint: &mut Stint<'_>,
+    ) -> Result<usize, Error> {
         for input in 0..self.feeds.len() {
             self.fill(input, consumer)?;
         }
         self.task.advance(now)?;
         let mut taken = 0;
-        while taken < most {
+        while !stint.is_over(taken) {
             taken += self.stage_heads(consumer)?;
             match choose(self.feeds.iter().map(Feed::front), self.waiting, now, max_idle) {
                 Choice::Take(input) => {

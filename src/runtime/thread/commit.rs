@@ -38,8 +38,7 @@ impl StreamThread {
     }
 
     fn standing(&mut self, now: Timestamp) -> Standing {
-        let opened: Vec<Timestamp> = self.circles.iter().filter_map(|circle| circle.outbox.opened()).collect();
-        let aged = aged(opened.iter().min().copied(), self.settings.transaction_timeout, now);
+        let aged = aged(self.opened(), self.settings.transaction_timeout, now);
         let mut standing = Standing { budget: self.settings.uncommitted_per_thread(), aged, ..Standing::default() };
         for active in self.tasks.values_mut().filter(|active| active.commits()) {
             standing.uncommitted_bytes += active.task.uncommitted_bytes();
@@ -50,6 +49,11 @@ impl StreamThread {
         standing.full = self.circles.scopes().into_iter().any(|scope| self.left(scope) == 0);
         standing.eager = self.is_eager();
         standing
+    }
+
+    /// When the oldest open transaction began.
+    pub(super) fn opened(&self) -> Option<Timestamp> {
+        self.circles.iter().filter_map(|circle| circle.outbox.opened()).min()
     }
 
     /// Whether there is something to commit, and it shall not wait.

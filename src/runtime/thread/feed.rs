@@ -83,23 +83,23 @@ impl Feed {
         self
     }
 
-    /// Fetches, past records that the log no longer has if that is allowed.
+    /// Fetches as long as the visitor wants more, past records that the log no longer has if that is allowed.
     pub(super) fn fetch(
         &mut self,
         consumer: &mut dyn Consumer,
         limit: FetchLimit,
-        visit: &mut dyn FnMut(RawRecord<'_>),
+        visit: &mut dyn FnMut(RawRecord<'_>) -> bool,
     ) -> Result<Fetched, LogError> {
         self.pause(consumer, false)?;
         // Deleted since it was asked where the partition begins: nobody has counted on that.
         let untouched = self.committed.is_none() && self.end.is_none();
-        match consumer.fetch(&self.partition, limit, visit) {
+        match consumer.fetch_while(&self.partition, limit, visit) {
             Err(LogError::OffsetOutOfRange { offset, begin, .. }) if (self.passes_lost || untouched) && offset < begin => {
                 let missing = if untouched { 0 } else { begin.abs_diff(offset) };
                 tracing::warn!(partition = %self.partition, from = offset, to = begin, missing, "records were deleted before they were read: passed over");
                 consumer.seek(&self.partition, begin)?;
                 self.lost += missing;
-                consumer.fetch(&self.partition, limit, visit)
+                consumer.fetch_while(&self.partition, limit, visit)
             }
             fetched => fetched,
         }
@@ -153,7 +153,10 @@ impl Feed {
     pub(super) fn refill(&mut self, consumer: &mut dyn Consumer, limit: FetchLimit) -> Result<(), LogError> {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.clear();
-        let fetched = self.fetch(consumer, limit, &mut |raw| waiting.push_raw(&raw));
+        let fetched = self.fetch(consumer, limit, &mut |raw| {
+            waiting.push_raw(&raw);
+            true
+        });
         (self.waiting, self.next) = (waiting, 0);
         let Fetched { next_offset, end } = fetched?;
         self.filled(next_offset, end);

@@ -1,7 +1,8 @@
 //! A stream thread: plain synchronous code that moves records between the log and its tasks.
 //!
-//! [`StreamThread::run_once`] is one round. It reads no clock and waits nowhere but in the port's poll, for as long as it is told; an
-//! operating-system thread calls it in a loop, a simulation calls it directly.
+//! [`StreamThread::run_once`] is one round. It is told the time, and waits nowhere but in the port's poll, for as long as it is told; an
+//! operating-system thread calls it in a loop, a simulation calls it directly. The clock is looked at only for how long the round lasts, since
+//! that is up to the user's functions: a clock that stands still while it runs changes nothing.
 
 mod active_task;
 mod circle;
@@ -15,6 +16,7 @@ mod outbox;
 mod record_collector;
 mod recovery;
 mod restoring;
+mod stint;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +26,12 @@ use std::time::Duration;
 
 use active_task::ActiveTask;
 use circle::{Circles, Scope};
+use feed::FETCH_RECORDS;
 use gatekeeper::{Gatekeeper, Passage};
 use restoring::Awaiting;
+use stint::Shift;
 
+use crate::clock::Clock;
 use crate::config::{LostRecords, Settings};
 use crate::error::Error;
 use crate::failpoint;
@@ -36,7 +41,9 @@ use crate::runtime::board::Board;
 use crate::runtime::gate::TaskGate;
 #[cfg(test)]
 use crate::runtime::plan;
-use crate::runtime::plan::{Command, CommitTimer, TaskState, ThreadState, Trouble, Verdict, judge_commit, judge_task, recommit_after};
+use crate::runtime::plan::{
+    Command, CommitTimer, TaskState, ThreadState, Trouble, Verdict, end_of_round, judge_commit, judge_task, recommit_after, youth,
+};
 use crate::runtime::restore::{RestoreDesk, Restorer};
 use crate::state::CacheBudget;
 use crate::topology::node::NodeKind;
@@ -60,6 +67,7 @@ pub(crate) struct Crew {
     pub(crate) topology: Topology,
     pub(crate) settings: Arc<Settings>,
     pub(crate) log: Arc<dyn Connect>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) board: Arc<Board>,
     /// Tells this process from all others that run the application at the same time; part of its transactional ids.
     pub(crate) process: Arc<str>,
@@ -74,6 +82,7 @@ pub(crate) struct StreamThread {
     number: usize,
     topology: Topology,
     settings: Arc<Settings>,
+    clock: Arc<dyn Clock>,
     member: Box<dyn Group>,
     /// Where offsets are looked up and changelogs read back.
     desk: RestoreDesk,
@@ -115,7 +124,7 @@ pub(crate) struct StreamThread {
 impl StreamThread {
     /// Opens its clients and joins the group.
     pub(crate) fn new(number: usize, crew: &Crew, now: Timestamp) -> Result<Self, Error> {
-        let Crew { topology, settings, log, board, process, gate } = crew;
+        let Crew { topology, settings, log, clock, board, process, gate } = crew;
         let name = format!("{}-{}", settings.application_id, number + 1);
         let options = MemberOptions {
             instance: settings.instance_id.as_ref().map(|id| format!("{id}-{}", number + 1)),
@@ -137,6 +146,7 @@ impl StreamThread {
             number,
             topology: topology.clone(),
             settings: settings.clone(),
+            clock: clock.clone(),
             member,
             desk,
             admin,
@@ -219,6 +229,9 @@ impl StreamThread {
         self.heed_altered_topics();
         let restored = self.restore(now)?;
         let taken = self.run_tasks(now);
+        // Whether a commit is due is asked for the time that has come meanwhile.
+        let now = self.time_after(now);
+        self.set_now(now);
         if self.mend()? {
             return Ok(true);
         }
@@ -237,13 +250,29 @@ impl StreamThread {
         stopped.into_iter().for_each(|(id, error)| self.fail(id, error));
     }
 
+    /// The time, which does not go back behind what the round was told.
+    fn time_after(&self, told: Timestamp) -> Timestamp {
+        self.clock.now().max(told)
+    }
+
+    /// When the tasks are to be through with this round: before a commit is due.
+    fn end_of_round(&self, now: Timestamp) -> Timestamp {
+        let now = self.time_after(now);
+        let youth = youth(self.opened(), self.settings.transaction_timeout, now);
+        end_of_round(self.timer.stint(self.settings.adaptive_commit, now).min(youth), now)
+    }
+
     /// A round of every running task; true if one of them has more to do at once.
     fn run_tasks(&mut self, now: Timestamp) -> bool {
         let ends = self.board.ends();
         let (mut worked, mut failed) = (false, Vec::new());
         let mut left: BTreeMap<Scope, usize> = self.circles.scopes().into_iter().map(|scope| (scope, self.left(scope))).collect();
         let takes = |active: &ActiveTask| active.state == TaskState::Running && !matches!(active.passage, Passage::Held | Passage::Ends);
+        let clock = self.clock.clone();
+        let shift = Shift { clock: &*clock, now, end: self.end_of_round(now) };
+        let mut to_come = self.tasks.values().filter(|active| takes(active)).count() + 1;
         for (id, active) in self.tasks.iter_mut().filter(|(_, active)| takes(active)) {
+            to_come -= 1;
             // If nothing is left a commit is due first.
             let Some(left) = left.get_mut(&self.circles.of(*id)).filter(|left| **left > 0) else { continue };
             let (mut over, before) = (false, active.taken);
@@ -251,7 +280,8 @@ impl StreamThread {
                 active.end_at(ends);
                 over = self.board.upstream_finished(*id);
             }
-            let round = active.round(&mut *self.member, now, self.settings.max_task_idle, over, *left);
+            let mut stint = shift.next((*left).min(FETCH_RECORDS), to_come);
+            let round = active.round(&mut *self.member, now, self.settings.max_task_idle, over, &mut stint);
             *left = left.saturating_sub(active.taken - before);
             match round.and_then(|taken| active.drain().map(|()| taken)) {
                 Ok(taken) => {

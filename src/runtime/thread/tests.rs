@@ -8,6 +8,7 @@ mod outages;
 mod restoring;
 mod rig;
 mod schedules;
+mod slow;
 mod survival;
 
 use std::collections::BTreeMap;

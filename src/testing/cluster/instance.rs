@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::fate::{Reins, SharedFate, Word};
 use super::ports::FatefulLog;
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::kafka::Connect;
@@ -64,7 +65,7 @@ impl Instance {
         topology: &Topology,
         settings: &Arc<Settings>,
         (process, rows): (&str, MemoryRows),
-        now: Timestamp,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let layout = prepare(&*ports.admin()?, topology, &settings.application_id)?;
         let count = settings.threads.max(1);
@@ -75,8 +76,8 @@ impl Instance {
         let fate = ports.fate.clone();
         let process: Arc<str> = ports.lasting.as_deref().unwrap_or(process).into();
         board.keep_state_in(StateHome::over(&*process, rows));
-        let (topology, settings) = (topology.clone(), settings.clone());
-        let crew = Crew { topology, settings, log: Arc::new(ports), board: board.clone(), process, gate: None };
+        let (topology, settings, now) = (topology.clone(), settings.clone(), clock.now());
+        let crew = Crew { topology, settings, log: Arc::new(ports), clock, board: board.clone(), process, gate: None };
         let threads = (0..count).map(|number| StreamThread::new(number, &crew, now).map(Some));
         let threads = threads.collect::<Result<Vec<_>, Error>>()?;
         Ok(Instance { condition: Condition::Running, fate, board, restored, threads, standing: None })

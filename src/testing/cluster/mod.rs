@@ -171,7 +171,7 @@ impl Cluster {
         } else {
             Arc::new(|_, _| Box::<MemoryBackend>::default())
         };
-        Instance::start(ports, &self.topology, &self.settings, (&process, rows), self.clock.now())
+        Instance::start(ports, &self.topology, &self.settings, (&process, rows), Arc::new(self.clock.clone()))
     }
 
     /// Starts an instance again: one that runs or is paused is [stopped](Self::stop) before. The group still counts what a killed one was

@@ -86,9 +86,14 @@ impl<C: Consumer + ?Sized> Consumer for Fateful<Box<C>> {
     fn poll(&mut self, _timeout: Duration) -> Result<bool, LogError> {
         self.client.poll(Duration::ZERO)
     }
-    fn fetch(&mut self, partition: &TopicPartition, limit: FetchLimit, visit: &mut dyn FnMut(RawRecord<'_>)) -> Result<Fetched, LogError> {
+    fn fetch_while(
+        &mut self,
+        partition: &TopicPartition,
+        limit: FetchLimit,
+        visit: &mut dyn FnMut(RawRecord<'_>) -> bool,
+    ) -> Result<Fetched, LogError> {
         let limit = FetchLimit { records: self.fate.share(limit.records), ..limit };
-        self.fate.call(|| self.client.fetch(partition, limit, visit))
+        self.fate.call(|| self.client.fetch_while(partition, limit, visit))
     }
     fn begin_offsets(&mut self, partitions: &[TopicPartition]) -> Result<Vec<i64>, LogError> {
         self.fate.call(|| self.client.begin_offsets(partitions))

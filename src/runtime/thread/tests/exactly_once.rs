@@ -281,37 +281,43 @@ fn who_takes_over_waits_for_markers_that_are_held_back() {
     }
 }
 
-/// Each record becomes so many, and takes as long as the test says, in milliseconds.
-fn slow(rig: &Rig, copies: usize, millis: &Arc<AtomicU64>) -> Topology {
+/// A value becomes so many, which takes as long as the test says, in milliseconds.
+fn slowly(
+    rig: &Rig,
+    copies: usize,
+    millis: &Arc<AtomicU64>,
+) -> impl Fn(String) -> Box<dyn Iterator<Item = String>> + Send + Sync + 'static {
     let (clock, millis) = (rig.clock.clone(), millis.clone());
-    let builder = StreamsBuilder::new();
-    let spread = builder.stream(LEFT).flat_map_values(move |value| {
+    move |value| {
         let (clock, each) = (clock.clone(), millis.load(Ordering::Relaxed) * 1000 / copies as u64);
-        (0..copies).map(move |n| {
+        Box::new((0..copies).map(move |n| {
             clock.advance(Duration::from_micros(each));
             format!("{value}.{n}")
-        })
-    });
-    spread.to(OUT);
-    builder.build().unwrap()
+        }))
+    }
 }
 
 #[test]
 fn a_batch_that_takes_too_long_is_made_smaller_until_it_fits() {
     let millis = Arc::new(AtomicU64::new(700));
-    let mut rig = Rig::new(copying(), 1).exactly_once();
-    rig.topology = slow(&rig, 350, &millis);
+    // What is slow comes behind the cache, so that no record shows how long the commit will take.
+    let mut rig = Rig::new(counting(), 1).exactly_once();
+    let builder = StreamsBuilder::new();
+    let counts = builder.stream(LEFT).group_by_key().count(COUNTS).to_stream();
+    counts.map(|key, _| (key.clone(), key)).flat_map_values(slowly(&rig, 350, &millis)).to(OUT);
+    rig.topology = builder.build().unwrap();
     let mut rig = rig.start();
     rig.settle();
-    words(&rig, 0..50);
+    let keys = |rig: &Rig, range: std::ops::Range<i64>| range.for_each(|n| rig.write("left", 0, Some(&format!("w{n}")), "x", n));
+    keys(&rig, 0..50);
     outlast(&mut rig);
-    let out = rig.read("out");
-    let all: Vec<String> = (0..50).flat_map(|word| (0..350).map(move |n| format!("w{word}.{n}"))).collect();
-    assert_eq!((out.len(), out == all), (50 * 350, true));
+    let mut all: Vec<String> = (0..50).flat_map(|word| (0..350).map(move |n| format!("w{word}.{n}"))).collect();
+    all.sort();
+    assert!(sorted(&rig, "out") == all, "{}", rig.read("out").len());
     assert!(rig.board.facts().failures.is_empty());
-    assert!((5..20).contains(&rig.threads[0].left(None)));
+    assert!((5..50).contains(&rig.threads[0].left(None)));
     millis.store(0, Ordering::Relaxed);
-    words(&rig, 50..500);
+    keys(&rig, 50..500);
     outlast(&mut rig);
     assert!(rig.threads[0].left(None) > 100, "quick again, large again");
 }
@@ -320,7 +326,9 @@ fn a_batch_that_takes_too_long_is_made_smaller_until_it_fits() {
 fn a_record_that_alone_takes_too_long_stops_its_task() {
     let millis = Arc::new(AtomicU64::new(0));
     let mut rig = Rig::new(copying(), 1).exactly_once();
-    rig.topology = slow(&rig, 3000, &millis);
+    let builder = StreamsBuilder::new();
+    builder.stream(LEFT).flat_map_values(slowly(&rig, 3000, &millis)).to(OUT);
+    rig.topology = builder.build().unwrap();
     let mut rig = rig.start();
     rig.settle();
     words(&rig, 0..1);

@@ -31,7 +31,15 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(topology: Topology, partitions: i32) -> Self {
-        let clock = ManualClock::at(Timestamp::from_secs(1000));
+        Rig::with_clock(Rig::clock(), topology, partitions)
+    }
+
+    /// A clock for the topology to move.
+    pub(super) fn clock() -> ManualClock {
+        ManualClock::at(Timestamp::from_secs(1000))
+    }
+
+    pub(super) fn with_clock(clock: ManualClock, topology: Topology, partitions: i32) -> Self {
         let log = MemoryLog::new(Arc::new(clock.clone()));
         let topics = ["left", "right", "out"].map(|name| NewTopic::new(name, partitions));
         log.admin().unwrap().create_topics(&topics).unwrap();
@@ -61,7 +69,8 @@ impl Rig {
         };
         let log = self.between.clone().unwrap_or_else(|| Arc::new(self.log.clone()));
         let (topology, board) = (self.topology.clone(), self.board.clone());
-        let crew = Crew { topology, settings, log, board, process, gate: self.gate.clone() };
+        let clock = Arc::new(self.clock.clone());
+        let crew = Crew { topology, settings, log, clock, board, process, gate: self.gate.clone() };
         self.threads.push(StreamThread::new(number, &crew, self.clock.now()).unwrap());
     }
 
