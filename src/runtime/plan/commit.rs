@@ -86,7 +86,11 @@ pub(crate) struct Standing {
 pub(crate) struct CommitTimer {
     interval: i64,
     purge_interval: i64,
+    /// When the last commit began, and ended as far as that is known.
     committed_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    /// How long it took.
+    took: i64,
     purged_at: Timestamp,
     pace: Pace,
     /// As in the last [`Standing`].
@@ -97,8 +101,11 @@ impl CommitTimer {
     /// The first interval begins now.
     pub(crate) fn new(interval: Duration, purge_interval: Duration, now: Timestamp) -> Self {
         let (interval, purge_interval, pace) = (millis(interval), millis(purge_interval), Pace::new(Duration::ZERO, now));
-        CommitTimer { interval, purge_interval, committed_at: now, purged_at: now, pace, behind: false }
+        CommitTimer { interval, purge_interval, committed_at: now, ended_at: Some(now), took: 0, purged_at: now, pace, behind: false }
     }
+
+    /// A commit that took longer than this is no measure for anything.
+    const LONGEST: i64 = 2_000;
 
     /// Adaptive commits keep at least this far apart.
     pub(crate) fn no_closer_than(mut self, shortest: Duration) -> Self {
@@ -108,6 +115,9 @@ impl CommitTimer {
 
     /// A round begins: the first one after a commit tells how long that took.
     pub(crate) fn begin_round(&mut self, now: Timestamp) {
+        if self.ended_at.is_none() {
+            (self.ended_at, self.took) = (Some(now), since(self.committed_at, now).min(Self::LONGEST));
+        }
         self.pace.begin_round(now, self.interval);
     }
 
@@ -122,22 +132,30 @@ impl CommitTimer {
             Standing { full: true, .. } => Some(Due::Batch),
             Standing { aged: true, .. } => Some(Due::Age),
             Standing { eager: true, .. } if self.pace.left(now) == 0 => Some(Due::Adaptive),
-            _ => (since(self.committed_at, now) >= self.interval).then_some(Due::Interval),
+            _ => (self.left(now) <= 0).then_some(Due::Interval),
         }
+    }
+
+    /// How long the next commit is not due by time. At most half of the time goes into commits, however short the interval is.
+    fn left(&self, now: Timestamp) -> i64 {
+        let apart = self.took.saturating_sub(since(self.ended_at.unwrap_or(now), now));
+        self.interval.saturating_sub(since(self.committed_at, now)).max(apart)
     }
 
     /// How long nothing is due by time alone; never nothing, so that who waits for it does not spin. `eager`: as in [`Standing`].
     pub(crate) fn rest(&self, eager: bool, now: Timestamp) -> Duration {
-        let left = self.interval.saturating_sub(since(self.committed_at, now));
+        let left = self.left(now);
         let left = if eager { left.min(self.pace.left(now)) } else { left }.max(1);
         Duration::from_millis(u64::try_from(left).unwrap_or(1))
     }
 
-    /// How long records may be taken before a commit is due by time alone. `adaptive`: whatever is taken is to be committed as soon as may be.
+    /// How long records may be taken before a commit is due by time alone; if it is due already, for as long as it would not have been. `adaptive`:
+    /// whatever is taken is to be committed as soon as may be.
     pub(crate) fn stint(&self, adaptive: bool, now: Timestamp) -> Duration {
-        let pace = Duration::from_millis(self.pace.stint(now).unsigned_abs());
-        let interval = self.rest(false, now);
-        if adaptive { interval.min(pace) } else { interval }
+        let left = self.left(now);
+        let stint = if left > 0 { left } else { self.interval };
+        let stint = if adaptive { stint.min(self.pace.stint(now)) } else { stint };
+        Duration::from_millis(u64::try_from(stint).unwrap_or(0))
     }
 
     /// Whether a commit that begins now deletes what was read.
@@ -147,7 +165,7 @@ impl CommitTimer {
 
     /// A commit is over that began now.
     pub(crate) fn done(&mut self, purged: bool, now: Timestamp) {
-        self.committed_at = now;
+        (self.committed_at, self.ended_at) = (now, None);
         self.pace.done(self.behind, self.interval, now);
         if purged {
             self.purged_at = now;
@@ -266,6 +284,25 @@ mod tests {
         timer.begin_round(at(140));
         assert_eq!(stints(&timer, 150), [50, 30], "the commit took 40 ms");
         assert_eq!(stints(&timer, 190), [10, 10]);
+        assert_eq!(stints(&timer, 200), [100, 40], "one is due, and does not come about");
+    }
+
+    #[test]
+    fn a_commit_that_takes_longer_than_the_interval_leaves_as_much_time_for_records() {
+        let mut timer = CommitTimer::new(Duration::from_millis(50), Duration::MAX, at(0));
+        timer.done(false, at(50));
+        timer.begin_round(at(750));
+        timer.begin_round(at(751));
+        let due = |timer: &mut CommitTimer, now| timer.due(Standing { budget: 10, ..Standing::default() }, at(now));
+        assert_eq!((due(&mut timer, 1_449), timer.stint(false, at(1_449)).as_millis()), (None, 1));
+        assert_eq!((due(&mut timer, 1_450), timer.stint(false, at(1_450)).as_millis()), (Some(Due::Interval), 50));
+        assert_eq!(
+            due(&mut timer, 1_449).or(timer.due(Standing { full: true, budget: 10, ..Standing::default() }, at(751))),
+            Some(Due::Batch)
+        );
+        timer.done(false, at(1_450));
+        timer.begin_round(at(60_000));
+        assert_eq!((due(&mut timer, 61_999), due(&mut timer, 62_000)), (None, Some(Due::Interval)), "it hung");
     }
 
     #[test]
