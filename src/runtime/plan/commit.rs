@@ -86,9 +86,9 @@ pub(crate) struct Standing {
 pub(crate) struct CommitTimer {
     interval: i64,
     purge_interval: i64,
-    /// When the last commit began, and ended as far as that is known.
+    /// When the last commit began and ended.
     committed_at: Timestamp,
-    ended_at: Option<Timestamp>,
+    ended_at: Timestamp,
     /// How long it took.
     took: i64,
     purged_at: Timestamp,
@@ -101,7 +101,7 @@ impl CommitTimer {
     /// The first interval begins now.
     pub(crate) fn new(interval: Duration, purge_interval: Duration, now: Timestamp) -> Self {
         let (interval, purge_interval, pace) = (millis(interval), millis(purge_interval), Pace::new(Duration::ZERO, now));
-        CommitTimer { interval, purge_interval, committed_at: now, ended_at: Some(now), took: 0, purged_at: now, pace, behind: false }
+        CommitTimer { interval, purge_interval, committed_at: now, ended_at: now, took: 0, purged_at: now, pace, behind: false }
     }
 
     /// A commit that took longer than this is no measure for anything.
@@ -115,9 +115,6 @@ impl CommitTimer {
 
     /// A round begins: the first one after a commit tells how long that took.
     pub(crate) fn begin_round(&mut self, now: Timestamp) {
-        if self.ended_at.is_none() {
-            (self.ended_at, self.took) = (Some(now), since(self.committed_at, now).min(Self::LONGEST));
-        }
         self.pace.begin_round(now, self.interval);
     }
 
@@ -138,7 +135,7 @@ impl CommitTimer {
 
     /// How long the next commit is not due by time. At most half of the time goes into commits, however short the interval is.
     fn left(&self, now: Timestamp) -> i64 {
-        let apart = self.took.saturating_sub(since(self.ended_at.unwrap_or(now), now));
+        let apart = self.took.saturating_sub(since(self.ended_at, now));
         self.interval.saturating_sub(since(self.committed_at, now)).max(apart)
     }
 
@@ -163,9 +160,14 @@ impl CommitTimer {
         why == Due::Close || since(self.purged_at, now) >= self.purge_interval
     }
 
+    /// The last commit was over now.
+    pub(crate) fn ended(&mut self, now: Timestamp) {
+        (self.ended_at, self.took) = (now, since(self.committed_at, now).min(Self::LONGEST));
+    }
+
     /// A commit is over that began now.
     pub(crate) fn done(&mut self, purged: bool, now: Timestamp) {
-        (self.committed_at, self.ended_at) = (now, None);
+        (self.committed_at, self.ended_at, self.took) = (now, now, 0);
         self.pace.done(self.behind, self.interval, now);
         if purged {
             self.purged_at = now;
@@ -291,8 +293,7 @@ mod tests {
     fn a_commit_that_takes_longer_than_the_interval_leaves_as_much_time_for_records() {
         let mut timer = CommitTimer::new(Duration::from_millis(50), Duration::MAX, at(0));
         timer.done(false, at(50));
-        timer.begin_round(at(750));
-        timer.begin_round(at(751));
+        timer.ended(at(750));
         let due = |timer: &mut CommitTimer, now| timer.due(Standing { budget: 10, ..Standing::default() }, at(now));
         assert_eq!((due(&mut timer, 1_449), timer.stint(false, at(1_449)).as_millis()), (None, 1));
         assert_eq!((due(&mut timer, 1_450), timer.stint(false, at(1_450)).as_millis()), (Some(Due::Interval), 50));
@@ -301,7 +302,7 @@ mod tests {
             Some(Due::Batch)
         );
         timer.done(false, at(1_450));
-        timer.begin_round(at(60_000));
+        timer.ended(at(60_000));
         assert_eq!((due(&mut timer, 61_999), due(&mut timer, 62_000)), (None, Some(Due::Interval)), "it hung");
     }
 

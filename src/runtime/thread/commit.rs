@@ -79,6 +79,7 @@ impl StreamThread {
             self.commit_circle(scope, why, purge, now)?;
         }
         self.timer.done(purge, now);
+        self.timer.ended(self.time_after(now));
         Ok(())
     }
 

@@ -251,7 +251,7 @@ impl StreamThread {
     }
 
     /// The time, which does not go back behind what the round was told.
-    fn time_after(&self, told: Timestamp) -> Timestamp {
+    pub(super) fn time_after(&self, told: Timestamp) -> Timestamp {
         self.clock.now().max(told)
     }
 
