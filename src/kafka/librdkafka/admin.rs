@@ -127,8 +127,12 @@ impl KafkaAdmin {
         metadata::partition_count(self.client().inner(), topic)
     }
 
+    fn shape(&self, topic: &str) -> Result<metadata::Shape, LogError> {
+        metadata::shape(self.client().inner(), topic)
+    }
+
     fn offsets(&self, wanted: &[(TopicPartition, OffsetSpec)]) -> Result<Vec<offsets::Found>, LogError> {
-        offsets::ask(&self.native(), wanted, Isolation::ReadUncommitted, &|topic| self.partition_count(topic))
+        offsets::ask(&self.native(), wanted, Isolation::ReadUncommitted, &|topic| self.shape(topic))
     }
 
     fn explained(&self, partition: &TopicPartition, code: RDKafkaErrorCode) -> LogError {
@@ -147,7 +151,7 @@ impl KafkaAdmin {
     }
 
     fn delete_below(&self, partition: &TopicPartition, offset: i64) -> Result<i64, LogError> {
-        offsets::exists(partition, &|topic| self.partition_count(topic))?;
+        offsets::has_leader(partition, &|topic| self.shape(topic))?;
         let mut list = TopicPartitionList::new();
         // A broker takes -1 for the end.
         let added = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset.max(0)));
@@ -242,7 +246,7 @@ impl Admin for KafkaAdmin {
 
     fn describe_topics(&self, names: &[&str]) -> Result<Vec<TopicDescription>, LogError> {
         let describe = |name: &&str| {
-            let (partitions, copies) = metadata::shape(self.client().inner(), name)?;
+            let metadata::Shape { partitions, copies, .. } = self.shape(name)?;
             Ok(TopicDescription { name: (*name).to_owned(), partitions, replication: Some(copies), config: self.topic_config(name)? })
         };
         names.iter().map(describe).collect()

@@ -170,7 +170,7 @@ impl KafkaConsumer {
 
     /// Asks for offsets, of partitions that are assigned or not.
     fn offsets(&self, wanted: &[(TopicPartition, OffsetSpec)], isolation: Isolation) -> Result<Vec<offsets::Found>, LogError> {
-        offsets::ask(&Native::of_reader(&self.client), wanted, isolation, &|topic| self.partition_count(topic))
+        offsets::ask(&Native::of_reader(&self.client), wanted, isolation, &|topic| metadata::shape(self.client.client(), topic))
     }
 
     /// The last stable offset of partitions that begin at `begins`, or where they begin: a deletion can leave it behind.

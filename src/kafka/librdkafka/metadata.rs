@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::{MetadataBroker, MetadataPartition, MetadataTopic};
 
 use super::ANSWER_WITHIN;
 use super::context::Connects;
@@ -29,7 +30,29 @@ pub(super) fn unreachable<C: Connects>(what: &str, error: &KafkaError, client: &
 
 /// How many partitions a topic has.
 pub(super) fn partition_count<C: Connects>(client: &Client<C>, topic: &str) -> Result<i32, LogError> {
-    shape(client, topic).map(|(partitions, _)| partitions)
+    shape(client, topic).map(|shape| shape.partitions)
+}
+
+/// What a topic is made of.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    /// How many partitions it has.
+    pub(super) partitions: i32,
+    /// How many copies, the fewest of its partitions.
+    pub(super) copies: i32,
+    /// The partitions that nobody leads now, as far as the cluster knows.
+    pub(super) leaderless: Vec<i32>,
+}
+
+impl Shape {
+    fn of(topic: &MetadataTopic, brokers: &[MetadataBroker]) -> Self {
+        let partitions = topic.partitions();
+        let copies = partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
+        let is_led = |partition: &&MetadataPartition| brokers.iter().any(|broker| broker.id() == partition.leader());
+        let leaderless = partitions.iter().filter(|partition| !is_led(partition)).map(MetadataPartition::id).collect();
+        let [partitions, copies] = [partitions.len(), copies].map(|n| i32::try_from(n).unwrap_or(i32::MAX));
+        Shape { partitions, copies, leaderless }
+    }
 }
 
 /// A broker that is there.
@@ -37,23 +60,19 @@ pub(super) fn any_broker<C: ClientContext>(client: &Client<C>) -> Result<i32, Lo
     /// Every cluster with groups has it; whether it may be seen does not matter.
     const SOME_TOPIC: &str = "__consumer_offsets";
     let metadata = client.fetch_metadata(Some(SOME_TOPIC), ANSWER_WITHIN).map_err(|error| failed("the list of brokers", &error))?;
-    let first = metadata.brokers().first().map(rdkafka::metadata::MetadataBroker::id);
+    let first = metadata.brokers().first().map(MetadataBroker::id);
     first.ok_or_else(|| said("the list of brokers", RDKafkaErrorCode::AllBrokersDown))
 }
 
-/// How many partitions a topic has, and how many copies, the fewest of them.
-pub(super) fn shape<C: Connects>(client: &Client<C>, topic: &str) -> Result<(i32, i32), LogError> {
+/// What a topic is made of. The library knows as much when this returns.
+pub(super) fn shape<C: Connects>(client: &Client<C>, topic: &str) -> Result<Shape, LogError> {
     for look in 1.. {
         let metadata = client.fetch_metadata(Some(topic), ANSWER_WITHIN);
         let metadata = metadata.map_err(|error| unreachable(&format!("the topic `{topic}`"), &error, client))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let answer = found.map_or(Some(RDKafkaErrorCode::UnknownTopic), |found| found.error().map(RDKafkaErrorCode::from));
         match (answer, found) {
-            (None, Some(found)) => {
-                let copies = found.partitions().iter().map(|partition| partition.replicas().len()).min();
-                let [partitions, copies] = [found.partitions().len(), copies.unwrap_or(0)].map(|n| i32::try_from(n).unwrap_or(i32::MAX));
-                return Ok((partitions, copies));
-            }
+            (None, Some(found)) => return Ok(Shape::of(found, metadata.brokers())),
             (Some(RDKafkaErrorCode::LeaderNotAvailable), _) if look < LOOKS => let_others_go_on(BETWEEN_LOOKS),
             (Some(RDKafkaErrorCode::InvalidTopic), _) => return Err(LogError::IllegalName(topic.to_owned())),
             (None | Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition), _) => {

@@ -321,7 +321,8 @@ impl OffsetSpec {
     }
 }
 
-/// Asks for offsets, all in one go: an offset (-1 if there is none) and its timestamp for each, in the order asked.
+/// Asks for offsets, all in one go: an offset (-1 if there is none) and its timestamp for each, in the order asked. Only of partitions whose leader
+/// is known to the client: see `offsets::of_leaders`.
 pub(super) fn list_offsets(
     client: &Native,
     wanted: &[(TopicPartition, OffsetSpec)],
@@ -357,19 +358,32 @@ struct Request {
     _client: Native,
 }
 
+/// The longest time-out that the library takes.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// The answer to a request.
 struct Answer(*mut c::rd_kafka_event_t);
 
 impl Request {
     fn new(client: &Native, op: c::rd_kafka_admin_op_t, timeout: Duration) -> Self {
+        // A little later than the request's own time-out, so that the answer is always read.
+        Request::with(client, op, timeout, timeout + Duration::from_secs(2))
+    }
+
+    /// Of whoever coordinates a group. It must not time out while the library looks for that one: once it is found, librdkafka 2.12 goes on with what
+    /// it has freed (its issue 4605). So the library has all the time, and an answer that nobody waits for any more is dropped by it.
+    fn of_group(client: &Native, op: c::rd_kafka_admin_op_t, patience: Duration) -> Self {
+        Request::with(client, op, LONGEST, patience)
+    }
+
+    fn with(client: &Native, op: c::rd_kafka_admin_op_t, timeout: Duration, patience: Duration) -> Self {
         let mut text = [0; 256];
         // SAFETY: the client is alive, and kept so by what is made.
         unsafe {
             let queue = c::rd_kafka_queue_new(client.client);
             let options = c::rd_kafka_AdminOptions_new(client.client, op);
             c::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), text.as_mut_ptr(), text.len());
-            // A little later than the request's own time-out, so that the answer is always read.
-            Request { options, queue, patience: timeout + Duration::from_secs(2), _client: client.clone() }
+            Request { options, queue, patience, _client: client.clone() }
         }
     }
 
@@ -516,7 +530,7 @@ pub(super) struct DescribedGroup {
 
 /// A group; none if there is no such group.
 pub(super) fn describe_group(client: &Native, group: &str, timeout: Duration) -> Result<Option<DescribedGroup>, RDKafkaErrorCode> {
-    let request = Request::new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout);
+    let request = Request::of_group(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout);
     let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
     // SAFETY: name, client, options and queue are alive; what is read belongs to the answer.
     unsafe {
@@ -576,7 +590,7 @@ pub(super) fn group_positions(
     group: &str,
     timeout: Duration,
 ) -> Result<Vec<(TopicPartition, Position)>, RDKafkaErrorCode> {
-    let request = Request::new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout);
+    let request = Request::of_group(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout);
     let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
     // SAFETY: name, client, options and queue are alive; the question is freed here, what is read belongs to the answer.
     unsafe {
@@ -623,7 +637,7 @@ pub(super) fn delete_positions(
     partitions: &[TopicPartition],
     timeout: Duration,
 ) -> Result<(), RDKafkaErrorCode> {
-    let request = Request::new(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, timeout);
+    let request = Request::of_group(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, timeout);
     let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
