@@ -86,8 +86,8 @@ fn of_leaders(round: &[(TopicPartition, OffsetSpec)], within: Duration, ask: Ask
     for (partition, _) in round {
         if !leaderless.contains_key(&*partition.topic) {
             let shape = look(&partition.topic)?;
-            let in_round = round.iter().filter(|(other, _)| other.topic == partition.topic);
-            in_round.clone().try_for_each(|(partition, _)| is_one_of(partition, shape.partitions))?;
+            let mut of_topic = round.iter().filter(|(other, _)| other.topic == partition.topic);
+            of_topic.try_for_each(|(partition, _)| is_one_of(partition, shape.partitions))?;
             leaderless.insert(&partition.topic, shape.leaderless);
         }
     }
