@@ -1,6 +1,6 @@
 //! Checks of what administrators do: B3, B4, B16, B17, B35.
 
-use super::groups::{at, commit, event, member, tasks};
+use super::groups::{at, commit, committed, event, member, tasks};
 use super::{Ground, numbered, read_from, try_write, value_at};
 use crate::kafka::{Group, LogError, NewTopic, TaskInputs};
 use crate::record::{Headers, Timestamp, TopicPartition};
@@ -89,5 +89,5 @@ pub(crate) fn positions_are_deleted_from_empty_groups_only(ground: &Ground) {
     admin.delete_group(&group).expect("deleted");
     assert!(!admin.list_groups().expect("listed").contains(&group));
     assert!(matches!(admin.delete_group(&group), Err(LogError::UnknownGroup(_))));
-    assert_eq!(member(ground, "m").committed(&inputs).expect("asked"), [None, None, None]);
+    assert_eq!(committed(&mut *member(ground, "m"), &inputs), [None, None, None]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::groups::{at, commit, event, member, tasks};
+use super::groups::{self, at, commit, event, member, tasks};
 use super::{Ground, PATIENCE, numbered, read_to_end, value_at};
 use crate::kafka::{Consumer, FetchLimit, Group, Isolation, LogError, Position, TaskInputs, TransactionalProducer};
 use crate::record::{Headers, Timestamp, TopicPartition};
@@ -91,16 +91,9 @@ fn owner(ground: &Ground, partitions: i32) -> (Box<dyn Group>, Vec<TaskInputs>) 
     (owner, tasks)
 }
 
-/// The stable position, asked for until there is one to be told.
+/// The stable position of one partition.
 fn committed(member: &mut dyn Group, partition: &TopicPartition) -> Option<Position> {
-    for _ in 0..100 {
-        match member.committed(std::slice::from_ref(partition)) {
-            Ok(mut positions) => return positions.remove(0),
-            Err(LogError::PositionUndecided { .. }) => member.poll(PATIENCE / 100).expect("polled"),
-            Err(other) => panic!("{other}"),
-        };
-    }
-    panic!("the position stays undecided");
+    groups::committed(member, std::slice::from_ref(partition)).remove(0)
 }
 
 pub(crate) fn a_partition_that_ends_in_a_commit_marker_is_read_to_its_end(ground: &Ground) {
