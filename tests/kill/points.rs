@@ -28,6 +28,13 @@ pub(crate) enum Way {
     Losing,
 }
 
+impl Way {
+    /// A part of the work is done before, in a life of its own.
+    pub(crate) fn begins_half_way(self) -> bool {
+        matches!(self, Way::StartingAgain | Way::Rebuilding | Way::RebuildingOnce)
+    }
+}
+
 /// A moment.
 #[derive(Debug)]
 pub(crate) struct Point {
