@@ -113,11 +113,6 @@ impl CommitTimer {
         self
     }
 
-    /// A round begins: the first one after a commit tells how long that took.
-    pub(crate) fn begin_round(&mut self, now: Timestamp) {
-        self.pace.begin_round(now, self.interval);
-    }
-
     /// Why a commit is due, if it is.
     pub(crate) fn due(&mut self, standing: Standing, now: Timestamp) -> Option<Due> {
         self.behind = standing.behind;
@@ -162,7 +157,9 @@ impl CommitTimer {
 
     /// The last commit was over now.
     pub(crate) fn ended(&mut self, now: Timestamp) {
-        (self.ended_at, self.took) = (now, since(self.committed_at, now).min(Self::LONGEST));
+        let took = since(self.committed_at, now);
+        self.pace.ended(took, self.interval, now);
+        (self.ended_at, self.took) = (now, took.min(Self::LONGEST));
     }
 
     /// A commit is over that began now.
@@ -254,13 +251,13 @@ mod tests {
         let eager = Standing { budget: 10, eager: true, ..Standing::default() };
         assert_eq!(timer.due(eager, at(0)), Some(Due::Adaptive), "the first one has nothing to wait for");
         timer.done(false, at(0));
-        timer.begin_round(at(5));
+        timer.ended(at(5));
         assert_eq!((timer.due(eager, at(14)), timer.rest(true, at(14))), (None, Duration::from_millis(1)));
         assert_eq!(timer.rest(false, at(14)), Duration::from_millis(86), "nothing is to be committed");
         assert_eq!(timer.due(eager, at(15)), Some(Due::Adaptive));
         assert_eq!(timer.due(Standing { behind: true, ..eager }, at(15)), Some(Due::Adaptive));
         timer.done(false, at(15));
-        timer.begin_round(at(16));
+        timer.ended(at(16));
         assert_eq!((timer.due(eager, at(35)), timer.due(eager, at(36))), (None, Some(Due::Adaptive)), "it was behind");
         let mut timer = paced(1_000);
         timer.done(false, at(0));
@@ -283,7 +280,7 @@ mod tests {
         let stints = |timer: &CommitTimer, now| [false, true].map(|adaptive| timer.stint(adaptive, at(now)).as_millis());
         assert_eq!((stints(&timer, 30), stints(&timer, 95)), ([70, 10], [5, 5]));
         timer.done(false, at(100));
-        timer.begin_round(at(140));
+        timer.ended(at(140));
         assert_eq!(stints(&timer, 150), [50, 30], "the commit took 40 ms");
         assert_eq!(stints(&timer, 190), [10, 10]);
         assert_eq!(stints(&timer, 200), [100, 40], "one is due, and does not come about");

@@ -15,28 +15,24 @@ pub(crate) struct Pace {
     shortest: i64,
     /// From the end of the last commit to the next one.
     gap: i64,
-    /// When the last commit began, and ended as far as that is known.
-    began_at: Timestamp,
-    ended_at: Option<Timestamp>,
+    /// When the last commit ended; until that is known, when it began.
+    ended_at: Timestamp,
 }
 
 impl Pace {
     /// The first commit has nothing to keep away from.
     pub(super) fn new(shortest: Duration, now: Timestamp) -> Self {
-        Pace { shortest: millis(shortest), gap: 0, began_at: now, ended_at: Some(now) }
+        Pace { shortest: millis(shortest), gap: 0, ended_at: now }
     }
 
-    /// The first round after a commit begins when that is over.
-    pub(super) fn begin_round(&mut self, now: Timestamp, longest: i64) {
-        if self.ended_at.is_none() {
-            self.ended_at = Some(now);
-            self.gap = self.gap.max(since(self.began_at, now)).min(longest);
-        }
+    /// The last commit was over now, and took so long.
+    pub(super) fn ended(&mut self, took: i64, longest: i64, now: Timestamp) {
+        (self.gap, self.ended_at) = (self.gap.max(took).min(longest), now);
     }
 
     /// How long the next commit keeps away from the last one.
     pub(super) fn left(&self, now: Timestamp) -> i64 {
-        self.gap.saturating_sub(since(self.ended_at.unwrap_or(self.began_at), now)).max(0)
+        self.gap.saturating_sub(since(self.ended_at, now)).max(0)
     }
 
     /// How long records are taken for the next commit: until it may begin, or for as long as it would have kept away.
@@ -51,7 +47,7 @@ impl Pace {
     pub(super) fn done(&mut self, behind: bool, longest: i64, now: Timestamp) {
         let doubled = self.gap.max(self.shortest).saturating_mul(2).min(longest);
         self.gap = if behind { doubled } else { self.shortest };
-        (self.began_at, self.ended_at) = (now, None);
+        self.ended_at = now;
     }
 }
 
@@ -68,7 +64,7 @@ mod tests {
     /// A commit from one moment to another.
     fn commit(pace: &mut Pace, behind: bool, from: i64, to: i64) {
         pace.done(behind, LONGEST, at(from));
-        pace.begin_round(at(to), LONGEST);
+        pace.ended(to - from, LONGEST, at(to));
     }
 
     #[test]

@@ -217,7 +217,6 @@ impl StreamThread {
     }
 
     fn round(&mut self, now: Timestamp, patience: Duration) -> Result<bool, Error> {
-        self.timer.begin_round(now);
         let patience = if self.worked { Duration::ZERO } else { patience.min(self.timer.rest(self.is_eager(), now)) };
         let patience = if self.awaits_restorer() { patience.min(WHILE_RESTORING) } else { patience };
         self.member.poll(patience)?;

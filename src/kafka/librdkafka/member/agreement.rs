@@ -110,9 +110,9 @@ fn make(admin: &dyn Admin, topic: &NewTopic) -> Result<(), LogError> {
             None => admin.create_topics(std::slice::from_ref(topic)),
         };
         match asked {
-            // Others do the same at the same time, or the cluster has not heard of it everywhere.
             // Mostly it is there at once.
             Ok(()) if look == 0 => {}
+            // Others do the same at the same time, or the cluster has not heard of it everywhere.
             Ok(()) | Err(LogError::TopicExists(_) | LogError::InvalidPartitions { .. }) if look < READ_BACK => let_others_go_on(BETWEEN),
             Ok(()) => break,
             Err(error) => return Err(error),
