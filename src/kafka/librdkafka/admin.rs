@@ -15,7 +15,7 @@ use super::config::{KafkaConfig, SignIn};
 use super::context::{Context, ReaderContext};
 use super::error::{code_of, failed, said};
 use super::native::{self, Native, OffsetSpec, Reader};
-use super::{ANSWER_WITHIN, end_beside, metadata, offsets};
+use super::{ANSWER_WITHIN, QUIET_CONNECTIONS_END, end_beside, metadata, offsets};
 use crate::clock::let_others_go_on;
 use crate::kafka::{
     Admin, GroupDescription, GroupState, Isolation, LogError, MemberDescription, NewTopic, Position, TopicDescription, TopicIdentity,
@@ -38,7 +38,7 @@ pub(super) struct KafkaAdmin {
 
 impl KafkaAdmin {
     pub(super) fn open(config: &KafkaConfig) -> Result<Self, LogError> {
-        let role = [("allow.auto.create.topics", "false")];
+        let role = [("allow.auto.create.topics", "false"), QUIET_CONNECTIONS_END];
         let client: AdminClient<Context> = config
             .client(&role)?
             .create_with_context(Context::of_admin())

@@ -85,6 +85,13 @@ impl Connect for KafkaLog {
 /// Longest wait for an answer of a cluster.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// Connections that carry nothing are closed after some seconds, in clients that ask coordinators.
+///
+/// A coordinator that dies is asked for ever by librdkafka 2.12 (its issue 5511) once the cluster no longer names that broker: its thread has ended, what
+/// waits for it looks again only when the connection to another broker comes or goes, and neither calls nor requests give up (its issue 5456). While
+/// a call waits nothing else is sent, so the other connections end, and that is the sign.
+const QUIET_CONNECTIONS_END: (&str, &str) = ("connections.max.idle.ms", "5000");
+
 /// Ends clients on a thread of its own: that may wait for brokers that are gone.
 fn end_beside(end: impl FnOnce() + Send + 'static) {
     // Without a thread they are ended here, by dropping what `spawn` did not take.

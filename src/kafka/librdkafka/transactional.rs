@@ -16,7 +16,7 @@ use super::deadline::Deadline;
 use super::error::said;
 use super::native::{self, OutboundError, OutboundStep};
 use super::outbound::{Outbound, SEND_TIMEOUT};
-use super::{ANSWER_WITHIN, KafkaConfig, end_beside};
+use super::{ANSWER_WITHIN, KafkaConfig, QUIET_CONNECTIONS_END, end_beside};
 use crate::error::ErrorKind;
 use crate::kafka::{Flushed, LogError, MemberToken, Outgoing, Position, Producer, TransactionalProducer};
 use crate::record::TopicPartition;
@@ -62,7 +62,12 @@ impl KafkaTransactions {
         // The library wants records to be given up before their transaction is.
         let send_timeout = SEND_TIMEOUT.min(timeout * 9 / 10);
         let (longest, send_timeout) = (timeout.as_millis().to_string(), send_timeout.as_millis().to_string());
-        let settings = [("transactional.id", id), ("transaction.timeout.ms", &*longest), ("message.timeout.ms", &*send_timeout)];
+        let settings = [
+            ("transactional.id", id),
+            ("transaction.timeout.ms", &*longest),
+            ("message.timeout.ms", &*send_timeout),
+            QUIET_CONNECTIONS_END,
+        ];
         let outbound = Some(Outbound::open(config, &settings)?);
         Ok(KafkaTransactions { id: id.into(), step: Step::New, timeout, until: None, outage: false, outbound })
     }
