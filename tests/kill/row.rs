@@ -189,7 +189,7 @@ impl Run<'_> {
     fn loses_state(&mut self) -> Result<(), String> {
         if self.notes.is_empty() {
             // Commits of nothing, before the first record comes, write nothing. A busy cluster does all of the work in few commits.
-            let writes = if self.life.bootstrap.is_some() { 8 } else { 24 };
+            let writes = if self.life.bootstrap.is_some() { 8 } else { 60 };
             self.does_half("store.apply", writes)?;
         }
         fs::remove_dir_all(Life::state(&self.life.folder)).map_err(|error| format!("no state folder: {error}"))
