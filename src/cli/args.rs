@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use highwater::kafka::Isolation;
 
 use super::job::duration;
+use super::shape::Shape;
 
 /// Kafka Streams for Rust, with event-time watermarks per partition, in one static binary.
 #[derive(Debug, Parser)]
@@ -319,6 +320,7 @@ Examples:
   highwater read state/log orders --from -5             the last five offsets of each partition
   highwater read state/log counts --from latest --follow
   highwater read state/log orders --json | jq -r .value
+  highwater read state/log counts --key windowed --value long
   highwater read --bootstrap broker:9092 orders --from -5
 
 A line for each record, with tabs between its fields: partition, offset, time, key, value, headers. What is no text is shown as 0x and its digits; a \
@@ -346,6 +348,12 @@ pub(crate) struct ReadArgs {
     /// Go on with what comes
     #[arg(long)]
     pub(crate) follow: bool,
+    /// What keys are taken for
+    #[arg(long, value_name = "SHAPE", default_value = "auto")]
+    pub(crate) key: Shape,
+    /// What values are taken for
+    #[arg(long, value_name = "SHAPE", default_value = "auto")]
+    pub(crate) value: Shape,
     /// Print an object for each record
     #[arg(long)]
     pub(crate) json: bool,

@@ -6,6 +6,8 @@ use chrono::DateTime;
 use highwater::{RawRecord, Timestamp};
 use serde_json::{Value, json};
 
+use super::shape::Shape;
+
 /// Bytes in one piece of a line: text as it is, in quotes where it could be taken for something else; what is no text as `0x` and its digits; `null`.
 pub(crate) fn legible(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else { return "null".to_owned() };
@@ -26,9 +28,9 @@ pub(crate) fn moment(timestamp: Timestamp) -> String {
 }
 
 /// A record as a line of text: partition, offset, time, key, value and headers, with tabs between them.
-pub(crate) fn line(record: &RawRecord<'_>) -> String {
+pub(crate) fn line(record: &RawRecord<'_>, (keys, values): (Shape, Shape)) -> String {
     let RawRecord { partition, offset, key, value, timestamp, headers, .. } = *record;
-    let mut line = format!("{partition}\t{offset}\t{}\t{}\t{}", moment(timestamp), legible(key), legible(value));
+    let mut line = format!("{partition}\t{offset}\t{}\t{}\t{}", moment(timestamp), keys.word(key), values.word(value));
     for (n, (name, value)) in headers.iter().enumerate() {
         let _ = write!(line, "{}{}={}", if n == 0 { '\t' } else { ' ' }, legible(Some(name.as_bytes())), legible(value));
     }
@@ -36,20 +38,21 @@ pub(crate) fn line(record: &RawRecord<'_>) -> String {
 }
 
 /// A record as an object. What is no text is an object with its `hex`.
-pub(crate) fn object(record: &RawRecord<'_>) -> Value {
+pub(crate) fn object(record: &RawRecord<'_>, (keys, values): (Shape, Shape)) -> Value {
     let headers: Vec<_> = record.headers.iter().map(|(name, value)| json!([name, part(value)])).collect();
     json!({
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": record.timestamp.as_millis(),
-        "key": part(record.key),
-        "value": part(record.value),
+        "key": keys.value(record.key),
+        "value": values.value(record.value),
         "headers": headers,
     })
 }
 
-fn part(bytes: Option<&[u8]>) -> Value {
+/// Bytes in an object.
+pub(crate) fn part(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| (text(bytes), bytes)) {
         None => Value::Null,
         Some((Some(text), _)) => json!(text),
@@ -74,7 +77,8 @@ fn escaped(c: char) -> impl Iterator<Item = char> {
     escape.map(|_| '\\').into_iter().chain([escape.unwrap_or(c)])
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Two digits for each byte.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut digits, byte| {
         let _ = write!(digits, "{byte:02x}");
         digits
@@ -106,8 +110,8 @@ mod tests {
         let timestamp = Timestamp::from_millis(1_700_000_000_123);
         let record =
             RawRecord { topic: "t", partition: 3, offset: 7, key: Some(b"k"), value: Some(b"\x00\x2a"), timestamp, headers: &headers };
-        assert_eq!(line(&record), "3\t7\t2023-11-14T22:13:20.123Z\tk\t0x002a\tsource=a b n=null");
-        let object = object(&record);
+        assert_eq!(line(&record, (Shape::Auto, Shape::Auto)), "3\t7\t2023-11-14T22:13:20.123Z\tk\t0x002a\tsource=a b n=null");
+        let object = object(&record, (Shape::Auto, Shape::Auto));
         assert_eq!((&object["value"], &object["headers"]), (&json!({ "hex": "002a" }), &json!([["source", "a b"], ["n", null]])));
         assert_eq!(moment(Timestamp::MAX), i64::MAX.to_string());
     }

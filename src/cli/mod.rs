@@ -21,6 +21,7 @@ mod plan;
 mod read;
 mod restoring;
 mod run;
+mod shape;
 mod status;
 mod tail;
 mod terminal;

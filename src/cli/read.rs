@@ -91,7 +91,7 @@ impl<'a> Reading<'a> {
                 let fetched = reader.read(partition, *position, self.isolation, limit, &mut |record| {
                     shown += 1;
                     if written.is_ok() {
-                        written = show(&mut out, &record, self.args.json);
+                        written = show(&mut out, &record, self.args);
                     }
                 });
                 let fetched = fetched.map_err(Failure::Log)?;
@@ -107,8 +107,9 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn show(out: &mut impl Write, record: &RawRecord<'_>, json: bool) -> io::Result<()> {
-    if json { writeln!(out, "{}", object(record)) } else { writeln!(out, "{}", line(record)) }
+fn show(out: &mut impl Write, record: &RawRecord<'_>, args: &ReadArgs) -> io::Result<()> {
+    let shapes = (args.key, args.value);
+    if args.json { writeln!(out, "{}", object(record, shapes)) } else { writeln!(out, "{}", line(record, shapes)) }
 }
 
 /// The first offset to read in each partition that was asked for.

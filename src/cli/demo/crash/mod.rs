@@ -49,12 +49,12 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
             }
         }
         _ if site.is_cluster() => {
-            let text = format!("\nThe topics of this run are left: `highwater read --bootstrap … {}`.", site.totals());
+            let text = format!("\nThe topics of this run are left: `highwater read --bootstrap … {} --value long`.", site.totals());
             scene.terminal.line(&text)?;
         }
         _ => {
             let log = site.log_folder();
-            scene.terminal.line(&format!("\nThe log of this run is in `{0}`: `highwater read {0} totals`.", log.display()))?;
+            scene.terminal.line(&format!("\nThe log of this run is in `{0}`: `highwater read {0} totals --value long`.", log.display()))?;
         }
     }
     outcome?;
