@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use highwater::kafka::{Connect, KafkaConfig, KafkaLog, NewTopic, Outgoing};
+use highwater::kafka::{Connect, KafkaConfig, KafkaLog, LogError, NewTopic, Outgoing, TransactionalProducer};
 use highwater::{
     Clock, ErrorKind, Guarantee, Headers, Launch, RawRecord, Settings, State, Streams, StreamsBuilder, SystemClock, Topic, TopicPartition,
 };
@@ -291,6 +291,54 @@ fn an_outage_longer_than_anybody_waits_is_waited_for_exactly_once() {
 fn an_outage_longer_than_anybody_waits_is_waited_for_at_least_once() {
     let Some(broker) = single() else { return };
     survives(broker, Run::short("long-alos", Guarantee::AtLeastOnce), longer_than_anybody_waits);
+}
+
+/// Partitions without a leader are told nothing of the end of a transaction by coordinators that take them for deleted (KAFKA-20734), and the next
+/// commit of the same producer committed what had been aborted.
+#[test]
+#[ignore = "half a minute: make outages"]
+fn what_a_transaction_has_left_in_partitions_without_a_leader_is_aborted_by_the_next_producer_of_its_id() {
+    let single_copies = BrokerOptions { nodes: 3, ..BrokerOptions::default() }.with("default.replication.factor", "1");
+    let Some(mut cluster) = Broker::start(single_copies.with("min.insync.replicas", "1")) else { return };
+    let log = KafkaLog::new(KafkaConfig::new(cluster.bootstrap()));
+    log.admin().unwrap().create_topics(&[NewTopic::new("t", 6)]).unwrap();
+    let (mut first, mut second) = (writer(&log), writer(&log));
+    retried(|| first.init());
+    first.begin().unwrap();
+    put(&mut *first, "aborted");
+    cluster.stop(1);
+    // It is open for a second, and is aborted then.
+    thread::sleep(Duration::from_secs(4));
+    cluster.start_again(1);
+    first.commit().unwrap_err();
+    retried(|| second.init());
+    second.begin().unwrap();
+    put(&mut *second, "committed");
+    second.commit().unwrap();
+    let mut found = Vec::new();
+    reading::committed(&log, "t", 6, PATIENCE, &mut |record| found.push(text(record.value)));
+    assert_eq!(found, ["committed"; 6]);
+}
+
+fn writer(log: &KafkaLog) -> Box<dyn TransactionalProducer> {
+    log.transactional_producer("id", Duration::from_secs(1)).unwrap()
+}
+
+fn retried(mut call: impl FnMut() -> Result<(), LogError>) {
+    let until = Instant::now() + PATIENCE;
+    while let Err(error) = call() {
+        assert!(error.kind() == ErrorKind::Retriable && Instant::now() < until, "{error}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// One record into each partition.
+fn put(producer: &mut dyn TransactionalProducer, value: &str) {
+    let headers = Headers::default();
+    let record = Outgoing { key: None, value: Some(value.as_bytes()), timestamp: SystemClock.now(), headers: &headers };
+    (0..6).for_each(|partition| producer.send(&TopicPartition::new("t", partition), &[record]).unwrap());
+    let lost = producer.flush(PATIENCE).failed;
+    assert!(lost.is_empty(), "{lost:?}");
 }
 
 #[test]

@@ -76,6 +76,11 @@ impl LastFailure {
 }
 
 impl Failure {
+    /// Whether that was not before then.
+    pub(super) fn is_since(&self, then: Timestamp) -> bool {
+        self.at >= then
+    }
+
     fn is_recent(&self, now: Timestamp) -> bool {
         now < self.at + RECENT
     }

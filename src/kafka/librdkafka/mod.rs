@@ -17,6 +17,7 @@ mod native;
 mod offsets;
 mod outbound;
 mod producer;
+mod settling;
 #[cfg(test)]
 mod tests;
 mod transactional;
@@ -62,7 +63,7 @@ impl Connect for KafkaLog {
     }
 
     fn transactional_producer(&self, id: &str, timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
-        Ok(Box::new(transactional::KafkaTransactions::open(&self.config, id, timeout)?))
+        Ok(Box::new(transactional::KafkaTransactions::open(self.config.clone(), id, timeout)?))
     }
 
     fn admin(&self) -> Result<Box<dyn Admin>, LogError> {

@@ -225,6 +225,11 @@ impl Outbound {
         flushed
     }
 
+    /// Whether there is anything that nobody has told about yet.
+    pub(super) fn is_open(&self) -> bool {
+        self.open > 0
+    }
+
     /// Forgets everything sent: it has been purged.
     pub(super) fn forget(&mut self) {
         self.reports.told().clear();

@@ -5,6 +5,8 @@
 //!
 //! The protocol says the same to who was fenced and to whose transaction the coordinator has timed out. They are told apart by the time that
 //! has passed; and where an outage was seen within that time, the transaction is said to be undecided, since nobody took too long for it.
+//!
+//! A transaction that did not end in peace is ended once more when the id is initialised again: see [`settling`](super::settling).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +14,17 @@ use std::time::Duration;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::context::{Connects as _, Context};
 use super::deadline::Deadline;
 use super::error::said;
 use super::native::{self, OutboundError, OutboundStep};
 use super::outbound::{Outbound, SEND_TIMEOUT};
+use super::settling::{NotSettled, Settling, Touched};
 use super::{ANSWER_WITHIN, KafkaConfig, QUIET_CONNECTIONS_END, end_beside};
+use crate::clock::{Clock, SystemClock};
 use crate::error::ErrorKind;
 use crate::kafka::{Flushed, LogError, MemberToken, Outgoing, Position, Producer, TransactionalProducer};
-use crate::record::TopicPartition;
+use crate::record::{Timestamp, TopicPartition};
 
 /// The shortest life of a transaction that the client library accepts.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -30,8 +35,13 @@ const INIT_WITHIN: Duration = Duration::from_secs(3);
 
 /// A producer with a transactional id.
 pub(super) struct KafkaTransactions {
+    config: Arc<KafkaConfig>,
     id: Arc<str>,
     step: Step,
+    /// What earlier ones of the id have left, from when it is initialised until it is ready.
+    settling: Option<Settling>,
+    /// What the open transaction has touched.
+    touched: Touched,
     /// How long a transaction may be open.
     timeout: Duration,
     /// How long this one may still be.
@@ -46,6 +56,8 @@ pub(super) struct KafkaTransactions {
 #[derive(Clone, Debug)]
 enum Step {
     New,
+    /// It has the id, and settles what others have left.
+    Settles,
     Ready,
     Begun,
     /// It has begun, and something failed: what, unless a flush tells or has told it.
@@ -54,11 +66,17 @@ enum Step {
 }
 
 impl KafkaTransactions {
-    pub(super) fn open(config: &KafkaConfig, id: &str, timeout: Duration) -> Result<Self, LogError> {
+    pub(super) fn open(config: Arc<KafkaConfig>, id: &str, timeout: Duration) -> Result<Self, LogError> {
         if timeout < SHORTEST {
             tracing::warn!(id, "a transaction of {timeout:?} is too short for the client library: it may be open for {SHORTEST:?}");
         }
         let timeout = timeout.max(SHORTEST);
+        let outbound = Some(KafkaTransactions::open_client(&config, id, timeout)?);
+        let (step, settling, touched) = (Step::New, None, Touched::default());
+        Ok(KafkaTransactions { config, id: id.into(), step, settling, touched, timeout, until: None, outage: false, outbound })
+    }
+
+    fn open_client(config: &KafkaConfig, id: &str, timeout: Duration) -> Result<Outbound, LogError> {
         // The library wants records to be given up before their transaction is.
         let send_timeout = SEND_TIMEOUT.min(timeout * 9 / 10);
         let (longest, send_timeout) = (timeout.as_millis().to_string(), send_timeout.as_millis().to_string());
@@ -68,15 +86,14 @@ impl KafkaTransactions {
             ("message.timeout.ms", &*send_timeout),
             QUIET_CONNECTIONS_END,
         ];
-        let outbound = Some(Outbound::open(config, &settings)?);
-        Ok(KafkaTransactions { id: id.into(), step: Step::New, timeout, until: None, outage: false, outbound })
+        Outbound::open(config, &settings)
     }
 
     /// The client with its transaction open; an error where there is none.
     fn within(&mut self) -> Result<&mut Outbound, LogError> {
         match &self.step {
             Step::Ended(error) => Err(error.clone()),
-            Step::New => Err(self.wrong("is not initialised")),
+            Step::New | Step::Settles => Err(self.wrong("is not initialised")),
             Step::Ready => Err(self.wrong("has not begun a transaction")),
             Step::Begun | Step::Spoilt(_) => self.client(),
         }
@@ -120,6 +137,11 @@ impl KafkaTransactions {
     }
 
     fn leave(&mut self) {
+        // What is settled only in part is settled by the next one from the beginning.
+        let before = self.settling.take().map(Settling::into_touched);
+        for touched in before.into_iter().chain([std::mem::take(&mut self.touched)]) {
+            self.config.unsettled().leave(&self.id, touched);
+        }
         let ended = self.outbound.take();
         end_beside(move || drop(ended));
     }
@@ -146,6 +168,42 @@ impl KafkaTransactions {
                 self.end(said)
             }
         }
+    }
+
+    fn take_over(&mut self) -> Result<(), LogError> {
+        let client = self.client()?.client();
+        match native::outbound_step(client, OutboundStep::Init, INIT_WITHIN) {
+            Ok(()) => Ok(()),
+            // The same call goes on with it.
+            Err(error) if error.is_retriable && !error.is_fatal => Err(self.said(&error)),
+            Err(error) => Err(self.refused_init(&error)),
+        }
+    }
+
+    /// Settles what earlier producers of the id have left.
+    fn settle(&mut self) -> Result<(), LogError> {
+        let (Some(settling), Some(outbound)) = (&mut self.settling, &mut self.outbound) else { return Ok(()) };
+        match settling.go_on(outbound, INIT_WITHIN) {
+            Ok(()) => {
+                self.settling = None;
+                tracing::info!(id = &*self.id, "an earlier transaction is settled");
+                Ok(())
+            }
+            Err(NotSettled::Waits(error)) => Err(error),
+            Err(NotSettled::Spoilt(error)) => {
+                tracing::debug!(id = &*self.id, %error, "another client settles the earlier transaction");
+                self.leave();
+                self.step = Step::New;
+                self.outbound = Some(KafkaTransactions::open_client(&self.config, &self.id, self.timeout)?);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether a connection has broken since then.
+    fn is_disturbed(&self, since: Timestamp) -> bool {
+        let failure = self.outbound.as_ref().and_then(|outbound| Context::failure(outbound.client()));
+        failure.is_some_and(|failure| failure.is_since(since))
     }
 
     fn said(&self, error: &OutboundError) -> LogError {
@@ -201,7 +259,10 @@ fn patiently(mut call: impl FnMut() -> Result<(), OutboundError>) -> (Result<(),
 
 impl Producer for KafkaTransactions {
     fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
-        let outbound = self.within()?;
+        self.within()?;
+        // It may be taken even if it fails.
+        self.touched.record(partition, records);
+        let outbound = self.client()?;
         let sent = outbound.send(partition, records);
         if sent.is_err()
             && let Some(code) = native::outbound_fatal(outbound.client())
@@ -250,24 +311,24 @@ impl Producer for KafkaTransactions {
 impl TransactionalProducer for KafkaTransactions {
     fn init(&mut self) -> Result<(), LogError> {
         match &self.step {
-            Step::New => {}
+            Step::New => {
+                self.take_over()?;
+                self.step = Step::Settles;
+                self.settling = self.config.unsettled().take(&self.id).map(Settling::new);
+            }
+            Step::Settles => {}
             Step::Ended(error) => return Err(error.clone()),
             Step::Ready | Step::Begun | Step::Spoilt(_) => return Err(self.wrong("is initialised already")),
         }
-        let client = self.client()?.client();
-        match native::outbound_step(client, OutboundStep::Init, INIT_WITHIN) {
-            Ok(()) => self.step = Step::Ready,
-            // The same call goes on with it.
-            Err(error) if error.is_retriable && !error.is_fatal => return Err(self.said(&error)),
-            Err(error) => return Err(self.refused_init(&error)),
-        }
+        self.settle()?;
+        self.step = Step::Ready;
         Ok(())
     }
 
     fn begin(&mut self) -> Result<(), LogError> {
         match &self.step {
             Step::Ready => {}
-            Step::New => return Err(self.wrong("is not initialised")),
+            Step::New | Step::Settles => return Err(self.wrong("is not initialised")),
             Step::Ended(error) => return Err(error.clone()),
             Step::Begun | Step::Spoilt(_) => return Err(self.wrong("has begun a transaction already")),
         }
@@ -279,7 +340,11 @@ impl TransactionalProducer for KafkaTransactions {
     }
 
     fn send_offsets(&mut self, group: &str, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> Result<(), LogError> {
-        let client = self.within()?.client();
+        self.within()?;
+        if let Some((partition, _)) = positions.first() {
+            self.touched.position(group, token, partition);
+        }
+        let client = self.client()?.client();
         let who = (group, token.generation, &*token.member);
         let sent = listed(positions).map(|list| patiently(|| native::outbound_offsets(client, &list, who, ANSWER_WITHIN)));
         let error = match sent {
@@ -309,8 +374,14 @@ impl TransactionalProducer for KafkaTransactions {
         if let Step::Spoilt(_) = self.step {
             return Err(LogError::MustAbort(self.id.clone()));
         }
+        let since = SystemClock.now();
         let error = match self.take(OutboundStep::Commit)? {
+            Ok(()) if self.outage || self.is_disturbed(since) => {
+                tracing::warn!(id = &*self.id, "a commit was answered in an outage: whether it counts is asked once more");
+                return Err(self.end(LogError::CommitUnknown(self.id.clone())));
+            }
             Ok(()) => {
+                self.touched = Touched::default();
                 self.step = Step::Ready;
                 return Ok(());
             }
@@ -338,8 +409,15 @@ impl TransactionalProducer for KafkaTransactions {
     fn abort(&mut self) -> Result<(), LogError> {
         self.within()?;
         match self.take(OutboundStep::Abort)? {
+            // The next one of the id aborts it once more.
+            Ok(()) if self.outage => {
+                let undecided = LogError::CommitUnknown(self.id.clone());
+                self.end(undecided.clone());
+                Err(undecided)
+            }
             Ok(()) => {
                 self.client()?.forget();
+                self.touched = Touched::default();
                 self.step = Step::Ready;
                 Ok(())
             }
@@ -385,7 +463,7 @@ fn refuses_member(code: RDKafkaErrorCode) -> bool {
 mod tests {
     use super::*;
     use crate::kafka::{Connect, KafkaLog, NewTopic, Outgoing};
-    use crate::record::{Headers, Timestamp};
+    use crate::record::Headers;
 
     fn error(code: RDKafkaErrorCode, is_fatal: bool) -> OutboundError {
         OutboundError { code, text: String::new(), is_fatal, is_retriable: false, must_abort: false }

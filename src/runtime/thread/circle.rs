@@ -112,6 +112,11 @@ impl Circles {
         self.iter().for_each(|circle| circle.outbox.set_now(now));
     }
 
+    /// Whether a transaction is left undecided.
+    pub(super) fn owe(&self) -> bool {
+        self.iter().any(|circle| circle.outbox.owes())
+    }
+
     /// Sees to it that every producer is initialised.
     pub(super) fn ready(&self) -> Result<(), LogError> {
         self.iter().try_for_each(|circle| circle.outbox.ready())

@@ -221,8 +221,9 @@ impl StreamThread {
         let patience = if self.awaits_restorer() { patience.min(WHILE_RESTORING) } else { patience };
         self.member.poll(patience)?;
         self.follow_group(now)?;
-        if !self.tasks.is_empty() || !self.awaiting.is_empty() {
-            // Before any position is looked up: what an earlier producer of the same id left undecided is settled by it.
+        if !self.tasks.is_empty() || !self.awaiting.is_empty() || self.circles.owe() {
+            // Before any position is looked up: what an earlier producer of the same id left undecided is settled by it. Where the tasks have
+            // gone, their next owners may wait for that.
             self.circles.ready()?;
         }
         self.heed_altered_topics();

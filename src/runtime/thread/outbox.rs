@@ -46,6 +46,8 @@ struct Transactions {
     coming: Option<Box<dyn TransactionalProducer>>,
     /// None until it is initialised, and after what it had was given up.
     producer: Option<Box<dyn TransactionalProducer>>,
+    /// What an earlier producer had was given up, and the next one has yet to settle it.
+    owes: bool,
     /// When the open transaction began.
     opened: Option<Timestamp>,
     /// What is in it.
@@ -91,7 +93,7 @@ impl Outbox {
 
     /// Yet to be made [`ready`](Self::ready).
     pub(super) fn transactional(log: Arc<dyn Connect>, id: Arc<str>, timeout: Duration) -> Arc<Self> {
-        let writer = Transactions { log, id, timeout, coming: None, producer: None, opened: None, sent: Sent::default() };
+        let writer = Transactions { log, id, timeout, coming: None, producer: None, owes: false, opened: None, sent: Sent::default() };
         Arc::new(Outbox { writer: Mutex::new(Writer::Transactional(writer)), now: AtomicI64::new(0) })
     }
 
@@ -181,6 +183,11 @@ impl Outbox {
     /// Sees to it that there is a producer, initialised: whatever an earlier one of its id left undecided is settled then.
     pub(super) fn ready(&self) -> Result<(), LogError> {
         self.transactions(Transactions::ready).unwrap_or(Ok(()))
+    }
+
+    /// Whether something is left undecided that a producer has to settle: others may wait for that.
+    pub(super) fn owes(&self) -> bool {
+        self.transactions(|writer| writer.owes).unwrap_or(false)
     }
 
     /// When the open transaction began, if one is.
@@ -291,6 +298,7 @@ impl Transactions {
 
     /// No transaction is open, nothing is wrong.
     fn forget(&mut self, producer: Option<Box<dyn TransactionalProducer>>) {
+        self.owes = producer.is_none() && (self.owes || self.producer.is_some());
         (self.producer, self.opened, self.sent) = (producer, None, Sent::default());
     }
 

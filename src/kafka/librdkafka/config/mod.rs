@@ -35,6 +35,7 @@ use names::Kind;
 use secrets::Environment;
 use spelling::Said;
 
+use super::settling::Unsettled;
 use crate::kafka::{ClientRoom, LogError};
 
 /// How a cluster is reached: its addresses, and settings of the client by librdkafka's names or by those of Kafka's clients in Java.
@@ -60,6 +61,8 @@ pub struct KafkaConfig {
     environment: Option<Environment>,
     /// The bearer token that all clients show, where they need one.
     tokens: Arc<tokens::Shared>,
+    /// Transactions of all clients whose end is in doubt.
+    unsettled: Arc<Unsettled>,
     /// What its clients may hold.
     room: ClientRoom,
 }
@@ -85,14 +88,14 @@ impl KafkaConfig {
     /// The same with one setting more, or with another value for it.
     pub fn with(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.insert(key.into(), value.into());
-        self.tokens = Arc::default(); // a token stands for what was said
+        (self.tokens, self.unsettled) = Default::default(); // a token stands for what was said, and so does what is in doubt
         self
     }
 
     /// The same with this value for a setting that has none yet.
     pub fn or(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.properties.entry(key.into()).or_insert_with(|| value.into());
-        self.tokens = Arc::default();
+        (self.tokens, self.unsettled) = Default::default();
         self
     }
 
@@ -127,6 +130,11 @@ impl KafkaConfig {
     /// What clients may hold.
     pub(super) fn room(&self) -> ClientRoom {
         self.room
+    }
+
+    /// Transactions whose end is in doubt.
+    pub(super) fn unsettled(&self) -> &Unsettled {
+        &self.unsettled
     }
 
     /// The addresses.
