@@ -68,6 +68,12 @@ impl LastFailure {
         }
     }
 
+    /// Whether a connection has come to nothing since then.
+    pub(super) fn is_since(&self, then: Timestamp) -> bool {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().is_some_and(|last| last.at >= then)
+    }
+
     /// What was heard lately.
     pub(super) fn recent(&self) -> Option<Failure> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,11 +82,6 @@ impl LastFailure {
 }
 
 impl Failure {
-    /// Whether that was not before then.
-    pub(super) fn is_since(&self, then: Timestamp) -> bool {
-        self.at >= then
-    }
-
     fn is_recent(&self, now: Timestamp) -> bool {
         now < self.at + RECENT
     }
@@ -112,6 +113,7 @@ mod tests {
         let last = LastFailure::default();
         last.note("b:1", "Connection refused");
         assert!(last.recent().is_some_and(|failure| !failure.is_refusal));
+        assert!(last.is_since(Timestamp::from_millis(0)) && !last.is_since(SystemClock.now() + AGAIN));
         last.note("b:1", "SASL authentication error: Authentication failed");
         last.note("b:1", "Disconnected");
         let failure = last.recent().expect("just heard");

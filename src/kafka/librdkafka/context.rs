@@ -13,6 +13,7 @@ use super::config::{self, Guest, Token};
 use super::connections::{Failure, LastFailure, TOLD, broker_in};
 use super::native::{self, Writer};
 use crate::clock::{Clock, SystemClock};
+use crate::record::Timestamp;
 
 /// Passes the library's log on, and remembers why its client cannot connect.
 #[derive(Debug, Default)]
@@ -26,6 +27,11 @@ impl Context {
     /// Of an administrator.
     pub(super) fn of_admin() -> Self {
         Context { unheard: true, ..Context::default() }
+    }
+
+    /// Whether a connection of its client has come to nothing since then.
+    pub(super) fn is_disturbed(&self, since: Timestamp) -> bool {
+        self.failure.is_since(since)
     }
 }
 

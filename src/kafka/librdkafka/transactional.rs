@@ -14,7 +14,6 @@ use std::time::Duration;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::context::{Connects as _, Context};
 use super::deadline::Deadline;
 use super::error::said;
 use super::native::{self, OutboundError, OutboundStep};
@@ -40,8 +39,9 @@ pub(super) struct KafkaTransactions {
     step: Step,
     /// What earlier ones of the id have left, from when it is initialised until it is ready.
     settling: Option<Settling>,
-    /// What the open transaction has touched.
+    /// What the open transaction has touched, and when it began.
     touched: Touched,
+    begun: Timestamp,
     /// How long a transaction may be open.
     timeout: Duration,
     /// How long this one may still be.
@@ -72,8 +72,8 @@ impl KafkaTransactions {
         }
         let timeout = timeout.max(SHORTEST);
         let outbound = Some(KafkaTransactions::open_client(&config, id, timeout)?);
-        let (step, settling, touched) = (Step::New, None, Touched::default());
-        Ok(KafkaTransactions { config, id: id.into(), step, settling, touched, timeout, until: None, outage: false, outbound })
+        let (step, settling, touched, begun) = (Step::New, None, Touched::default(), SystemClock.now());
+        Ok(KafkaTransactions { config, id: id.into(), step, settling, touched, begun, timeout, until: None, outage: false, outbound })
     }
 
     fn open_client(config: &KafkaConfig, id: &str, timeout: Duration) -> Result<Outbound, LogError> {
@@ -139,9 +139,8 @@ impl KafkaTransactions {
     fn leave(&mut self) {
         // What is settled only in part is settled by the next one from the beginning.
         let before = self.settling.take().map(Settling::into_touched);
-        for touched in before.into_iter().chain([std::mem::take(&mut self.touched)]) {
-            self.config.unsettled().leave(&self.id, touched);
-        }
+        let own = Some(std::mem::take(&mut self.touched)).filter(|_| self.outage || self.is_disturbed(self.begun));
+        before.into_iter().chain(own).for_each(|touched| self.config.unsettled().leave(&self.id, touched));
         let ended = self.outbound.take();
         end_beside(move || drop(ended));
     }
@@ -202,8 +201,7 @@ impl KafkaTransactions {
 
     /// Whether a connection has broken since then.
     fn is_disturbed(&self, since: Timestamp) -> bool {
-        let failure = self.outbound.as_ref().and_then(|outbound| Context::failure(outbound.client()));
-        failure.is_some_and(|failure| failure.is_since(since))
+        self.outbound.as_ref().is_some_and(|outbound| outbound.client().context().is_disturbed(since))
     }
 
     fn said(&self, error: &OutboundError) -> LogError {
@@ -333,7 +331,10 @@ impl TransactionalProducer for KafkaTransactions {
             Step::Begun | Step::Spoilt(_) => return Err(self.wrong("has begun a transaction already")),
         }
         match self.take(OutboundStep::Begin)? {
-            Ok(()) => (self.step, self.until, self.outage) = (Step::Begun, Some(Deadline::after(self.timeout)), false),
+            Ok(()) => {
+                (self.step, self.until, self.outage) = (Step::Begun, Some(Deadline::after(self.timeout)), false);
+                self.begun = SystemClock.now();
+            }
             Err(error) => return Err(self.ended_by(&error).unwrap_or_else(|| self.said(&error))),
         }
         Ok(())

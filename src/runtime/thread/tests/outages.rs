@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::exactly_once::{assert_exact, copied_and_counted, expected, outlast, sorted, words};
 use super::rig::Rig;
 use super::*;
-use crate::kafka::{Admin, Consumer, Flushed, Group, MemberToken, MemoryLog, Outgoing, Position, Producer, TransactionalProducer};
+use crate::kafka::{
+    Admin, Consumer, Flushed, Group, MemberToken, MemoryLog, NewTopic, Outgoing, Position, Producer, TransactionalProducer,
+};
+use crate::runtime::thread::outbox::Outbox;
 
 /// What the log does not do at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,4 +275,22 @@ fn an_open_transaction_of_another_instance_is_no_outage() {
     assert_eq!([look(&mut rig, &mut *other), look(&mut rig, &mut *other)], [(None, 1), (None, 1)], "nobody can tell yet");
     producer.commit().unwrap();
     assert_eq!(look(&mut rig, &mut *other), (None, 0));
+}
+
+/// Their next owners wait until it is decided, and nothing else of this thread's will do that.
+#[test]
+fn a_transaction_that_was_given_up_is_owed_until_a_producer_is_initialised() {
+    let log = MemoryLog::new(Arc::new(crate::clock::SystemClock));
+    log.admin().unwrap().create_topics(&[NewTopic::new("t", 1)]).unwrap();
+    let outbox = Outbox::transactional(Arc::new(log), "id".into(), Duration::from_secs(10));
+    outbox.abort();
+    assert!(!outbox.owes(), "nothing was open");
+    outbox.ready().unwrap();
+    outbox.abort();
+    assert!(!outbox.owes(), "the producer is as good as new");
+    outbox.discard();
+    outbox.abort();
+    assert!(outbox.owes());
+    outbox.ready().unwrap();
+    assert!(!outbox.owes());
 }
