@@ -83,7 +83,8 @@ fn load(log: &dyn Connect, per_partition: u64) {
                 headers: &headers,
             };
             let records: Vec<_> = chunk.iter().map(|(key, value)| record((key, value))).collect();
-            producer.send(&TopicPartition::new(IN.name(), partition), &records).unwrap();
+            // A broker that has just started may have other things to do on a machine that is busy.
+            retried(|| producer.send(&TopicPartition::new(IN.name(), partition), &records));
         }
     }
     assert!(producer.flush(PATIENCE).failed.is_empty());

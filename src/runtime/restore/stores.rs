@@ -18,6 +18,9 @@ use crate::state::{ChangelogRecord, StoreControl};
 /// process between two pieces there are to be many of them; the tests of this room want those of everybody.
 const PIECE: FetchLimit = FetchLimit { records: if cfg!(all(feature = "failpoints", not(test))) { 10 } else { 10_000 }, bytes: 4 << 20 };
 
+/// A transaction that is not decided for so long is told to the operator: a coordinator looks every ten seconds for those that have timed out.
+const LONG: Duration = Duration::from_secs(30);
+
 /// A store to be restored.
 pub(crate) struct StoreOrder {
     pub(crate) name: Arc<str>,
@@ -82,6 +85,8 @@ struct Reading {
     end: i64,
     records: u64,
     since: Timestamp,
+    /// When it was told last that nothing comes, or when something came.
+    heard: Timestamp,
 }
 
 impl Stores {
@@ -160,7 +165,7 @@ impl OneStore {
             tools.client.assign(&[(changelog.clone(), next)])?;
             tracing::info!(%task, store = &**name, from = next, to = end, "restoring");
         }
-        self.stage = Some(Reading { begin: next, next, end, records: 0, since: tools.now });
+        self.stage = Some(Reading { begin: next, next, end, records: 0, since: tools.now, heard: tools.now });
         Ok(true)
     }
 
@@ -195,6 +200,12 @@ impl OneStore {
         reading.records += records.len() as u64;
         restored.records += if self.order.forget { 0 } else { records.len() as u64 };
         reading.next = fetched.next_offset;
+        if moved {
+            reading.heard = tools.now;
+        } else if tools.now >= reading.heard + LONG {
+            reading.heard = tools.now;
+            tools.board.outages.begin(tools.name, &undecided(changelog, reading));
+        }
         self.complete = reading.next >= reading.end;
         if self.complete {
             control.loaded().map_err(|error| corrupt(changelog, reading.next, error.into()))?;
@@ -247,6 +258,15 @@ fn lost(standing: Standing, offset: Option<i64>, begin: i64, end: i64) -> Option
         )),
         _ => None,
     }
+}
+
+/// What is written and does not come.
+fn undecided(changelog: &TopicPartition, reading: &Reading) -> String {
+    let Reading { next, end, .. } = *reading;
+    format!(
+        "`{changelog}` ends at {end}, and what it has from {next} on belongs to a transaction that nobody has ended. If this lasts, \
+         `kafka-transactions.sh find-hanging` names it and `abort` ends it"
+    )
 }
 
 fn not_whole(changelog: &TopicPartition, why: &str) -> Error {

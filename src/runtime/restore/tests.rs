@@ -205,10 +205,17 @@ fn it_reads_to_the_high_watermark_and_waits_for_what_is_undecided() {
     let ticket = rig.desk.restore(TASK, vec![order(&store, "a")]);
     while rig.step() {}
     assert_eq!((store.values(), ticket.outcome().is_none()), (numbers(0..2), true), "the rest may be committed: it is not complete");
+    assert_eq!(rig.board.outages.first(), None, "a moment is nothing to tell");
+    for _ in 0..30 {
+        rig.step();
+    }
+    assert!(
+        rig.board.outages.first().is_some_and(|why| why.contains("`a-0` ends at 3, and what it has from 2 on belongs to a transaction"))
+    );
     rig.log.hold_markers(false);
     while rig.step() {}
     assert!(ticket.outcome().unwrap().is_ok());
-    assert_eq!(store.values(), numbers(0..3));
+    assert_eq!((store.values(), rig.board.outages.first()), (numbers(0..3), None));
 }
 
 #[test]
