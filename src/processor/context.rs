@@ -179,8 +179,8 @@ impl TaskContext {
             partition: context.partition,
             offset: context.offset,
             timestamp: context.timestamp,
-            key: context.source.0.clone(),
-            value: context.source.1.clone(),
+            key: context.source.as_ref().and_then(|source| source.key.clone()),
+            value: context.source.as_ref().and_then(|source| source.value.clone()),
             headers: context.headers.clone(),
         };
         let before = std::mem::replace(&mut self.origin, origin);

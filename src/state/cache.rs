@@ -2,8 +2,9 @@
 //!
 //! Least recently used first within one store; all stores of a thread share one budget, and a store that writes makes
 //! room among its own entries only. Evicting a dirty entry flushes every dirty entry of the store, in the order of each
-//! key's latest write.
+//! key's latest write. Which entry is the least recently used is found out when room must be made: using one only numbers it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -85,13 +86,17 @@ pub(crate) struct DirtyEntry {
     pub(crate) context: RecordContext,
 }
 
+/// Two pieces of memory of the size that the machine fetches; a look-up needs the first.
+#[repr(C, align(128))]
 struct Entry {
     content: Content,
     /// When it was last written; 0 while clean.
     seq: u64,
-    newer: Option<Slot>,
-    older: Option<Slot>,
+    /// When it was last used, in uses of its cache; 0 for none.
+    used: u64,
     context: RecordContext,
+    /// What it counts for in the budget.
+    size: usize,
 }
 
 /// How to tell the time that a row lies by.
@@ -115,8 +120,10 @@ pub(crate) struct RecordCache {
     /// Dirty entries by time, for stores that are asked for rows by time.
     by_time: Option<RowTime>,
     dirty_by_time: BTreeSet<(i64, SharedKey)>,
-    newest: Option<Slot>,
-    oldest: Option<Slot>,
+    last_use: u64,
+    /// Entries that there were at some time, the least recently used last, with the use they had then. Who was used since is younger than all
+    /// that were not.
+    line: Vec<(u64, Slot)>,
     /// Found last: whoever reads an entry often writes it next.
     found: Option<Slot>,
     last_seq: u64,
@@ -142,8 +149,8 @@ impl RecordCache {
             dirty: Vec::new(),
             by_time,
             dirty_by_time: BTreeSet::new(),
-            newest: None,
-            oldest: None,
+            last_use: 0,
+            line: Vec::new(),
             found: None,
             last_seq: 0,
             bytes: 0,
@@ -187,7 +194,7 @@ impl RecordCache {
     pub(crate) fn forget(&mut self, key: &[u8]) {
         let Some(slot) = self.find(key) else { return };
         if self.entry(slot).seq != 0 {
-            self.dirty_bytes = self.dirty_bytes.saturating_sub(self.size(slot));
+            self.dirty_bytes = self.dirty_bytes.saturating_sub(self.entry(slot).size);
             self.dirty.retain(|dirty| *dirty != slot);
             let time = self.by_time.and_then(|by| (by.of)(by.layout, key));
             self.dirty_by_time.retain(|(at, dirty)| Some(*at) != time || **dirty != *key);
@@ -197,16 +204,16 @@ impl RecordCache {
 
     /// Whether something must go before the budget is kept again and this store has something.
     pub(crate) fn must_evict(&self) -> bool {
-        self.budget.exceeded() && self.oldest.is_some()
+        self.budget.exceeded() && !self.is_empty()
     }
 
     /// Drops the least recently used entry. If it was dirty: all dirty entries, it first, for writing through.
     pub(crate) fn evict(&mut self) -> Vec<DirtyEntry> {
-        let Some(slot) = self.oldest else { return Vec::new() };
+        let Some(slot) = self.oldest() else { return Vec::new() };
         let entry = self.entry(slot);
         let first = (entry.seq != 0).then(|| entry.to_be_written());
         if first.is_some() {
-            self.dirty_bytes = self.dirty_bytes.saturating_sub(self.size(slot));
+            self.dirty_bytes = self.dirty_bytes.saturating_sub(self.entry(slot).size);
             self.dirty.retain(|dirty| *dirty != slot);
         }
         self.remove_slot(slot);
@@ -286,18 +293,13 @@ impl RecordCache {
     fn entry(&self, slot: Slot) -> &Entry {
         &self.entries[slot.index()]
     }
-    /// FORMAT §9.9: cache key + 24 + 1 + value + context.
-    fn size(&self, slot: Slot) -> usize {
-        let Entry { content, context, .. } = self.entry(slot);
-        self.key_extra + content.key().len() + 24 + 1 + content.value().map_or(0, <[u8]>::len) + context.java_size()
-    }
     /// The slot of `key`, made if need be, in front of all others; and its size so far.
     fn slot_of(&mut self, key: &[u8]) -> (Slot, usize) {
         if let Some(slot) = self.find(key) {
             self.touch(slot);
-            return (slot, self.size(slot));
+            return (slot, self.entry(slot).size);
         }
-        let entry = Entry { content: Content::new(key, None), context: RecordContext::default(), seq: 0, newer: None, older: None };
+        let entry = Entry { content: Content::new(key, None), context: RecordContext::default(), seq: 0, used: 0, size: 0 };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.entries[slot.index()] = entry;
@@ -310,7 +312,7 @@ impl RecordCache {
         };
         self.index.add(key, slot);
         self.order.insert(key);
-        self.link(slot);
+        self.touch(slot);
         (slot, 0)
     }
     fn look_up(&self, key: &[u8]) -> Option<Slot> {
@@ -328,8 +330,10 @@ impl RecordCache {
     }
     /// Gives the size of the entry.
     fn set_value(&mut self, slot: Slot, value: Option<&[u8]>, before: usize) -> usize {
-        self.entries[slot.index()].content.set_value(value);
-        let after = self.size(slot);
+        let entry = &mut self.entries[slot.index()];
+        entry.content.set_value(value);
+        let after = self.key_extra + entry.own_size();
+        entry.size = after;
         if after != before {
             self.bytes = self.bytes + after - before;
             self.budget.add(after);
@@ -338,11 +342,11 @@ impl RecordCache {
         after
     }
     fn remove_slot(&mut self, slot: Slot) {
-        let size = self.size(slot);
+        let size = self.entry(slot).size;
         self.bytes -= size;
         self.budget.subtract(size);
-        self.unlink(slot);
         let entry = &mut self.entries[slot.index()];
+        entry.used = 0;
         self.index.remove(entry.content.key(), slot);
         self.order.remove(entry.content.key());
         (entry.content, entry.context) = (Content::default(), RecordContext::default());
@@ -350,34 +354,35 @@ impl RecordCache {
         self.found = None;
     }
     fn touch(&mut self, slot: Slot) {
-        if self.newest != Some(slot) {
-            self.unlink(slot);
-            self.link(slot);
+        self.last_use += 1;
+        self.entries[slot.index()].used = self.last_use;
+    }
+    /// The least recently used entry, which is to be removed.
+    fn oldest(&mut self) -> Option<Slot> {
+        if self.is_empty() {
+            return None;
+        }
+        loop {
+            match self.line.pop() {
+                Some((used, slot)) if self.entry(slot).used == used => return Some(slot),
+                Some(_) => {}
+                None => self.line_up(),
+            }
         }
     }
-    fn link(&mut self, slot: Slot) {
-        let newest = self.newest.replace(slot);
-        let entry = &mut self.entries[slot.index()];
-        (entry.newer, entry.older) = (None, newest);
-        match newest {
-            None => self.oldest = Some(slot),
-            Some(newest) => self.entries[newest.index()].newer = Some(slot),
-        }
-    }
-    fn unlink(&mut self, slot: Slot) {
-        let Entry { newer, older, .. } = *self.entry(slot);
-        match newer {
-            None => self.newest = older,
-            Some(newer) => self.entries[newer.index()].older = older,
-        }
-        match older {
-            None => self.oldest = newer,
-            Some(older) => self.entries[older.index()].newer = newer,
-        }
+    /// As many have been removed or used since the last time as there were then, so that this costs each of them little.
+    fn line_up(&mut self) {
+        let RecordCache { line, index, entries, .. } = self;
+        line.extend(index.slots().map(|slot| (entries[slot.index()].used, slot)));
+        line.sort_unstable_by_key(|(used, _)| Reverse(*used));
     }
 }
 
 impl Entry {
+    /// FORMAT §9.9, without what the cache's keys are longer: cache key + 24 + 1 + value + context.
+    fn own_size(&self) -> usize {
+        self.content.key().len() + 24 + 1 + self.content.value().map_or(0, <[u8]>::len) + self.context.java_size()
+    }
     fn to_be_written(&self) -> DirtyEntry {
         DirtyEntry { key: self.content.key().into(), value: self.content.value().map(<[u8]>::to_vec), context: self.context.clone() }
     }

@@ -26,7 +26,7 @@ impl WriteContext<'_> {
             partition: self.partition,
             topic: self.topic.cloned(),
             headers: self.headers.clone(),
-            source: (self.source.0.map(<[u8]>::to_vec), self.source.1.map(<[u8]>::to_vec)),
+            source: Source::of(self.source).map(Box::new),
         }
     }
 }
@@ -39,21 +39,28 @@ pub(crate) struct RecordContext {
     pub(crate) partition: i32,
     pub(crate) topic: Option<Arc<str>>,
     pub(crate) headers: Headers,
-    /// Key and value of the source record; never written to a changelog.
-    pub(crate) source: (Option<Vec<u8>>, Option<Vec<u8>>),
+    /// Of the source record, where they are kept; never written to a changelog.
+    pub(crate) source: Option<Box<Source>>,
+}
+
+/// Key and value of a source record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Source {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+impl Source {
+    /// None where there is neither.
+    fn of((key, value): (Option<&[u8]>, Option<&[u8]>)) -> Option<Self> {
+        (key.is_some() || value.is_some()).then(|| Source { key: key.map(<[u8]>::to_vec), value: value.map(<[u8]>::to_vec) })
+    }
 }
 
 impl Default for RecordContext {
     /// No record: what a row read into a cache has.
     fn default() -> Self {
-        RecordContext {
-            timestamp: Timestamp::UNKNOWN,
-            offset: -1,
-            partition: -1,
-            topic: None,
-            headers: Headers::default(),
-            source: (None, None),
-        }
+        RecordContext { timestamp: Timestamp::UNKNOWN, offset: -1, partition: -1, topic: None, headers: Headers::default(), source: None }
     }
 }
 
@@ -66,8 +73,14 @@ impl RecordContext {
             self.topic = cx.topic.cloned();
         }
         self.headers.clone_from(cx.headers);
-        keep_bytes(&mut self.source.0, cx.source.0);
-        keep_bytes(&mut self.source.1, cx.source.1);
+        match (&mut self.source, cx.source) {
+            (source, (None, None)) => *source = None,
+            (Some(source), (key, value)) => {
+                keep_bytes(&mut source.key, key);
+                keep_bytes(&mut source.value, value);
+            }
+            (source @ None, bytes) => *source = Source::of(bytes).map(Box::new),
+        }
     }
     /// Lent to a write.
     pub(crate) fn lend(&self) -> WriteContext<'_> {
@@ -77,7 +90,7 @@ impl RecordContext {
             partition: self.partition,
             topic: self.topic.as_ref(),
             headers: &self.headers,
-            source: (self.source.0.as_deref(), self.source.1.as_deref()),
+            source: self.source.as_ref().map_or((None, None), |source| (source.key.as_deref(), source.value.as_deref())),
         }
     }
     /// What Kafka Streams reckons that it occupies: it decides what a small cache or buffer evicts.
@@ -118,7 +131,7 @@ impl RecordContext {
                 None => headers.add_null(name),
             }
         }
-        Some(RecordContext { timestamp, offset, partition, topic: Some(topic.into()), headers, source: (None, None) })
+        Some(RecordContext { timestamp, offset, partition, topic: Some(topic.into()), headers, source: None })
     }
 }
 
@@ -172,7 +185,7 @@ mod tests {
             partition: 1,
             topic: Some("in".into()),
             headers,
-            source: (None, None),
+            source: None,
         };
         let mut bytes = Vec::new();
         context.encode(&mut bytes);
