@@ -45,7 +45,7 @@ impl<K: Data, V: Data> KeyValueRows<K, V> {
     pub(crate) fn get(&mut self, key: &K) -> Result<Option<Stamped<V>>> {
         self.key_bytes.clear();
         self.codecs.write_key(key, &mut self.key_bytes)?;
-        lock(&self.core).read(&self.key_bytes, |row| row.map(|row| self.codecs.read_row(row)).transpose())?
+        lock(&self.core).read(&self.key_bytes, |row| row.map(|row| self.codecs.read_row(row)).transpose())
     }
     /// Sets or deletes the row of the selected key; what that evicts is to be forwarded.
     pub(crate) fn put(&mut self, value: Option<&V>, at: Timestamp, cx: &WriteContext<'_>) -> Result<Vec<Flushed>> {
@@ -149,7 +149,7 @@ impl<K: Data, V: Data> WindowRows<K, V> {
     }
     pub(crate) fn get(&mut self, start: Timestamp) -> Result<Option<Stamped<V>>> {
         let read = |row: Option<&[u8]>| row.map(|row| self.codecs.read_row(row)).transpose();
-        lock(&self.core).read(&self.key_bytes, start.as_millis(), read)?
+        lock(&self.core).read(&self.key_bytes, start.as_millis(), read)
     }
     pub(crate) fn put(&mut self, start: Timestamp, value: Option<&V>, at: Timestamp, cx: &WriteContext<'_>) -> Result<Vec<Flushed>> {
         let row = encode_row(&self.codecs, value, at, &mut self.row_bytes)?;

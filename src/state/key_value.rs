@@ -54,7 +54,7 @@ impl<K: Data, V: Data> KeyValueView<K, V> {
     /// The value under `key` and the event time of its last change.
     pub fn get_stamped(&self, key: &K) -> Result<Option<Stamped<V>>> {
         let key = self.codecs.key_bytes(key)?;
-        lock(&self.core).read(&key, |row| row.map(|row| self.codecs.read_row(row)).transpose())?
+        lock(&self.core).read(&key, |row| row.map(|row| self.codecs.read_row(row)).transpose())
     }
     /// Rows between two keys, in the byte order of their encoding. Reversible with `.rev()`.
     pub fn range(&self, keys: impl RangeBounds<K>) -> Result<Scan<K, V>> {

@@ -35,7 +35,7 @@ impl KeyValueCore {
         core
     }
     /// Shows the row under `key`; a stamped one begins with eight bytes of time.
-    pub(crate) fn read<R>(&mut self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
+    pub(crate) fn read<R>(&mut self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> Result<R, StoreError>) -> Result<R, StoreError> {
         self.0.read(key, f)
     }
     /// Sets or, with none, deletes a row. Gives what the node that listens must forward; non-empty only when a cache evicts.

@@ -161,17 +161,17 @@ impl<B: Below> Cached<B> {
         self.listener = Some(sends_old || self.listener == Some(true));
     }
 
-    pub(crate) fn read<R>(&mut self, row: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
-        let Some(cache) = &mut self.cache else { return Ok(f(self.below.read(row)?)) };
+    pub(crate) fn read<R>(&mut self, row: &[u8], f: impl FnOnce(Option<&[u8]>) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        let Some(cache) = &mut self.cache else { return f(self.below.read(row)?) };
         if let Some(known) = cache.get(row) {
-            return Ok(f(known));
+            return f(known);
         }
         let value = self.below.read(row)?;
-        let (Some(bytes), true) = (value, B::READ_THROUGH) else { return Ok(f(value)) };
+        let (Some(bytes), true) = (value, B::READ_THROUGH) else { return f(value) };
         cache.put_clean(row, bytes);
         let result = f(Some(bytes));
         self.make_room()?;
-        Ok(result)
+        result
     }
 
     /// What the cache knows of a row: nothing, that it is deleted, or its value.

@@ -52,7 +52,7 @@ impl<K: Data, V: Data> SessionView<K, V> {
     pub fn get(&self, key: &K, session: SessionWindow) -> Result<Option<V>> {
         let key = self.codecs.key_bytes(key)?;
         let (start, end) = (session.start.as_millis(), session.end.as_millis());
-        lock(&self.core).read(&key, start, end, |row| row.map(|row| self.value(row)).transpose())?
+        lock(&self.core).read(&key, start, end, |row| row.map(|row| self.value(row)).transpose())
     }
     /// Sessions of `key` that end at `earliest_end` or later and start at `latest_start` or earlier, earliest first.
     pub fn find(&self, key: &K, earliest_end: Timestamp, latest_start: Timestamp) -> Result<Rows<K, V>> {

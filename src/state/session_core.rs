@@ -63,7 +63,13 @@ impl Expiring<SessionRows> {
         self.cached.below.retention.layout
     }
     /// Shows the row of a session.
-    pub(crate) fn read<R>(&mut self, key: &[u8], start: i64, end: i64, f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
+    pub(crate) fn read<R>(
+        &mut self,
+        key: &[u8],
+        start: i64,
+        end: i64,
+        f: impl FnOnce(Option<&[u8]>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
         row_key(self.layout(), key, start, end, &mut self.row);
         self.cached.read(&self.row, f)
     }

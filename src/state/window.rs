@@ -71,7 +71,7 @@ impl<K: Data, V: Data> WindowView<K, V> {
     /// The same with the event time of its last change.
     pub fn get_stamped(&self, key: &K, start: Timestamp) -> Result<Option<Stamped<V>>> {
         let key = self.codecs.key_bytes(key)?;
-        lock(&self.core).read(&key, start.as_millis(), |row| row.map(|row| self.codecs.read_row(row)).transpose())?
+        lock(&self.core).read(&key, start.as_millis(), |row| row.map(|row| self.codecs.read_row(row)).transpose())
     }
     /// The windows of one key that start in the range, earliest first.
     pub fn fetch(&self, key: &K, starts: impl RangeBounds<Timestamp>) -> Result<Vec<(Timestamp, Stamped<V>)>> {

@@ -47,10 +47,15 @@ impl Expiring<WindowRows> {
         Self::over(Cached::new(below, &budget, caching, extra, by_time))
     }
     /// Shows the row of a window. Among duplicates: the last one put, on the persistent layout; in memory none, as in Kafka Streams.
-    pub(crate) fn read<R>(&mut self, key: &[u8], start: i64, f: impl FnOnce(Option<&[u8]>) -> R) -> Result<R, StoreError> {
+    pub(crate) fn read<R>(
+        &mut self,
+        key: &[u8],
+        start: i64,
+        f: impl FnOnce(Option<&[u8]>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
         let below = &self.cached.below;
         if below.duplicates && below.layout() == RowLayout::TimeFirst {
-            return Ok(f(None));
+            return f(None);
         }
         below.row_key(key, start, below.store_seq, &mut self.row);
         self.cached.read(&self.row, f)

@@ -108,7 +108,7 @@ fn evicting_a_dirty_entry_flushes_all_the_eldest_first() {
     write(&core, "a", Some("1"), 1);
     write(&core, "b", Some("1"), 2);
     write(&core, "c", Some("1"), 3);
-    lock(&core).read(b"a", |_| ()).expect("reads"); // now b is the eldest
+    lock(&core).read(b"a", |_| Ok(())).expect("reads"); // now b is the eldest
     write(&core, "c", Some("2"), 4);
     assert_eq!(shown(&write(&core, "d", Some("1"), 5)), ["b:>1@2", "a:>1@1", "c:>2@4", "d:>1@5"]);
     // a, c, d are clean now: the eldest goes without a word
@@ -125,7 +125,12 @@ fn a_read_may_evict_and_its_changes_wait_for_the_next_write() {
     lock(&core).flush().expect("flushes");
     write(&core, "b", Some("1"), 2);
     write(&core, "c", Some("1"), 3); // pushes out a, which is clean
-    lock(&core).read(b"a", |value| assert_eq!(value, Some(b"1".as_slice()))).expect("reads"); // pushes out b
+    lock(&core)
+        .read(b"a", |value| {
+            assert_eq!(value, Some(b"1".as_slice()));
+            Ok(())
+        })
+        .expect("reads"); // pushes out b
     assert_eq!(shown(&write(&core, "c", Some("2"), 4)), ["b:>1@2", "c:>1@3"]);
 }
 
@@ -155,7 +160,7 @@ fn a_flushed_entry_is_still_read_from_the_cache() {
     window.write(b"k", 0, Some(b"v"), &context(1).lend()).expect("memory takes it");
     window.write(b"k", 1000, Some(b"w"), &context(2).lend()).expect("memory takes it");
     window.flush().expect("flushes");
-    let seen = window.read(b"k", 0, |row| row.map(<[u8]>::to_vec)).expect("reads");
+    let seen = window.read(b"k", 0, |row| Ok(row.map(<[u8]>::to_vec))).expect("reads");
     assert_eq!(seen.as_deref(), Some(b"v".as_slice()), "the table hides it, the cache does not, as in Kafka Streams");
 }
 

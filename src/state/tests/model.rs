@@ -101,7 +101,7 @@ fn key_value_cores(place: &Place, setup: &Setup, steps: &[Step]) -> Result<(), T
             core = place.open(setup, KeyValueCore::open);
         }
         for key in KEYS {
-            let seen = core.read(key, |row| row.map(<[u8]>::to_vec)).expect("reads");
+            let seen = core.read(key, |row| Ok(row.map(<[u8]>::to_vec))).expect("reads");
             prop_assert_eq!(&seen, &model.now.get(key).cloned());
         }
         for direction in [Direction::Forward, Direction::Backward] {
