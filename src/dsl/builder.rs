@@ -7,7 +7,9 @@ use crate::dsl::options::Decode;
 use crate::dsl::table::{LookupFactory, store_draft};
 use crate::dsl::{Consumed, KStream, KTable};
 use crate::error::{TopologyError, TopologyProblem};
-use crate::processor::{Extract, KeyValueRows, RawSource, Reading, ReceiveRaw, Shared, Source, SourceMaker, StoreLookup, TableSource};
+use crate::processor::{
+    Extract, KeyValueRows, Next, RawSource, Reading, ReceiveRaw, Shared, Source, SourceMaker, StoreLookup, TableSource,
+};
 use crate::record::Data;
 use crate::serdes::{Nullable, SharedSerde};
 use crate::state::{KeyValueStore, Materialized, Names, Store, StoreRef};
@@ -143,19 +145,24 @@ fn tombstones_too<K: Data, V: Data>(extract: Extract<K, V>, value: SharedSerde<V
 pub(crate) fn typed_source<K: Data, V: Data>(reading: Reading<K, V>) -> impl Fn(&mut Assembly<'_>, NodeId) -> Erased {
     move |assembly, id| {
         let reading = reading.clone();
-        make_source(assembly, id, move |node, next| Box::new(Source::new(reading.clone(), node, Box::new(next))))
+        make_source(assembly, id, move |node, next| Box::new(Source::new(reading.clone(), node, next)))
     }
 }
 
-/// A factory's source: more heads over the same nodes, one per input partition.
+/// A factory's source: as many heads over the same nodes as there are input partitions. One alone shares them with nobody.
 pub(crate) fn make_source<K: Data, V: Data>(
     assembly: &mut Assembly<'_>,
     id: NodeId,
-    make: impl Fn(crate::processor::NodeInfo, Shared<crate::processor::Next<K, V>>) -> Box<dyn ReceiveRaw> + Send + 'static,
+    make: impl Fn(crate::processor::NodeInfo, Next<K, V>) -> Box<dyn ReceiveRaw> + Send + 'static,
 ) -> Erased {
     let (node, next) = (assembly.info(id), assembly.output_of::<K, V>(id));
-    let next = Shared(Arc::new(std::sync::Mutex::new(next)));
-    let maker: SourceMaker = Box::new(move || make(node.clone(), next.clone()));
+    let maker: SourceMaker = Box::new(move |heads| {
+        if heads == 1 {
+            return vec![make(node, next)];
+        }
+        let next = Shared(Arc::new(std::sync::Mutex::new(next)));
+        (0..heads).map(|_| make(node.clone(), Box::new(next.clone()))).collect()
+    });
     Box::new(maker)
 }
 

@@ -272,5 +272,17 @@ pub enum StoreError {
 #[derive(Debug)]
 pub(crate) struct Fault(pub(crate) Box<Error>);
 
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Fault(Box::new(error))
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        *fault.0
+    }
+}
+
 /// What every node returns.
 pub(crate) type Flow = Result<(), Fault>;

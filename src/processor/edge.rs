@@ -82,8 +82,8 @@ pub(crate) trait ReceiveRaw: Send {
     fn bad_time_topic(&self) -> Option<&str>;
 }
 
-/// Makes the head of one more input partition over the same nodes.
-pub(crate) type SourceMaker = Box<dyn Fn() -> Box<dyn ReceiveRaw> + Send>;
+/// Makes so many heads over the same nodes, one for each input partition.
+pub(crate) type SourceMaker = Box<dyn FnOnce(usize) -> Vec<Box<dyn ReceiveRaw>> + Send>;
 
 /// A node that the task reaches beside its parents: caches to flush, time to follow, schedules to fire.
 pub(crate) trait Driven: Send {

@@ -37,15 +37,17 @@ impl<K, V> Default for StagedRecord<K, V> {
 }
 
 impl<K, V> StagedRecord<K, V> {
-    /// The context is that of `raw` from here on.
-    fn take_context(&mut self, raw: &RawRecord<'_>, cx: &mut TaskContext) {
-        std::mem::swap(&mut self.origin, &mut cx.origin);
-        cx.origin.set(raw, cx.keeps_bytes);
+    /// Reads a record. The context becomes its if `read` fails or panics, and is what it was otherwise.
+    fn read<R, E>(&mut self, raw: &RawRecord<'_>, cx: &mut TaskContext, read: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+        self.origin.set(raw, cx.keeps_bytes);
+        let blamed = Blamed(&mut self.origin, &mut cx.origin);
+        let read = read()?;
+        std::mem::forget(blamed); // it borrows what it holds
+        Ok(read)
     }
-    /// Puts the record aside; the context is what it was before.
-    fn keep(&mut self, record: (K, V, Meta), cx: &mut TaskContext) {
+    /// Puts the record aside that was read.
+    fn keep(&mut self, record: (K, V, Meta)) {
         self.record = Some(record);
-        std::mem::swap(&mut self.origin, &mut cx.origin);
     }
     /// The record is taken, and the context is its.
     fn take(&mut self, cx: &mut TaskContext) -> Option<(K, V, Meta)> {
@@ -66,6 +68,41 @@ impl<K, V> StagedRecord<K, V> {
             Some((key, value, meta)) => next.receive(key, value, &meta, cx),
             None => Ok(()),
         }
+    }
+}
+
+/// Where a record came from that cannot be read: that is the context when it is let go.
+struct Blamed<'a>(&'a mut Origin, &'a mut Origin);
+
+impl Drop for Blamed<'_> {
+    fn drop(&mut self) {
+        std::mem::swap(self.0, self.1);
+    }
+}
+
+/// Why a record is not staged.
+enum Refused {
+    Undecodable(BoxError),
+    Timeless(BoxError),
+    /// Its time is before the epoch.
+    Negative(Timestamp),
+    /// Its reader wants nothing of it.
+    Unwanted,
+}
+
+impl Refused {
+    fn settle(self, node: &NodeInfo, cx: &mut TaskContext) -> Result<Staged, Fault> {
+        match self {
+            Refused::Undecodable(error) => cx.undecodable(node, error)?,
+            Refused::Timeless(error) => return Err(cx.fatal(node, ErrorKind::Processing, error)),
+            Refused::Negative(timestamp) => {
+                let Origin { topic, partition, offset, .. } = &cx.origin;
+                tracing::warn!(%topic, partition, offset, %timestamp, "negative timestamp: record dropped");
+                cx.drop_record(1);
+            }
+            Refused::Unwanted => {}
+        }
+        Ok(Staged::Dropped)
     }
 }
 
@@ -104,6 +141,12 @@ impl<K: Data, V: Data> Reading<K, V> {
         Ok((key, value))
     }
 
+    fn read(&self, raw: &RawRecord<'_>, partition_time: Timestamp) -> Result<(K, V, Timestamp), Refused> {
+        let (key, value) = self.decode(raw).map_err(|error| Refused::Undecodable(error.into()))?;
+        let timestamp = self.time_of(raw, partition_time, &key, &value).map_err(Refused::Timeless)?;
+        if timestamp < Timestamp::from_millis(0) { Err(Refused::Negative(timestamp)) } else { Ok((key, value, timestamp)) }
+    }
+
     fn time_of(&self, raw: &RawRecord<'_>, partition_time: Timestamp, key: &K, value: &V) -> Result<Timestamp, BoxError> {
         match &self.timestamps {
             Some(extract) => Ok(extract(raw, partition_time, key, value)),
@@ -128,20 +171,14 @@ impl<K: Data, V: Data> Source<K, V> {
 
 impl<K: Data, V: Data> ReceiveRaw for Source<K, V> {
     fn stage(&mut self, raw: RawRecord<'_>, partition_time: Timestamp, cx: &mut TaskContext) -> Result<Staged, Fault> {
-        self.staged.take_context(&raw, cx);
-        let (key, value) = match self.reading.decode(&raw) {
-            Ok(pair) => pair,
-            Err(error) => return cx.undecodable(&self.node, error).map(|()| Staged::Dropped),
-        };
-        let extracted = self.reading.time_of(&raw, partition_time, &key, &value);
-        let timestamp = extracted.map_err(|error| cx.fatal(&self.node, ErrorKind::Processing, error))?;
-        if timestamp < Timestamp::from_millis(0) {
-            tracing::warn!(topic = raw.topic, partition = raw.partition, offset = raw.offset, %timestamp, "negative timestamp: record dropped");
-            cx.drop_record(1);
-            return Ok(Staged::Dropped);
+        let reading = &self.reading;
+        match self.staged.read(&raw, cx, || reading.read(&raw, partition_time)) {
+            Ok((key, value, timestamp)) => {
+                self.staged.keep((key, value, Meta { timestamp, headers: raw.headers.clone() }));
+                Ok(Staged::Ready(timestamp))
+            }
+            Err(refused) => refused.settle(&self.node, cx),
         }
-        self.staged.keep((key, value, Meta { timestamp, headers: raw.headers.clone() }), cx);
-        Ok(Staged::Ready(timestamp))
     }
 
     fn run(&mut self, cx: &mut TaskContext) -> Flow {
@@ -196,18 +233,19 @@ impl<K: Data, V: Data> RawSource<K, V> {
 
 impl<K: Data, V: Data> ReceiveRaw for RawSource<K, V> {
     fn stage(&mut self, raw: RawRecord<'_>, _: Timestamp, cx: &mut TaskContext) -> Result<Staged, Fault> {
-        self.staged.take_context(&raw, cx);
-        match (self.decode)(raw) {
-            Ok(Some((key, value))) if raw.timestamp >= Timestamp::from_millis(0) => {
-                self.staged.keep((key, value, Meta { timestamp: raw.timestamp, headers: raw.headers.clone() }), cx);
-                Ok(Staged::Ready(raw.timestamp))
+        let (decode, timestamp) = (&self.decode, raw.timestamp);
+        let read = self.staged.read(&raw, cx, || match decode(raw) {
+            Ok(Some(_)) if timestamp < Timestamp::from_millis(0) => Err(Refused::Negative(timestamp)),
+            Ok(Some(pair)) => Ok(pair),
+            Ok(None) => Err(Refused::Unwanted),
+            Err(error) => Err(Refused::Undecodable(error)),
+        });
+        match read {
+            Ok((key, value)) => {
+                self.staged.keep((key, value, Meta { timestamp, headers: raw.headers.clone() }));
+                Ok(Staged::Ready(timestamp))
             }
-            Ok(Some(_)) => {
-                cx.drop_record(1);
-                Ok(Staged::Dropped)
-            }
-            Ok(None) => Ok(Staged::Dropped),
-            Err(error) => cx.undecodable(&self.node, error).map(|()| Staged::Dropped),
+            Err(refused) => refused.settle(&self.node, cx),
         }
     }
 

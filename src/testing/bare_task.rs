@@ -58,7 +58,7 @@ impl BareTask {
     /// If processing fails.
     pub fn process(&mut self, input: usize, raw: RawRecord<'_>) -> Result<(), Error> {
         match self.0.stage(input, raw)? {
-            Staged::Ready(_) => self.0.run(input),
+            Staged::Ready(_) => Ok(self.0.run(input)?),
             Staged::Dropped => Ok(()),
         }
     }

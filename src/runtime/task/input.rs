@@ -40,26 +40,28 @@ impl Input {
 
 /// One input for each partition of each topic of each source, in the order of the topology.
 pub(crate) fn make(
-    sources: &[AssembledSource],
+    sources: Vec<AssembledSource>,
     partitions: &dyn Fn(&str) -> Vec<i32>,
     clock: &mut time::Clock,
     now: Timestamp,
 ) -> Vec<Input> {
     let mut inputs = Vec::new();
     for source in sources {
-        for topic in &source.topics {
-            for partition in partitions(topic) {
-                inputs.push(Input {
-                    name: source.name.clone(),
-                    topic: topic.clone(),
-                    partition,
-                    internal: source.internal,
-                    head: (source.make)(),
-                    partition_time: Timestamp::UNKNOWN,
-                    staged: Timestamp::UNKNOWN,
-                    clock: clock.add_input(source, now),
-                });
-            }
+        let read = source.topics.iter().flat_map(|topic| partitions(topic).into_iter().map(move |partition| (topic.clone(), partition)));
+        let read: Vec<_> = read.collect();
+        let places: Vec<_> = read.iter().map(|_| clock.add_input(&source, now)).collect();
+        let heads = (source.make)(read.len());
+        for (((topic, partition), clock), head) in read.into_iter().zip(places).zip(heads) {
+            inputs.push(Input {
+                name: source.name.clone(),
+                topic,
+                partition,
+                internal: source.internal,
+                head,
+                partition_time: Timestamp::UNKNOWN,
+                staged: Timestamp::UNKNOWN,
+                clock,
+            });
         }
     }
     inputs

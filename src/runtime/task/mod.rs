@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Settings;
-use crate::error::{Error, ErrorKind, Fault, Place, StoreError};
+use crate::error::{Error, ErrorKind, Fault, Flow, Place, StoreError};
 use crate::failpoint;
 use crate::processor::{Counters, Driven, Outgoing, Output, Policies, Staged, Target, TaskContext, panicked_in};
 use crate::record::{Headers, RawRecord, Timestamp};
@@ -84,7 +84,7 @@ impl Task {
             || writes_dead_letters(&settings.on_processing_error);
         let Assembled { sources, driven, stores, .. } = assembled;
         let mut clock = time::Clock::new(settings, cx.bounded);
-        let inputs = input::make(&sources, parts.partitions, &mut clock, parts.now);
+        let inputs = input::make(sources, parts.partitions, &mut clock, parts.now);
         cx.keeps_bytes |= inputs.iter().any(|input| input.head.bad_time_topic().is_some());
         let names = driven.iter().map(|(node, _)| parts.topology.plan().nodes[*node].name.clone()).collect();
         Task { cx, inputs, driven, names, stores, clock }
@@ -110,7 +110,7 @@ impl Task {
     }
 
     /// Decodes a record to be the head of its input; the task compares the times of heads before it takes one.
-    pub(crate) fn stage(&mut self, input: usize, raw: RawRecord<'_>) -> Result<Staged, Error> {
+    pub(crate) fn stage(&mut self, input: usize, raw: RawRecord<'_>) -> Result<Staged, Fault> {
         let Input { name, head, partition_time, .. } = &mut self.inputs[input];
         let staged = guard(&mut self.cx, Some(name), |cx| head.stage(raw, *partition_time, cx))?;
         if let Staged::Ready(timestamp) = staged {
@@ -120,7 +120,7 @@ impl Task {
     }
 
     /// Runs the staged head of an input to its end: time moves, the record is judged and processed, schedules fire.
-    pub(crate) fn run(&mut self, input: usize) -> Result<(), Error> {
+    pub(crate) fn run(&mut self, input: usize) -> Flow {
         let at = self.inputs[input].staged;
         if self.cx.bounded && !self.move_watermark_by(input, at)? {
             return Ok(()); // too far ahead of the wall clock: dealt with
@@ -182,7 +182,7 @@ impl Task {
 
     /// Runs code of a driven node, named by its place among them.
     fn guarded<R>(&mut self, node: usize, act: impl FnOnce(&mut TaskContext) -> Result<R, Fault>) -> Result<R, Error> {
-        guard(&mut self.cx, Some(&self.names[node]), act)
+        Ok(guard(&mut self.cx, Some(&self.names[node]), act)?)
     }
 }
 
@@ -191,15 +191,15 @@ fn lock(node: &Mutex<dyn Driven>) -> std::sync::MutexGuard<'_, dyn Driven + 'sta
     node.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs node code; a fault or a panic becomes an error with the place of the record. `node` was asked: a node below it that panics says so itself.
-fn guard<R>(cx: &mut TaskContext, node: Option<&Arc<str>>, act: impl FnOnce(&mut TaskContext) -> Result<R, Fault>) -> Result<R, Error> {
+/// Runs node code; a panic becomes a fault with the place of the record. `node` was asked: a node below it that panics says so itself.
+fn guard<R>(cx: &mut TaskContext, node: Option<&Arc<str>>, act: impl FnOnce(&mut TaskContext) -> Result<R, Fault>) -> Result<R, Fault> {
     match catch_unwind(AssertUnwindSafe(|| act(cx))) {
-        Ok(result) => result.map_err(|fault| *fault.0),
+        Ok(result) => result,
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
             let node = panicked_in().or_else(|| node.cloned());
-            Err(Error::new(ErrorKind::Panic, cx.place(node.as_deref()), format!("a user function panicked: {text}").into()))
+            Err(Error::new(ErrorKind::Panic, cx.place(node.as_deref()), format!("a user function panicked: {text}").into()).into())
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The time of a task: stream time and schedules, and in bounded mode its watermark and what it closes.
 
 use crate::config::Settings;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Fault, Flow};
 use crate::processor::{Outgoing, Target, TimeKind};
 use crate::record::{Headers, Timestamp};
 use crate::runtime::task::input::Input;
@@ -143,7 +143,7 @@ impl Task {
             self.fire(node, schedule, TimeKind::Wall, now)?;
         }
         self.move_watermark();
-        self.punctuate_event_time()
+        Ok(self.punctuate_event_time()?)
     }
 
     /// Bounded mode: what an input has beside the record that is about to be run.
@@ -198,7 +198,7 @@ impl Task {
 
     /// Moves the clock by a record. False if it is too far ahead of the wall clock: it was counted and sent to the
     /// source's bad-time topic, and must not be processed.
-    pub(super) fn move_watermark_by(&mut self, input: usize, at: Timestamp) -> Result<bool, Error> {
+    pub(super) fn move_watermark_by(&mut self, input: usize, at: Timestamp) -> Result<bool, Fault> {
         let Some(InputClock::Source(source)) = self.inputs[input].clock else { return Ok(true) };
         let now = self.cx.wall_clock;
         if judge_future(at, now, self.clock.max_future_skew) == FutureVerdict::TooFarAhead {
@@ -221,7 +221,7 @@ impl Task {
         }
     }
 
-    fn send_bad_time(&mut self, input: usize, at: Timestamp) -> Result<(), Error> {
+    fn send_bad_time(&mut self, input: usize, at: Timestamp) -> Flow {
         self.inputs[input].head.refuse(&mut self.cx);
         tracing::warn!(topic = %self.inputs[input].topic, offset = self.cx.origin.offset, timestamp = %at, "record too far ahead of the wall clock");
         let Some(topic) = self.inputs[input].head.bad_time_topic().map(str::to_owned) else { return Ok(()) };
@@ -234,10 +234,10 @@ impl Task {
         let is_refused = || judge_future(own, now, self.clock.max_future_skew) == FutureVerdict::TooFarAhead;
         let timestamp = if !self.cx.output.takes_any_time() && is_refused() { now } else { own };
         let sent = self.cx.output.send(slot, Outgoing { key, value, timestamp, headers, target });
-        sent.map_err(|error| Error::new(ErrorKind::Log, self.cx.place(None), error))
+        sent.map_err(|error| Error::new(ErrorKind::Log, self.cx.place(None), error).into())
     }
 
-    pub(super) fn punctuate_event_time(&mut self) -> Result<(), Error> {
+    pub(super) fn punctuate_event_time(&mut self) -> Flow {
         let now = if self.cx.bounded { self.cx.watermark } else { Some(self.cx.stream_time).filter(|at| *at != Timestamp::UNKNOWN) };
         let Some(now) = now.filter(|_| self.cx.schedules.any(TimeKind::Event)) else { return Ok(()) };
         while let Some((node, schedule)) = self.cx.schedules.take_due(TimeKind::Event, now) {
@@ -247,9 +247,9 @@ impl Task {
     }
 
     /// Runs a punctuation: there is no record then, and its time is the schedule's (KS-P6).
-    fn fire(&mut self, node: usize, schedule: usize, kind: TimeKind, now: Timestamp) -> Result<(), Error> {
+    fn fire(&mut self, node: usize, schedule: usize, kind: TimeKind, now: Timestamp) -> Flow {
         let Some(at) = self.driven.iter().position(|(id, _)| *id == node) else { return Ok(()) };
         let node = self.driven[at].1.clone();
-        self.guarded(at, |cx| cx.between_records(now, |cx| lock(&node).punctuate(schedule, kind, now, cx)))
+        Ok(self.guarded(at, |cx| cx.between_records(now, |cx| lock(&node).punctuate(schedule, kind, now, cx)))?)
     }
 }

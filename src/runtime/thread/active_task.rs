@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::config::{Guarantee, MissingPosition, Settings};
-use crate::error::{Error, ErrorKind, Place};
+use crate::error::{Error, ErrorKind, Fault, Flow, Place};
 use crate::failpoint;
 use crate::kafka::{Consumer, Isolation, LogError, Position};
 use crate::processor::{Outgoing, Staged, Target};
@@ -226,7 +226,7 @@ impl ActiveTask {
                 if taken == 0 {
                     failpoint::reached("round.read");
                     task.supply(0, Supply::Ready);
-                    outcome = task.advance(now);
+                    outcome = task.advance(now).map_err(Fault::from);
                 }
                 taken += 1;
                 if outcome.is_ok() {
@@ -465,7 +465,7 @@ impl ActiveTask {
 }
 
 /// A record straight out of a fetch.
-fn run_one(task: &mut Task, internal: bool, raw: RawRecord<'_>) -> Result<(), Error> {
+fn run_one(task: &mut Task, internal: bool, raw: RawRecord<'_>) -> Flow {
     if internal && announced(task, 0, &raw)? {
         return Ok(());
     }
