@@ -3,7 +3,7 @@
 //! partitions have their leaders again, so this is what a long outage ends in. The records of that transaction stay undecided in the partition, until
 //! the next end of a transaction of the same producer id that has anything there: a commit commits them too.
 //!
-//! So a transaction whose producer has lost a connection since it began is ended once more: the next producer of its id puts one record into each partition that it had
+//! So a transaction whose end its producer did not hear, or heard in an outage, is ended once more: the next producer of its id puts one record into each partition that it had
 //! records in, and names each group that it had positions for, and aborts that. All partitions have leaders then, since they have taken the record.
 //! Where the coordinator does not err this is a transaction that leaves nothing.
 
@@ -57,7 +57,7 @@ impl Touched {
     }
 }
 
-/// By transactional id, what transactions have touched whose end was not heard in peace.
+/// By transactional id, what transactions have touched whose end was not heard, or in an outage.
 #[derive(Debug, Default)]
 pub(super) struct Unsettled(Mutex<BTreeMap<Arc<str>, Touched>>);
 

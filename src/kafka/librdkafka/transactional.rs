@@ -6,7 +6,7 @@
 //! The protocol says the same to who was fenced and to whose transaction the coordinator has timed out. They are told apart by the time that
 //! has passed; and where an outage was seen within that time, the transaction is said to be undecided, since nobody took too long for it.
 //!
-//! A transaction that did not end in peace is ended once more when the id is initialised again: see [`settling`](super::settling).
+//! A transaction whose end was not heard, or in an outage, is ended once more when the id is initialised again: see [`settling`](super::settling).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +39,8 @@ pub(super) struct KafkaTransactions {
     step: Step,
     /// What earlier ones of the id have left, from when it is initialised until it is ready.
     settling: Option<Settling>,
-    /// What the open transaction has touched, and when it began.
+    /// What the open transaction has touched.
     touched: Touched,
-    begun: Timestamp,
     /// How long a transaction may be open.
     timeout: Duration,
     /// How long this one may still be.
@@ -72,8 +71,8 @@ impl KafkaTransactions {
         }
         let timeout = timeout.max(SHORTEST);
         let outbound = Some(KafkaTransactions::open_client(&config, id, timeout)?);
-        let (step, settling, touched, begun) = (Step::New, None, Touched::default(), SystemClock.now());
-        Ok(KafkaTransactions { config, id: id.into(), step, settling, touched, begun, timeout, until: None, outage: false, outbound })
+        let (step, settling, touched) = (Step::New, None, Touched::default());
+        Ok(KafkaTransactions { config, id: id.into(), step, settling, touched, timeout, until: None, outage: false, outbound })
     }
 
     fn open_client(config: &KafkaConfig, id: &str, timeout: Duration) -> Result<Outbound, LogError> {
@@ -139,8 +138,8 @@ impl KafkaTransactions {
     fn leave(&mut self) {
         // What is settled only in part is settled by the next one from the beginning.
         let before = self.settling.take().map(Settling::into_touched);
-        let own = Some(std::mem::take(&mut self.touched)).filter(|_| self.outage || self.is_disturbed(self.begun));
-        before.into_iter().chain(own).for_each(|touched| self.config.unsettled().leave(&self.id, touched));
+        let own = std::mem::take(&mut self.touched);
+        before.into_iter().chain([own]).for_each(|touched| self.config.unsettled().leave(&self.id, touched));
         let ended = self.outbound.take();
         end_beside(move || drop(ended));
     }
@@ -331,10 +330,7 @@ impl TransactionalProducer for KafkaTransactions {
             Step::Begun | Step::Spoilt(_) => return Err(self.wrong("has begun a transaction already")),
         }
         match self.take(OutboundStep::Begin)? {
-            Ok(()) => {
-                (self.step, self.until, self.outage) = (Step::Begun, Some(Deadline::after(self.timeout)), false);
-                self.begun = SystemClock.now();
-            }
+            Ok(()) => (self.step, self.until, self.outage) = (Step::Begun, Some(Deadline::after(self.timeout)), false),
             Err(error) => return Err(self.ended_by(&error).unwrap_or_else(|| self.said(&error))),
         }
         Ok(())
