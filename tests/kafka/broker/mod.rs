@@ -79,9 +79,17 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// The cluster that the tests of this binary share: the one of `KAFKA_BOOTSTRAP`, else one that is started now.
+    ///
+    /// # Panics
+    ///
+    /// Where [`start`](Self::start) does, and if it ran and has died: with its last words, which say more than tests that do not reach it.
     pub(crate) fn shared() -> Option<&'static Broker> {
         static SHARED: OnceLock<Option<Broker>> = OnceLock::new();
-        SHARED.get_or_init(|| named().or_else(|| Broker::begin(&BrokerOptions::default()))).as_ref()
+        let shared = SHARED.get_or_init(|| named().or_else(|| Broker::begin(&BrokerOptions::default()))).as_ref()?;
+        if let Some(node) = shared.nodes.iter().find(|node| node.has_died()) {
+            panic!("the broker that all share has died; it said:\n{}", node.last_words());
+        }
+        Some(shared)
     }
 
     /// Starts a cluster for the caller alone, and waits until it answers. Who comes while there are many waits for others to end theirs, so nobody
