@@ -134,10 +134,18 @@ impl Task {
 
     /// Commit step 2: caches emit downstream, store by store, then the changelogs are sent.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        self.flush_caches()?;
+        self.send_changelogs()
+    }
+
+    /// Caches emit downstream, store by store.
+    pub(crate) fn flush_caches(&mut self) -> Result<(), Error> {
         let driven = self.driven.clone();
-        for (at, (_, node)) in driven.iter().enumerate() {
-            self.guarded(at, |cx| lock(node).flush(cx))?;
-        }
+        driven.iter().enumerate().try_for_each(|(at, (_, node))| self.guarded(at, |cx| lock(node).flush(cx)))
+    }
+
+    /// What has changed since the last commit goes to the changelogs.
+    pub(crate) fn send_changelogs(&mut self) -> Result<(), Error> {
         let place = self.cx.place(None);
         let mut sink = SendChangelog { stores: &self.stores, output: &mut *self.cx.output, last: None };
         for store in &self.stores {

@@ -141,10 +141,7 @@ impl StreamThread {
     fn take_step(&mut self, step: CommitStep, round: &mut Round, now: Timestamp) -> Result<(), Error> {
         match step {
             CommitStep::Cut => round.token = self.member.token(),
-            CommitStep::Flush => self.for_each_committing(round.scope, |active| {
-                active.task.flush()?;
-                active.drain()
-            }),
+            CommitStep::Flush => self.flush(round),
             CommitStep::Watermarks => self.for_each_committing(round.scope, |active| {
                 active.announce(now)?;
                 active.drain()
@@ -162,6 +159,27 @@ impl StreamThread {
             CommitStep::Purge => self.purge(round.scope)?,
         }
         Ok(())
+    }
+
+    /// Caches emit downstream and changelogs are sent. At least once the results are safe before that: a changelog may say of a window only then
+    /// that it has been told and is gone. Whoever restores it sees no more of the window, so a result that was lost would never be told.
+    fn flush(&mut self, round: &Round) {
+        self.for_each_committing(round.scope, |active| {
+            active.task.flush_caches()?;
+            active.drain()
+        });
+        let here =
+            |(id, active): (&TaskId, &super::ActiveTask)| is_in(round.scope, *id) && active.commits() && !active.task.stores().is_empty();
+        if !round.outbox.is_transactional() && self.tasks.iter().any(here) {
+            self.await_acks(round);
+            if round.outbox.trouble().is_some() {
+                return;
+            }
+        }
+        self.for_each_committing(round.scope, |active| {
+            active.task.send_changelogs()?;
+            active.drain()
+        });
     }
 
     /// What every send became. A task whose records were lost must not commit: its next owner sends them again.

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::exactly_once::{assert_exact, copied_and_counted, expected, outlast, sorted, words};
 use super::rig::Rig;
 use super::*;
+use crate::dsl::Consumed;
 use crate::kafka::{
     Admin, Consumer, Flushed, Group, MemberToken, MemoryLog, NewTopic, Outgoing, Position, Producer, TransactionalProducer,
 };
 use crate::runtime::thread::outbox::Outbox;
+use crate::window::{EmitStrategy, TimeWindows, Watermark};
 
 /// What the log does not do at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +21,9 @@ enum Fault {
     RefusesSends,
     /// It takes records and loses them.
     LosesSends,
-    /// The same, and they would be lost again.
+    /// The same, of results alone: changelogs arrive.
+    LosesResults,
+    /// Whatever it takes is lost, and would be lost again.
     RefusesForGood,
     /// It does not tell how many partitions a topic has.
     KnowsNoTopic,
@@ -62,7 +66,8 @@ struct Sender<P: ?Sized>(Weather, Vec<TopicPartition>, Box<P>);
 impl<P: Producer + ?Sized> Producer for Sender<P> {
     fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
         self.0.or(Fault::RefusesSends)?;
-        if self.0.is(Fault::LosesSends) || self.0.is(Fault::RefusesForGood) {
+        let loses = self.0.is(Fault::LosesSends) || self.0.is(Fault::LosesResults) && &*partition.topic == "out";
+        if loses || self.0.is(Fault::RefusesForGood) {
             self.1.push(partition.clone());
             return Ok(());
         }
@@ -123,6 +128,22 @@ impl Connect for Exposed {
     }
 }
 
+/// Windows of 100 ms per key, told as they close.
+fn windows() -> Topology {
+    let builder = StreamsBuilder::new();
+    let source = Consumed::with(LEFT).watermark(Watermark::bounded(Duration::ZERO));
+    builder
+        .stream(source)
+        .group_by_key()
+        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
+        .emit(EmitStrategy::on_window_close())
+        .count("windows")
+        .to_stream()
+        .map(|window, count| (window.key.clone(), format!("{}@{}={}", window.key, window.window.start, count.unwrap_or_default())))
+        .to(OUT);
+    builder.build().unwrap()
+}
+
 /// An application in fair weather.
 fn rig(exactly_once: bool) -> (Rig, Weather) {
     let weather = Weather(Arc::new(AtomicU8::new(Fault::None as u8)), Arc::default());
@@ -174,6 +195,32 @@ fn what_an_outage_has_swallowed_is_sent_again_and_nobody_stops() {
                 assert!(counts.iter().all(|count| *count >= Some(1)), "{what}: {counts:?}");
             }
         }
+    }
+}
+
+/// Its row was gone from the changelog already, and with it the result.
+#[test]
+fn the_result_of_a_closed_window_that_was_lost_is_sent_again() {
+    for (exactly_once, dies) in [(false, false), (false, true), (true, false), (true, true)] {
+        let weather = Weather(Arc::new(AtomicU8::new(Fault::None as u8)), Arc::default());
+        let mut rig = Rig::new(windows(), 1);
+        rig.between = Some(Arc::new(Exposed(rig.log.clone(), weather.clone())));
+        let mut rig = if exactly_once { rig.exactly_once() } else { rig }.start();
+        rig.settle();
+        rig.write("left", 0, Some("a"), "x", 10);
+        rig.settle();
+        rig.commit();
+        weather.set(Fault::LosesResults);
+        rig.write("left", 0, Some("b"), "x", 250);
+        rig.clock.advance(Duration::from_millis(100));
+        (0..3).for_each(|_| _ = rig.round());
+        if dies {
+            rig.crash();
+        }
+        weather.set(Fault::None);
+        outlast(&mut rig);
+        let told: Vec<String> = rig.read("out").into_iter().filter(|result| result.starts_with("a@")).collect();
+        assert_eq!(told, ["a@0=1"], "exactly once: {exactly_once}, with a crash: {dies}");
     }
 }
 
