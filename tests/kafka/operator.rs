@@ -48,8 +48,13 @@ impl Desk {
     pub(super) fn run(&self, args: &[&str]) -> Run {
         let log = self.folder.join(format!("{}.said", fs::read_dir(&self.folder).unwrap().count()));
         let said = File::create(&log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
-        command.args(["run", "job.yaml"]).args(args).current_dir(&self.folder).stdin(Stdio::null());
+        // Who runs the tests in the background of a script has told them, and so their children, to pass over Ctrl-C.
+        let mut command = Command::new("env");
+        command
+            .args(["--default-signal=INT", env!("CARGO_BIN_EXE_highwater"), "run", "job.yaml"])
+            .args(args)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null());
         let child = command.stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap();
         Run { child, log }
     }
