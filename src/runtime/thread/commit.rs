@@ -168,8 +168,8 @@ impl StreamThread {
             active.task.flush_caches()?;
             active.drain()
         });
-        let here =
-            |(id, active): (&TaskId, &super::ActiveTask)| is_in(round.scope, *id) && active.commits() && !active.task.stores().is_empty();
+        let logs = |active: &super::ActiveTask| active.task.stores().iter().any(|store| store.changelog.is_some());
+        let here = |(id, active): (&TaskId, &super::ActiveTask)| is_in(round.scope, *id) && active.commits() && logs(active);
         if !round.outbox.is_transactional() && self.tasks.iter().any(here) {
             self.await_acks(round);
             if round.outbox.trouble().is_some() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rig::Rig;
 use super::{LEFT, OUT};
-use crate::dsl::{Consumed, StreamsBuilder};
+use crate::dsl::{Consumed, KGroupedStream, StreamsBuilder};
 use crate::record::Timestamp;
 use crate::topology::Topology;
 use crate::watermark::entry;
@@ -34,16 +34,19 @@ fn partition_time_and_watermark_are_committed_and_taken_over() {
 fn shuffled_windows() -> Topology {
     let builder = StreamsBuilder::new();
     let source = Consumed::with(LEFT).watermark(Watermark::bounded(Duration::ZERO).idle_after(Duration::from_secs(5)));
-    builder
-        .stream(source)
-        .group_by(|_, value| value.clone())
+    told_on_close(&builder.stream(source).group_by(|_, value| value.clone()));
+    builder.build().unwrap()
+}
+
+/// Counts in windows of 100 ms, told as they close.
+pub(super) fn told_on_close(grouped: &KGroupedStream<String, String>) {
+    grouped
         .windowed_by(TimeWindows::of(Duration::from_millis(100)))
         .emit(EmitStrategy::on_window_close())
         .count("windows")
         .to_stream()
         .map(|window, count| (window.key.clone(), format!("{}@{}={}", window.key, window.window.start, count.unwrap_or_default())))
         .to(OUT);
-    builder.build().unwrap()
 }
 
 #[test]

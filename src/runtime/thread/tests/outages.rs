@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::bounded::told_on_close;
 use super::exactly_once::{assert_exact, copied_and_counted, expected, outlast, sorted, words};
 use super::rig::Rig;
 use super::*;
@@ -10,7 +11,7 @@ use crate::kafka::{
     Admin, Consumer, Flushed, Group, MemberToken, MemoryLog, NewTopic, Outgoing, Position, Producer, TransactionalProducer,
 };
 use crate::runtime::thread::outbox::Outbox;
-use crate::window::{EmitStrategy, TimeWindows, Watermark};
+use crate::window::Watermark;
 
 /// What the log does not do at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,15 +133,7 @@ impl Connect for Exposed {
 fn windows() -> Topology {
     let builder = StreamsBuilder::new();
     let source = Consumed::with(LEFT).watermark(Watermark::bounded(Duration::ZERO));
-    builder
-        .stream(source)
-        .group_by_key()
-        .windowed_by(TimeWindows::of(Duration::from_millis(100)))
-        .emit(EmitStrategy::on_window_close())
-        .count("windows")
-        .to_stream()
-        .map(|window, count| (window.key.clone(), format!("{}@{}={}", window.key, window.window.start, count.unwrap_or_default())))
-        .to(OUT);
+    told_on_close(&builder.stream(source).group_by_key());
     builder.build().unwrap()
 }
 
