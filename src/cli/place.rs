@@ -83,6 +83,7 @@ impl Place {
         settings.adaptive_commit = job.adaptive_commit;
         settings.state_dir = self.state.clone();
         file.lost.settle(&mut settings);
+        file.limits.settle(&mut settings);
         if file.create == Create::Never {
             settings.create_topics = CreateTopics::Never;
         }

@@ -1,6 +1,7 @@
 //! Settings of a running application, and of the test driver, which is one.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +61,9 @@ pub struct Settings {
     ///
     /// Stores on disk can be read until the instance is stopped, those in memory for as long as somebody holds them.
     pub state_dir: Option<PathBuf>,
+    /// Most bytes a second that are read back from changelogs, all threads taken together: so that an instance which comes back does not take the
+    /// network from those that work. Each partition fetches some of it ahead (see `memory`). Default: no limit.
+    pub restore_bytes_per_second: Option<NonZeroU64>,
     /// State of a task that lives in another instance now is deleted from `state_dir` after this time. Default 10 min.
     pub state_cleanup_delay: Duration,
     /// What a crash may do to results. Default: at least once.
@@ -206,6 +210,7 @@ impl Settings {
             close_when_idle: None,
             memory: 512 << 20,
             state_dir: None,
+            restore_bytes_per_second: None,
             state_cleanup_delay: Duration::from_secs(600),
             guarantee: Guarantee::default(),
             transaction_timeout: Duration::from_secs(10),

@@ -37,6 +37,13 @@ pub trait Connect: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The same log with clients that go by that name, as far as nobody has said another one: quotas of brokers are given to names, and brokers'
+    /// logs and metrics show them. None if clients of this log have no names.
+    fn named(&self, name: &str) -> Option<Arc<dyn Connect>> {
+        let _ = name;
+        None
+    }
+
     /// A consumer that can join `group`, with the usual session and no lasting name. `name` is what tools show; it need not be unique.
     fn member(&self, group: &str, name: &str, isolation: Isolation) -> Result<Box<dyn Group>, LogError> {
         self.member_with(MemberOptions { isolation, ..MemberOptions::new(group, name) })

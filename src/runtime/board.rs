@@ -13,6 +13,7 @@ use crate::runtime::assignment::Layout;
 use crate::runtime::identity::{Alteration, Identities};
 use crate::runtime::outages::Outages;
 use crate::runtime::plan::{State, TaskState, ThreadState};
+use crate::runtime::restore::RestoreRate;
 use crate::state::StateHome;
 use crate::topology::draft::Erased;
 
@@ -154,6 +155,7 @@ pub(crate) struct Board {
     /// Commits that were done.
     pub(crate) commits: AtomicU64,
     pub(crate) outages: Outages,
+    pub(crate) restore_rate: RestoreRate,
 }
 
 impl Board {
@@ -188,6 +190,7 @@ impl Board {
             positions_kept: OnceLock::new(),
             commits: AtomicU64::new(0),
             outages: Outages::default(),
+            restore_rate: RestoreRate::default(),
         })
     }
 

@@ -146,6 +146,22 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|span| if span.is_zero() { Err("must be longer than zero".to_owned()) } else { Ok(span) })
 }
 
+/// A number of bytes: a whole number and its unit. Units are powers of 1024, however they are written.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("wants a size such as `512MB`, `2GB` or `64KB`, not `{text}`");
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| format!("is more than there is: `{text}`"))
+}
+
 /// A name that Kafka takes as a topic or application id.
 pub(crate) fn legal_name(text: &str) -> Result<String, String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -212,6 +228,15 @@ mod tests {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert!(span("0ms").is_err());
+    }
+
+    #[test]
+    fn sizes_have_a_number_and_a_unit() {
+        let sizes = ["0b", "64KB", "512 MB", "512MiB", "2g"].map(|text| size(text).unwrap());
+        assert_eq!(sizes, [0, 64 << 10, 512 << 20, 512 << 20, 2 << 30]);
+        for wrong in ["", "512", "MB", "-1MB", "1.5GB", "5 bytes", "18446744073709551615GB", "99999999999999999999999B"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

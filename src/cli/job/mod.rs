@@ -2,6 +2,7 @@
 
 mod cluster;
 mod fields;
+mod limits;
 mod lost;
 mod windowed_counts;
 mod yaml;
@@ -18,6 +19,7 @@ pub(crate) use yaml::Position;
 
 pub(crate) use cluster::{Create, KafkaSection};
 pub(crate) use fields::{duration, nearest};
+pub(crate) use limits::Limits;
 pub(crate) use lost::Lost;
 
 use crate::topologies::{self, WindowedCounts};
@@ -35,6 +37,8 @@ pub(crate) struct JobFile {
     pub(crate) create: Create,
     /// What follows when the cluster has lost something.
     pub(crate) lost: Lost,
+    /// What it may use of its machine.
+    pub(crate) limits: Limits,
 }
 
 /// A file that is not a job.
@@ -86,7 +90,7 @@ pub(crate) fn read(path: &Path) -> Result<JobFile, JobFileError> {
 pub(crate) fn parse(file: &str, text: &str) -> Result<JobFile, JobFileError> {
     let problems = Problems::default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text); // the mark with which some editors begin a file
-    let (mut kafka, mut create, mut lost) = (None, Create::default(), Lost::default());
+    let (mut kafka, mut create, mut lost, mut limits) = (None, Create::default(), Lost::default(), Limits::default());
     let job = match yaml::parse(text) {
         Err(problem) => {
             problems.note(problem.at, problem.text);
@@ -101,12 +105,13 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<JobFile, JobFileError> {
             kafka = cluster::read_kafka(&mut file, &problems);
             create = cluster::read_topics(&mut file, &problems);
             lost = lost::read(&mut file, &problems);
+            limits = limits::read(&mut file);
             windowed_counts::read(file, &problems)
         }),
     };
     let problems = problems.into_sorted();
     match job {
-        Some(job) if problems.is_empty() => Ok(JobFile { name: file.to_owned(), job, kafka, create, lost }),
+        Some(job) if problems.is_empty() => Ok(JobFile { name: file.to_owned(), job, kafka, create, lost, limits }),
         _ => Err(JobFileError { file: file.to_owned(), problems }),
     }
 }

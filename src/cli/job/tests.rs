@@ -65,6 +65,21 @@ fn a_good_file_is_read_whole() {
 }
 
 #[test]
+fn what_a_job_may_use_has_bounds() {
+    let settled = |keys: &str| {
+        let mut settings = Settings::new("a");
+        parse("job.yaml", &format!("{GOOD}{keys}")).unwrap_or_else(|error| panic!("{error}")).limits.settle(&mut settings);
+        (settings.memory, settings.restore_bytes_per_second.map(u64::from))
+    };
+    assert_eq!(settled(""), (512 << 20, None));
+    assert_eq!(settled("memory: 256 MB\nrestore-rate: 20MB/s\n"), (256 << 20, Some(20 << 20)));
+    let wrong = parse("job.yaml", &format!("{GOOD}memory: 8MB\nrestore-rate: 0B\n")).expect_err("too little").to_string();
+    let text = "job.yaml:28:9: `memory` is too little, with `8MB`: give it at least `16MB`\n\
+                job.yaml:29:15: `restore-rate` must be more than nothing; leave it out for no limit";
+    assert_eq!(wrong, text);
+}
+
+#[test]
 fn what_follows_a_loss_is_said_in_one_group() {
     let settled = |section: &str| {
         let mut settings = Settings::new("a");

@@ -40,7 +40,7 @@ impl KafkaAdmin {
     pub(super) fn open(config: &KafkaConfig) -> Result<Self, LogError> {
         let role = [("allow.auto.create.topics", "false"), QUIET_CONNECTIONS_END];
         let client: AdminClient<Context> = config
-            .client(&role)?
+            .client("admin", &role)?
             .create_with_context(Context::of_admin())
             .map_err(|error| failed("the administrator cannot be opened", &error))?;
         let sign_in = SignIn::first(config, client.inner())?;
@@ -64,7 +64,7 @@ impl KafkaAdmin {
     /// not look after this one: librdkafka 2.12 passes it on to the group of the client, which is a null pointer then, and the process ends.
     fn asker(&self, group: &str) -> Result<Arc<Reader>, LogError> {
         let role = [("group.id", group), ("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")];
-        let client = self.config.client(&role)?.create_with_context(ReaderContext::default());
+        let client = self.config.client("admin", &role)?.create_with_context(ReaderContext::default());
         let client: Reader = client.map_err(|error| failed("the administrator cannot be opened", &error))?;
         SignIn::first(&self.config, client.client())?;
         Ok(Arc::new(client))

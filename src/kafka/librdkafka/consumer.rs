@@ -91,10 +91,11 @@ impl KafkaConsumer {
             Isolation::ReadUncommitted => "read_uncommitted",
             Isolation::ReadCommitted => "read_committed",
         };
+        let purpose = if to_the_end { "restore-consumer" } else { "consumer" };
         let mut role = role(level, config.room());
         role.extend(to_the_end.then(|| ("fetch.wait.max.ms", "10".to_owned())));
         let client: Reader = config
-            .client(&role.iter().map(|(key, value)| (*key, value.as_str())).collect::<Vec<_>>())?
+            .client(purpose, &role.iter().map(|(key, value)| (*key, value.as_str())).collect::<Vec<_>>())?
             .create_with_context(ReaderContext::default())
             .map_err(|error| failed("the consumer cannot be opened", &error))?;
         let sign_in = SignIn::first(config, client.client())?;
@@ -430,7 +431,7 @@ mod tests {
         let told = |config: &KafkaConfig, key: &str| {
             let role = role("read_committed", config.room());
             let role: Vec<_> = role.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            config.client(&role).unwrap().get(key).map(str::to_owned)
+            config.client("consumer", &role).unwrap().get(key).map(str::to_owned)
         };
         assert_eq!(told(&config, "queued.max.messages.kbytes").as_deref(), Some("256"));
         assert_eq!(told(&config, "fetch.message.max.bytes").as_deref(), Some("262144"));

@@ -78,6 +78,10 @@ impl Connect for KafkaLog {
         Some(Arc::new(KafkaLog::new(self.config.within(room))))
     }
 
+    fn named(&self, name: &str) -> Option<Arc<dyn Connect>> {
+        Some(Arc::new(KafkaLog::new(self.config.named(name))))
+    }
+
     fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
         Ok(Box::new(member::KafkaMember::open(self, options)?))
     }

@@ -264,7 +264,7 @@ mod tests {
         cluster.create_topic("t", 1, 1).expect("a topic");
         cluster.partition_leader("t", 0, None).expect("nobody leads");
         let config = KafkaConfig::new(cluster.bootstrap_servers());
-        let settings = config.client(&[]).expect("settings");
+        let settings = config.client("admin", &[]).expect("settings");
         let reader: Reader = settings.create_with_context(ReaderContext::default()).expect("a client");
         let (reader, admin) = (Arc::new(reader), KafkaAdmin::open(&config).expect("an administrator"));
         let partition = TopicPartition::new("t", 0);

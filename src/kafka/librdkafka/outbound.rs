@@ -79,7 +79,7 @@ impl Outbound {
         let room = (config.room().sent >> 10).to_string();
         let room = ("queue.buffering.max.kbytes", room.as_str());
         let role: Vec<_> = SETTINGS.iter().chain(more).copied().chain([room]).collect();
-        let mut settings = config.client(&role)?;
+        let mut settings = config.client("producer", &role)?;
         settings.set("batch.size", BATCH_BYTES.to_string());
         let client = Arc::new(native::open_writer(&settings).map_err(|error| failed("the producer", &error))?);
         let sign_in = SignIn::first(config, &client)?;

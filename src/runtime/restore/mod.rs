@@ -11,6 +11,7 @@
 mod desk;
 mod errand;
 mod positions;
+mod rate;
 mod restorer;
 mod stores;
 #[cfg(test)]
@@ -19,5 +20,6 @@ mod tests;
 pub(crate) use desk::RestoreDesk;
 pub(crate) use errand::Ticket;
 pub(crate) use positions::{Start, Wanted};
+pub(crate) use rate::RestoreRate;
 pub(crate) use restorer::Restorer;
 pub(crate) use stores::{Restored, Standing, StoreOrder};

@@ -171,9 +171,13 @@ impl OneStore {
 
     fn read(&mut self, task: TaskId, tools: &mut Tools<'_>, restored: &mut Restored) -> Result<bool, Error> {
         let (StoreOrder { name, control, changelog, .. }, Some(reading)) = (&self.order, &mut self.stage) else { return Ok(false) };
+        let Some(bytes) = tools.board.restore_rate.next_piece(PIECE.bytes, tools.now) else {
+            reading.heard = tools.now; // it is us who wait
+            return Ok(false);
+        };
         tools.buffer.clear();
-        let buffer = &mut *tools.buffer;
-        let fetched = match tools.client.fetch(changelog, PIECE, &mut |raw| buffer.push_raw(&raw)) {
+        let (buffer, piece) = (&mut *tools.buffer, FetchLimit { bytes, ..PIECE });
+        let fetched = match tools.client.fetch(changelog, piece, &mut |raw| buffer.push_raw(&raw)) {
             Err(LogError::OffsetOutOfRange { .. }) => {
                 // Deleted while it was read. The rows are looked at again, and found wanting.
                 self.stage = None;
@@ -191,6 +195,7 @@ impl OneStore {
             })
             .collect();
         let moved = fetched.next_offset > reading.next;
+        tools.board.restore_rate.pay(buffer.bytes(), tools.now);
         if self.order.forget {
             note_keys(&mut self.keys, &records);
         } else if moved {

@@ -1,6 +1,7 @@
 //! The restorer beside a log in memory, with stores that only write down what reaches them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -161,6 +162,29 @@ fn several_stores_are_read_back_side_by_side() {
     assert_eq!(first.records_per_second(), Some(first.records));
     assert_eq!(first.left(), Some(first.elapsed.mul_f64((25_000 - first.position) as f64 / first.position as f64)));
     assert!(told.iter().any(RestoreProgress::is_complete));
+}
+
+#[test]
+fn a_limit_of_bytes_a_second_holds_for_all_stores_together_and_loses_nothing() {
+    let mut rig = Rig::new();
+    rig.write("a", 0..25_000);
+    rig.write("b", 0..25_000);
+    let bytes: usize = numbers(0..25_000).iter().map(|value| "k".len() + value.len()).sum();
+    rig.board.restore_rate.limit(u64::try_from(2 * bytes / 20).ok().and_then(NonZeroU64::new));
+    let stores = [Arc::new(Notebook::default()), Arc::new(Notebook::default())];
+    let ticket = rig.desk.restore(TASK, vec![order(&stores[0], "a"), order(&stores[1], "b")]);
+    let begun = rig.clock.now().as_millis();
+    let outcome = loop {
+        rig.clock.advance(Duration::from_millis(50));
+        rig.desk.step(rig.clock.now());
+        if let Some(outcome) = ticket.outcome() {
+            break outcome;
+        }
+    };
+    assert_eq!(outcome.unwrap().records, 50_000);
+    assert_eq!(stores.each_ref().map(|store| store.values()), [numbers(0..25_000), numbers(0..25_000)]);
+    let took = rig.clock.now().as_millis() - begun;
+    assert!((18_000..=21_000).contains(&took), "twenty seconds, but for the last piece: {took} ms");
 }
 
 #[test]

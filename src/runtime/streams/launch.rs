@@ -129,6 +129,7 @@ impl Launch {
         let settings = Arc::new(settings);
         legal_application_id(&settings.application_id)?;
         legal_scope(&settings, gate.is_some())?;
+        let log = log.named(&settings.application_id).unwrap_or(log);
         let (layout, identities) = patiently(settings.start_timeout, &SystemClock, on_wait, || topics_for(&*log, &topology, &settings))?;
         metadata_limit::check(&topology, &layout, settings.offset_metadata_bytes)?;
         legal_rebuild(&settings, &layout)?;
@@ -138,6 +139,7 @@ impl Launch {
         let publisher = Arc::new(Publisher::new(&settings.application_id));
         let board = Board::new(Arc::new(layout), count, on_state, with_publisher(on_restore, &publisher));
         board.know_topics(identities);
+        board.restore_rate.limit(settings.restore_bytes_per_second);
         board.keep_state_in(home(&topology, &settings, clock.now())?);
         // All join before the first one runs, so that tasks are shared out once.
         let process = process_id(&settings, board.home());

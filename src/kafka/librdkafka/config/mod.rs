@@ -65,6 +65,8 @@ pub struct KafkaConfig {
     unsettled: Arc<Unsettled>,
     /// What its clients may hold.
     room: ClientRoom,
+    /// What its clients call themselves.
+    name: Option<Arc<str>>,
 }
 
 impl KafkaConfig {
@@ -127,6 +129,11 @@ impl KafkaConfig {
         KafkaConfig { room, ..self.clone() }
     }
 
+    /// The same cluster, for clients of that name, where nobody said another one.
+    pub(super) fn named(&self, name: &str) -> Self {
+        KafkaConfig { name: Some(name.into()), ..self.clone() }
+    }
+
     /// What clients may hold.
     pub(super) fn room(&self) -> ClientRoom {
         self.room
@@ -151,10 +158,17 @@ impl KafkaConfig {
 
     /// The settings of one client: what its role demands, and what the user said. Where both say something, the role wins if the engine owns
     /// the setting, and the user does if not. What the role demands shows which kind of client it is.
-    pub(super) fn client(&self, role: &[(&str, &str)]) -> Result<ClientConfig, LogError> {
+    ///
+    /// Its `client.id` is `<name>-<purpose>`, the name being what the user gave as `client.id`, unless that was said for this kind alone or the role has
+    /// one. It is the same for all threads and processes, since quotas of a cluster are given to such names.
+    pub(super) fn client(&self, purpose: &str, role: &[(&str, &str)]) -> Result<ClientConfig, LogError> {
+        let kind = Kind::that_demands(role);
         let mut faults = Faults::default();
-        let mut settings = self.settings(Kind::that_demands(role), &mut faults);
+        let mut settings = self.settings(kind, &mut faults);
         faults.into_result()?;
+        let named = settings.get("client.id").is_some_and(|said| said.own) || role.iter().any(|(key, _)| *key == "client.id");
+        let id = if named { None } else { Some(self.client_id(settings.remove("client.id"), purpose)) };
+        let role: Vec<_> = id.iter().map(|id| ("client.id", id.as_str())).chain(role.iter().copied()).collect();
         if !role.iter().any(|(key, _)| *key == "group.id") {
             // Of no use to who is in no group, and the library wants them to fit to others.
             settings.retain(|name, _| !["group.protocol", "max.poll.interval.ms"].contains(&name.as_str()));
@@ -162,13 +176,18 @@ impl KafkaConfig {
         let mut config = ClientConfig::new();
         for (key, value) in role {
             if owned::owner(key).is_some() || !settings.contains_key(names::plain(key)) {
-                config.set(*key, *value);
+                config.set(key, value);
             }
         }
         for (name, said) in settings.into_iter().filter(|(name, _)| !tokens::is_for_issuer(name)) {
             config.set(name, said.value);
         }
         Ok(config)
+    }
+
+    fn client_id(&self, said: Option<Said>, purpose: &str) -> String {
+        let name = said.map(|said| said.value).filter(|name| !name.is_empty());
+        format!("{}-{purpose}", name.as_deref().or(self.name.as_deref()).unwrap_or("highwater"))
     }
 
     /// What was said, for clients of one kind.

@@ -42,7 +42,8 @@ producer.client.id=writing
 client.id=any
 "#;
     let config = config(file);
-    let (consumer, producer, admin) = (config.client(CONSUMER).unwrap(), config.client(PRODUCER).unwrap(), config.client(&[]).unwrap());
+    let (consumer, producer, admin) =
+        (config.client("consumer", CONSUMER).unwrap(), config.client("producer", PRODUCER).unwrap(), config.client("admin", &[]).unwrap());
     let same = [
         ("bootstrap.servers", "broker:9093"),
         ("security.protocol", "sasl_ssl"),
@@ -58,7 +59,7 @@ client.id=any
         }
     }
     let ids = [&consumer, &producer, &admin].map(|client| told(client, "client.id").unwrap());
-    assert_eq!(ids, ["reading", "writing", "any"]);
+    assert_eq!(ids, ["reading", "writing", "any-admin"]);
     assert_eq!((told(&producer, "queue.buffering.max.ms"), told(&consumer, "queue.buffering.max.ms")), (Some("7".to_owned()), None));
     assert_eq!((told(&consumer, "fetch.wait.max.ms"), told(&producer, "fetch.wait.max.ms")), (Some("80".to_owned()), None));
     assert_eq!(told(&consumer, "acks"), None);
@@ -66,10 +67,24 @@ client.id=any
 }
 
 #[test]
+fn clients_are_named_after_the_application_and_what_they_are_for() {
+    let id = |config: &KafkaConfig, role| told(&config.client("restore-consumer", role).unwrap(), "client.id").unwrap();
+    let plain = KafkaConfig::new("b:1");
+    assert_eq!(id(&plain, CONSUMER), "highwater-restore-consumer");
+    let named = plain.named("orders");
+    assert_eq!(id(&named, CONSUMER), "orders-restore-consumer");
+    assert_eq!(id(&named.clone().with("client.id", "me"), CONSUMER), "me-restore-consumer");
+    let alone = named.with("client.id", "me").with("consumer.client.id", "reader");
+    assert_eq!((id(&alone, CONSUMER), id(&alone, PRODUCER)), ("reader".to_owned(), "me-restore-consumer".to_owned()));
+    let member = [("group.id", "g"), ("enable.partition.eof", "true"), ("client.id", "orders-1")];
+    assert_eq!([id(&plain, &member), id(&plain.clone().with("client.id", "me"), &member)], ["orders-1", "me"]);
+}
+
+#[test]
 fn certificates_come_as_text_as_files_and_in_stores() {
     let get = |text: &str, name: &str| {
         let text = format!("bootstrap.servers=b:1\nsecurity.protocol=SSL\n{text}");
-        told(&config(&text).client(&[]).unwrap(), name)
+        told(&config(&text).client("admin", &[]).unwrap(), name)
     };
     assert_eq!(get("ssl.truststore.type=PEM\nssl.truststore.certificates=ABC", "ssl.ca.pem").as_deref(), Some("ABC"));
     assert_eq!(get("ssl.truststore.location=/x/ca.crt", "ssl.ca.location").as_deref(), Some("/x/ca.crt"));
@@ -97,7 +112,7 @@ fn bearer_tokens_are_the_issuers_business_and_not_the_librarys() {
     assert_eq!((get("sasl.oauthbearer.client.id"), get("sasl.oauthbearer.client.secret")), (Some("me"), Some("hunter2")));
     assert_eq!((get("sasl.oauthbearer.scope"), get("sasl.oauthbearer.extensions")), (Some("s"), Some("logicalCluster=lkc")));
     assert!(login::is_issued(&settings));
-    let client = config.client(&[]).unwrap();
+    let client = config.client("admin", &[]).unwrap();
     assert_eq!((told(&client, "sasl.mechanisms").as_deref(), told(&client, "sasl.oauthbearer.method")), (Some("OAUTHBEARER"), None));
     assert_eq!(told(&client, "sasl.oauthbearer.client.secret"), None);
 }
@@ -174,7 +189,7 @@ fn a_login_that_cannot_work_is_told() {
 fn the_role_wins_where_the_engine_decides_and_the_user_elsewhere() {
     let config = KafkaConfig::new("b:1").with("linger.ms", "9").with("enable.idempotence", "true");
     let role = [("partitioner", "murmur2_random"), ("queue.buffering.max.ms", "5"), ("batch.size", "1000"), ("acks", "all")];
-    let client = config.client(&role).unwrap();
+    let client = config.client("consumer", &role).unwrap();
     let get = |name| told(&client, name);
     assert_eq!(
         (get("queue.buffering.max.ms"), get("batch.size"), get("acks")),
@@ -202,13 +217,13 @@ fn secrets_are_looked_up_for_each_client_and_shown_nowhere() {
     assert!(shown.contains("did you mean `sasl.password`?"), "{shown}");
 
     let config = KafkaConfig { properties: config.properties.into_iter().filter(|(key, _)| key != "sasl.pasword").collect(), ..config };
-    let client = config.client(&[]).unwrap();
+    let client = config.client("admin", &[]).unwrap();
     assert_eq!(told(&client, "sasl.password").as_deref(), Some("hunter1 hunter4\";"), "a looked-up value is no syntax");
     assert_eq!(told(&client, "ssl.key.password").as_deref(), Some("hunter2"));
     std::fs::write(&file, "hunter5").unwrap();
-    assert_eq!(told(&config.client(&[]).unwrap(), "ssl.key.password").as_deref(), Some("hunter5"), "read again");
+    assert_eq!(told(&config.client("admin", &[]).unwrap(), "ssl.key.password").as_deref(), Some("hunter5"), "read again");
     std::fs::remove_dir_all(&folder).unwrap();
-    let gone = config.client(&[]).unwrap_err().to_string();
+    let gone = config.client("admin", &[]).unwrap_err().to_string();
     let place = file.display().to_string();
     assert!(
         gone.contains("`ssl.key.password`: cannot read the secret in") && gone.contains(&place) && gone.contains("No such file"),

@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn consumer(config: &KafkaConfig) -> rdkafka::consumer::BaseConsumer {
-        config.client(&[("enable.partition.eof", "true")]).unwrap().create().unwrap()
+        config.client("test", &[("enable.partition.eof", "true")]).unwrap().create().unwrap()
     }
 
     /// A client that nobody uses.

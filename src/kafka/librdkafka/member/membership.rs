@@ -67,7 +67,7 @@ impl Membership {
     pub(super) fn open(config: &KafkaConfig, options: &MemberOptions, bell: &Arc<Bell>) -> Result<Self, LogError> {
         let role = role(options, config.has_broker_sessions());
         let role: Vec<(&str, &str)> = role.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let client = config.client(&role)?.create_with_context(Watcher::default());
+        let client = config.client("member", &role)?.create_with_context(Watcher::default());
         let mut client: BaseConsumer<Watcher> = client.map_err(|error| failed("the member cannot be opened", &error))?;
         let sign_in = SignIn::first(config, client.client())?;
         let rung = bell.clone();
