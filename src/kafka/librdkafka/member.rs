@@ -11,6 +11,7 @@
 //! the broker refuses the member's name from then on, and the client does not come back under another before the member has heard of it.
 
 mod agreement;
+mod farewell;
 mod membership;
 mod namesake;
 mod positions;

@@ -12,6 +12,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::farewell;
 use super::positions::{self, Outcome};
 use super::standing::Standing;
 use super::tasks::Tasks;
@@ -39,6 +40,8 @@ const WAKE: Duration = Duration::from_millis(250);
 pub(super) struct Membership {
     /// Always there until it is dropped.
     client: Option<BaseConsumer<Watcher>>,
+    /// Whether it leaves the group before it ends: one with a lasting name keeps its place.
+    leaves: bool,
     sign_in: SignIn,
     bell: Arc<Bell>,
     group: String,
@@ -74,6 +77,7 @@ impl Membership {
         client.set_nonempty_callback(move || rung.ring());
         Ok(Membership {
             client: Some(client),
+            leaves: options.instance.is_none() && !config.has_broker_sessions(),
             sign_in,
             bell: bell.clone(),
             group: options.group.clone(),
@@ -313,7 +317,11 @@ impl Membership {
             agree(&client, false);
         }
         let (over, ended) = channel();
+        let leaves = self.leaves;
         end_beside(move || {
+            if leaves {
+                farewell::leave(&client);
+            }
             drop(client);
             // Nobody waits if it took too long.
             let _ = over.send(());
