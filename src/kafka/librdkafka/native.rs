@@ -7,10 +7,12 @@
 //! - A request to a group's coordinator that times out while that one is looked for (issue 4605): none does, see `Request::of_group`.
 //! - `query_watermark_offsets`, `offsets_for_times` and `clusterid` go on with a client that was ended meanwhile (issues 5160, 5616): they are not
 //!   called, and whatever is called here holds its client.
+//! - A member that ends while it waits for the answer to `SyncGroup`: it leaves first, see `member::farewell` (issue 5347).
 //! - A fetch that is answered with a new leader for one partition and with none for another, as by a broker that is being stopped and has the only
-//!   copy in sync of the latter (issue 5280): the leader of the latter is taken from memory that nobody has written. If that happens to be the number of
-//!   a broker, leader and epoch may be written where no partition is. No setting prevents it. The sanitizer of addresses does not see it, since it fills
-//!   memory before it is handed out; "new leader… not found in cache" in the log is the harmless end of it.
+//!   copy in sync of the latter (issue 5280): leader and partition of the latter are taken from memory that nobody has written. Only numbers that are
+//!   too large are refused, so a negative partition together with the number of a broker would be written to; anything near enough to be there
+//!   is improbable. No setting prevents it. The sanitizer of addresses does not see it, since it fills memory before it is handed out; "new leader… not
+//!   found in cache" in the log is the harmless end of it.
 //! - Once a second, while no broker is connected, the list of brokers is walked along without its lock, and one of them may end just then
 //!   (`rd_kafka_1s_tmr_cb`). Only connections to all brokers at all times would prevent it. It was never seen to go wrong.
 
