@@ -8,6 +8,9 @@
 //! - `query_watermark_offsets`, `offsets_for_times` and `clusterid` go on with a client that was ended meanwhile (issues 5160, 5616): they are not
 //!   called, and whatever is called here holds its client.
 //! - A member that ends while it waits for the answer to `SyncGroup`: it leaves first, see `member::farewell` (issue 5347).
+//! - A transactional producer that ends while it adds a partition to its transaction. It counts that request when it has handed it over to the thread
+//!   of its broker, and if that one ends in between there is one request more than were counted: an assertion in
+//!   `rd_kafka_txn_handle_AddPartitionsToTxn`, which ends the process. So who ends waits for what was sent, see `transactional`.
 //! - A fetch that is answered with a new leader for one partition and with none for another, as by a broker that is being stopped and has the only
 //!   copy in sync of the latter (issue 5280): leader and partition of the latter are taken from memory that nobody has written. Only numbers that are
 //!   too large are refused, so a negative partition together with the number of a broker would be written to; anything near enough to be there

@@ -27,6 +27,8 @@ use crate::record::{Timestamp, TopicPartition};
 
 /// The shortest life of a transaction that the client library accepts.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// How long a producer that ends waits for what it has sent.
+const PARTING: Duration = Duration::from_millis(500);
 /// How often a step that takes too long is resumed.
 const CALLS: u32 = 3;
 /// How long one call to initialise waits. Whoever called has other things to do, and calls again.
@@ -141,7 +143,12 @@ impl KafkaTransactions {
         let own = std::mem::take(&mut self.touched);
         before.into_iter().chain([own]).for_each(|touched| self.config.unsettled().leave(&self.id, touched));
         let ended = self.outbound.take();
-        end_beside(move || drop(ended));
+        end_beside(move || {
+            // A client that ends while it adds partitions to its transaction is the end of the process: see `native`.
+            if let Some(mut ended) = ended {
+                ended.flush(PARTING);
+            }
+        });
     }
 
     /// What an error of the library means, if it is about the producer as such.
@@ -505,5 +512,27 @@ mod tests {
         writer.commit().expect("committed");
         let mut member = log.member(&name, "tool", crate::kafka::Isolation::ReadCommitted).expect("a member");
         assert_eq!(member.committed(&[partition]).expect("asked"), [Some(position[0].1.clone())]);
+    }
+
+    /// It counts in no transaction, but the library must not end before.
+    #[test]
+    fn who_ends_has_sent_what_it_has_taken() {
+        let Some(bootstrap) = crate::kafka::librdkafka::tests::bootstrap() else { return };
+        let log = KafkaLog::new(KafkaConfig::new(bootstrap));
+        let name = format!("ended.{}", SystemClock.now().as_millis());
+        log.admin().expect("an administrator").create_topics(&[NewTopic::new(&name, 1)]).expect("a topic");
+        let partition = TopicPartition::new(name.as_str(), 0);
+        let mut writer = log.transactional_producer(&name, Duration::from_secs(10)).expect("a producer");
+        writer.init().expect("initialised");
+        writer.begin().expect("begun");
+        let record = Outgoing { key: None, value: Some(b"v"), timestamp: SystemClock.now(), headers: &Headers::default() };
+        writer.send(&partition, &[record]).expect("taken");
+        drop(writer);
+        let mut reader = log.consumer(crate::kafka::Isolation::ReadUncommitted).expect("a consumer");
+        let mut until = Deadline::after(Duration::from_secs(20));
+        while reader.end_offsets(std::slice::from_ref(&partition), crate::kafka::Isolation::ReadUncommitted).expect("asked") == [0] {
+            assert!(!until.rest().is_zero(), "it was never sent");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
