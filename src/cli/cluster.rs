@@ -3,11 +3,10 @@
 //! What is said nearer to the person wins: `--bootstrap` before `-X`, `-X` before the file of `--kafka-config`, that before the job file.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
 use highwater::kafka::Connect;
-use highwater::{Error, SystemClock, patiently};
+use highwater::{Error, Settings, SystemClock, patiently};
 
 use super::args::ClusterArgs;
 use super::failure::UsageError;
@@ -23,8 +22,10 @@ pub(crate) fn open(args: &ClusterArgs, file: Option<&JobFile>) -> Result<Option<
     client::open(args, file).map(Some)
 }
 
-/// Asks a cluster that may not be there yet, for so long. Says soon that it does not answer, and why as soon as that is known.
-pub(crate) fn waited_for<T>(within: Duration, ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+/// Asks a cluster that may not be there yet, for as long as the start of an application waits. Says soon that it does not answer, and why as soon as that is
+/// known.
+pub(crate) fn waited_for<T>(ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let within = Settings::new("any").start_timeout;
     let mut silence =
         Some(Notice::soon(format!("the cluster has not answered yet: waiting for at most {} s; Ctrl-C ends this", within.as_secs())));
     let on_wait = |error: &Error| {

@@ -58,8 +58,7 @@ impl Place {
             Some(folder) => folder.clone(),
             None => data_home(env::var_os("XDG_DATA_HOME"), env::var_os("HOME"))?,
         };
-        let within = Settings::new(file.job.application.clone()).start_timeout;
-        let partitions = cluster::waited_for(within, || topics_on_cluster(&*log, &file.job, file.create, i32::from(args.partitions)))??;
+        let partitions = cluster::waited_for(|| topics_on_cluster(&*log, &file.job, file.create, i32::from(args.partitions)))??;
         Ok(Place { log, partitions, state: Some(state), on_cluster: true })
     }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use highwater::kafka::{Connect, Isolation, LogError, NewTopic, Outgoing, TransactionalProducer};
-use highwater::{Clock, Headers, SystemClock, TopicPartition};
+use highwater::{Clock, Error, Headers, SystemClock, TopicPartition};
 
 use super::{Fed, Intake, acknowledged};
+use crate::cli::cluster::waited_for;
 use crate::cli::tail::Tail;
 
 /// Lines of one transaction: few enough that little is loaded again after a kill.
@@ -73,11 +74,12 @@ impl Ledger {
         self.files.insert(file.to_string_lossy().into_owned(), fed);
     }
 
-    /// An intake that writes down what it takes of `file`.
+    /// An intake that writes down what it takes of `file`. A cluster that is not ready for it is waited for.
     pub(crate) fn intake(&self, log: &dyn Connect, file: &Path, before: Fed) -> Result<Recorded> {
         let id = format!("{}-load", self.partition.topic);
         let mut producer = log.transactional_producer(&id, TRANSACTION_TIMEOUT)?;
-        producer.init().context("the load cannot begin")?;
+        // The first transaction of a new cluster: who looks after it is not decided yet.
+        waited_for(|| producer.init().map_err(Error::from)).context("the load cannot begin")?;
         let file = file.to_string_lossy().into_owned();
         Ok(Recorded { producer, ledger: self.partition.clone(), file: file.into(), open: false, committed: before })
     }
@@ -116,5 +118,86 @@ impl Intake for Recorded {
         self.producer.commit().context("what was loaded last does not count: run the same command again")?;
         (self.open, self.committed) = (false, fed);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater::ErrorKind;
+    use highwater::kafka::{Consumer, Flushed, Group, MemberOptions, MemberToken, MemoryLog, Position, Producer};
+
+    /// A cluster that has just begun: for some time it does not know who looks after transactions.
+    #[derive(Debug)]
+    struct Young(MemoryLog);
+
+    struct Unready {
+        refusals: u32,
+        producer: Box<dyn TransactionalProducer>,
+    }
+
+    impl Connect for Young {
+        fn consumer(&self, isolation: Isolation) -> Result<Box<dyn Consumer>, LogError> {
+            self.0.consumer(isolation)
+        }
+        fn producer(&self) -> Result<Box<dyn Producer>, LogError> {
+            self.0.producer()
+        }
+        fn transactional_producer(&self, id: &str, timeout: Duration) -> Result<Box<dyn TransactionalProducer>, LogError> {
+            Ok(Box::new(Unready { refusals: 2, producer: self.0.transactional_producer(id, timeout)? }))
+        }
+        fn admin(&self) -> Result<Box<dyn highwater::kafka::Admin>, LogError> {
+            self.0.admin()
+        }
+        fn member_with(&self, options: MemberOptions) -> Result<Box<dyn Group>, LogError> {
+            self.0.member_with(options)
+        }
+    }
+
+    impl TransactionalProducer for Unready {
+        fn init(&mut self) -> Result<(), LogError> {
+            if self.refusals == 0 {
+                return self.producer.init();
+            }
+            self.refusals -= 1;
+            Err(LogError::Client { kind: ErrorKind::Retriable, source: Arc::new("not coordinator".into()) })
+        }
+        fn begin(&mut self) -> Result<(), LogError> {
+            self.producer.begin()
+        }
+        fn send_offsets(&mut self, group: &str, token: &MemberToken, positions: &[(TopicPartition, Position)]) -> Result<(), LogError> {
+            self.producer.send_offsets(group, token, positions)
+        }
+        fn commit(&mut self) -> Result<(), LogError> {
+            self.producer.commit()
+        }
+        fn abort(&mut self) -> Result<(), LogError> {
+            self.producer.abort()
+        }
+    }
+
+    impl Producer for Unready {
+        fn send(&mut self, partition: &TopicPartition, records: &[Outgoing<'_>]) -> Result<(), LogError> {
+            self.producer.send(partition, records)
+        }
+        fn flush(&mut self, timeout: Duration) -> Flushed {
+            self.producer.flush(timeout)
+        }
+        fn partition_count(&mut self, topic: &str) -> Result<i32, LogError> {
+            self.producer.partition_count(topic)
+        }
+    }
+
+    /// `run --feed` against a cluster whose first transaction it was ended with "not coordinator".
+    #[test]
+    fn the_first_load_of_a_new_cluster_waits_until_that_can_take_it() {
+        let log = Young(MemoryLog::new(Arc::new(SystemClock)));
+        log.admin().unwrap().create_topics(&[NewTopic::new("clicks", 1)]).unwrap();
+        let (file, headers) = (Path::new("clicks.log"), Headers::default());
+        let mut intake = Ledger::open(&log, "app").unwrap().intake(&log, file, Fed::default()).unwrap();
+        let record = Outgoing { key: None, value: Some(b"line"), timestamp: SystemClock.now(), headers: &headers };
+        intake.send(&TopicPartition::new("clicks", 0), &[record]).unwrap();
+        intake.mark(Fed { lines: 1, ..Fed::default() }, true).unwrap();
+        assert_eq!(Ledger::open(&log, "app").unwrap().of(file).lines, 1);
     }
 }
