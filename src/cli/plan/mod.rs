@@ -91,7 +91,11 @@ fn standing(topic: &PlannedTopic, imagined: bool) -> String {
         None => "missing".to_owned(),
         Some(_) if topic.problem().is_some() => "wrong".to_owned(),
         Some(_) if topic.role != TopicRole::Tasks && topic.has_one_copy() => "1 copy!".to_owned(),
-        Some(found) => found.replication.map_or_else(|| "there".to_owned(), |copies| format!("{copies} copies")),
+        Some(found) => match found.replication {
+            None => "there".to_owned(),
+            Some(1) => "1 copy".to_owned(),
+            Some(copies) => format!("{copies} copies"),
+        },
     }
 }
 
