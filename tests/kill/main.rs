@@ -20,6 +20,7 @@ mod linger;
 mod log;
 mod model;
 mod notes;
+mod onlooker;
 mod points;
 mod random;
 mod row;

@@ -14,6 +14,7 @@ use super::life::Life;
 use super::linger::Lingering;
 use super::log::{Whims, settings};
 use super::notes::Notebook;
+use super::onlooker::Onlooker;
 use super::scene::{Kind, LATE_BEGIN, PARTITIONS};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -80,24 +81,16 @@ fn note_start(life: &Life, log: &dyn Connect, feed: &Feed, notes: &Notebook) -> 
 /// Starts an instance with a state folder of its own.
 pub(crate) fn start(life: &Life, instance: &str, log: &Arc<dyn Connect>, notes: &Arc<Notebook>) -> Outcome<Streams> {
     let settings = settings(life, instance);
-    let (notes, instance, changelog) = (notes.clone(), instance.to_owned(), life.names.changelog(life.kind));
-    let onlooker = Mutex::new(log.consumer(Isolation::ReadCommitted)?);
+    let (notes, instance) = (notes.clone(), instance.to_owned());
+    let onlooker = Mutex::new(Onlooker::new(&**log, life.names.changelog(life.kind))?);
     let listener = move |progress: &RestoreProgress| {
-        let changelog = TopicPartition::new(changelog.clone().expect("a store with a changelog"), progress.task.partition);
         let mut onlooker = onlooker.lock().expect("no panic while it is held");
-        let committed = committed(&mut **onlooker, &changelog, progress.begin, progress.position).expect("the changelog can be read");
+        let committed = onlooker.passed(progress).expect("the changelog can be read");
         notes.write(&format!("restored {instance}-{}-{} {} {committed}", progress.store, progress.task, progress.records));
     };
     let loses = life.loses.then_some(3);
     let lingering = Arc::new(Lingering { log: log.clone(), loses });
     Ok(Launch::new(&life.kind.topology(&life.names), settings, lingering).on_restore(listener).start()?)
-}
-
-/// Committed records of a partition between two offsets.
-fn committed(consumer: &mut dyn Consumer, partition: &TopicPartition, from: i64, to: i64) -> Result<u64, LogError> {
-    let mut count = 0;
-    read(consumer, partition, from, to, &mut |_| count += 1)?;
-    Ok(count)
 }
 
 /// Visits the records of a partition from one offset to another, which is an end of it, as they come.
