@@ -372,7 +372,6 @@ impl Admin for KafkaAdmin {
     }
 
     fn delete_group(&self, group: &str) -> Result<(), LogError> {
-        let deleted = self.client_says(block_on(self.client().delete_groups(&[group], &options())));
-        deleted.map_err(|code| self.group_error(group, code))
+        of_group(|| native::delete_group(&self.native(), group, ANSWER_WITHIN)).map_err(|code| self.group_error(group, code))
     }
 }

@@ -3,6 +3,9 @@
 //! The library has faults of its own. Those of 2.12.1 that reach memory, as its issues, its source, and its clients under the sanitizers of addresses
 //! and of threads tell of them:
 //!
+//! - A transactional client that ends after an error frees the words of that error, and once more if another broker refuses a batch just then, as brokers do
+//!   one after the other when a transaction is another one's now (`rd_kafka_txns_term`, `rd_kafka_txn_set_fatal_error`): "unaligned tcache chunk detected".
+//!   No answer to a batch comes to a [`Writer`] that ends.
 //! - `ListOffsets` and `DeleteRecords` about a partition whose leader it does not know: never asked, see `offsets::of_leaders`.
 //! - A request to a group's coordinator that times out while that one is looked for (issue 4605): none does, see `Request::of_group`.
 //! - `query_watermark_offsets`, `offsets_for_times` and `clusterid` go on with a client that was ended meanwhile (issues 5160, 5616): they are not
@@ -20,6 +23,7 @@
 //!   (`rd_kafka_1s_tmr_cb`). Only connections to all brokers at all times would prevent it. It was never seen to go wrong.
 
 mod acks;
+mod groups;
 mod membership;
 mod topics;
 mod writing;
@@ -39,6 +43,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 
+pub(super) use groups::{delete_group, delete_positions, describe_group, group_positions};
 pub(super) use membership::{Committed, Sent, commit, membership};
 pub(super) use topics::identify;
 pub(super) use writing::{
@@ -50,7 +55,7 @@ use super::bell::Bell;
 use super::config::Token;
 use super::context::{Context, ReaderContext};
 use super::offsets;
-use crate::kafka::{GroupState, Isolation, Position};
+use crate::kafka::Isolation;
 use crate::record::{Headers, TopicPartition};
 
 /// A client that reads.
@@ -390,7 +395,8 @@ impl Request {
     }
 
     /// Of whoever coordinates a group. It must not time out while the library looks for that one: once it is found, librdkafka 2.12 goes on with what
-    /// it has freed (its issue 4605). So the library has all the time, and an answer that nobody waits for any more is dropped by it.
+    /// it has freed (its issue 4605). So the library has all the time there is, an hour, and an answer that nobody waits for any more is dropped by it. A
+    /// client that lives longer and was not answered is exchanged for another one.
     fn of_group(client: &Native, op: c::rd_kafka_admin_op_t, patience: Duration) -> Self {
         Request::with(client, op, LONGEST, patience)
     }
@@ -525,160 +531,6 @@ pub(super) fn alter_topic(
         for resource in array(resources, count) {
             checked(c::rd_kafka_ConfigResource_error(*resource))
                 .map_err(|code| (code, text(c::rd_kafka_ConfigResource_error_string(*resource))))?;
-        }
-    }
-    Ok(())
-}
-
-/// A member of a group, and what is assigned to it.
-pub(super) struct GroupMember {
-    pub(super) id: String,
-    pub(super) client: String,
-    pub(super) host: String,
-    pub(super) instance: Option<String>,
-    pub(super) partitions: Vec<TopicPartition>,
-}
-
-/// A group with members, or without.
-pub(super) struct DescribedGroup {
-    pub(super) state: GroupState,
-    pub(super) members: Vec<GroupMember>,
-    /// None while it is not settled.
-    pub(super) assignor: Option<String>,
-}
-
-/// A group; none if there is no such group.
-pub(super) fn describe_group(client: &Native, group: &str, timeout: Duration) -> Result<Option<DescribedGroup>, RDKafkaErrorCode> {
-    let request = Request::of_group(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout);
-    let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
-    // SAFETY: name, client, options and queue are alive; what is read belongs to the answer.
-    unsafe {
-        let mut names = [group.as_ptr()];
-        c::rd_kafka_DescribeConsumerGroups(client.client, names.as_mut_ptr(), 1, request.options, request.queue);
-        let answer = request.answer()?;
-        let mut count = 0;
-        let result = c::rd_kafka_event_DescribeConsumerGroups_result(answer.0);
-        let groups = c::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
-        let Some(found) = array(groups, count).first().copied() else { return Ok(None) };
-        let error = c::rd_kafka_ConsumerGroupDescription_error(found);
-        if !error.is_null() {
-            return match c::rd_kafka_error_code(error).into() {
-                RDKafkaErrorCode::GroupIdNotFound => Ok(None),
-                code => Err(code),
-            };
-        }
-        use c::rd_kafka_consumer_group_state_t as State;
-        let state = match c::rd_kafka_ConsumerGroupDescription_state(found) {
-            State::RD_KAFKA_CONSUMER_GROUP_STATE_DEAD => return Ok(None),
-            State::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE => GroupState::Stable,
-            State::RD_KAFKA_CONSUMER_GROUP_STATE_EMPTY => GroupState::Empty,
-            _ => GroupState::Rebalancing,
-        };
-        let members = 0..c::rd_kafka_ConsumerGroupDescription_member_count(found);
-        let assignor = text(c::rd_kafka_ConsumerGroupDescription_partition_assignor(found));
-        Ok(Some(DescribedGroup {
-            state,
-            members: members.map(|index| group_member(c::rd_kafka_ConsumerGroupDescription_member(found, index))).collect(),
-            assignor: (!assignor.is_empty()).then_some(assignor),
-        }))
-    }
-}
-
-/// # Safety
-/// The member belongs to an answer that is alive.
-unsafe fn group_member(member: *const c::rd_kafka_MemberDescription_t) -> GroupMember {
-    // SAFETY: promised by the caller.
-    unsafe {
-        let instance = text(c::rd_kafka_MemberDescription_group_instance_id(member));
-        let assignment = c::rd_kafka_MemberDescription_assignment(member);
-        let list = if assignment.is_null() { ptr::null() } else { c::rd_kafka_MemberAssignment_partitions(assignment) };
-        let partitions = if list.is_null() { Vec::new() } else { elements(list).iter().map(|element| partition_of(element)).collect() };
-        GroupMember {
-            id: text(c::rd_kafka_MemberDescription_consumer_id(member)),
-            client: text(c::rd_kafka_MemberDescription_client_id(member)),
-            host: text(c::rd_kafka_MemberDescription_host(member)),
-            instance: (!instance.is_empty()).then_some(instance),
-            partitions,
-        }
-    }
-}
-
-/// All positions of a group; undecided ones do not show.
-pub(super) fn group_positions(
-    client: &Native,
-    group: &str,
-    timeout: Duration,
-) -> Result<Vec<(TopicPartition, Position)>, RDKafkaErrorCode> {
-    let request = Request::of_group(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout);
-    let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
-    // SAFETY: name, client, options and queue are alive; the question is freed here, what is read belongs to the answer.
-    unsafe {
-        let mut question = c::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), ptr::null());
-        c::rd_kafka_ListConsumerGroupOffsets(client.client, &raw mut question, 1, request.options, request.queue);
-        let answer = request.answer();
-        c::rd_kafka_ListConsumerGroupOffsets_destroy(question);
-        let answer = answer?;
-        let mut count = 0;
-        let result = c::rd_kafka_event_ListConsumerGroupOffsets_result(answer.0);
-        let groups = c::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
-        let mut positions = Vec::new();
-        for found in array(groups, count) {
-            for element in group_elements(*found)? {
-                if element.offset >= 0 {
-                    let metadata = bytes(element.metadata, element.metadata_size).unwrap_or_default();
-                    let metadata = String::from_utf8_lossy(metadata).into_owned();
-                    positions.push((partition_of(element), Position { offset: element.offset, metadata }));
-                }
-            }
-        }
-        Ok(positions)
-    }
-}
-
-/// # Safety
-/// The result belongs to an answer that is alive for `'a`.
-unsafe fn group_elements<'a>(result: *const c::rd_kafka_group_result_t) -> Result<&'a [c::rd_kafka_topic_partition_t], RDKafkaErrorCode> {
-    // SAFETY: promised by the caller.
-    unsafe {
-        let error = c::rd_kafka_group_result_error(result);
-        if !error.is_null() {
-            return Err(c::rd_kafka_error_code(error).into());
-        }
-        let list = c::rd_kafka_group_result_partitions(result);
-        Ok(if list.is_null() { &[] } else { elements(list) })
-    }
-}
-
-/// Deletes positions of a group; those that are not there are passed over.
-pub(super) fn delete_positions(
-    client: &Native,
-    group: &str,
-    partitions: &[TopicPartition],
-    timeout: Duration,
-) -> Result<(), RDKafkaErrorCode> {
-    let request = Request::of_group(client, c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, timeout);
-    let group = CString::new(group).map_err(|_| RDKafkaErrorCode::InvalidGroupId)?;
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
-        list.add_partition(&partition.topic, partition.partition);
-    }
-    // SAFETY: name, list, client, options and queue are alive; the question is freed here, what is read belongs to the answer.
-    unsafe {
-        let mut question = c::rd_kafka_DeleteConsumerGroupOffsets_new(group.as_ptr(), list.ptr());
-        c::rd_kafka_DeleteConsumerGroupOffsets(client.client, &raw mut question, 1, request.options, request.queue);
-        let answer = request.answer();
-        c::rd_kafka_DeleteConsumerGroupOffsets_destroy(question);
-        let answer = answer?;
-        let mut count = 0;
-        let result = c::rd_kafka_event_DeleteConsumerGroupOffsets_result(answer.0);
-        let groups = c::rd_kafka_DeleteConsumerGroupOffsets_result_groups(result, &raw mut count);
-        for found in array(groups, count) {
-            for element in group_elements(*found)? {
-                match checked(element.err) {
-                    Err(RDKafkaErrorCode::UnknownTopicOrPartition) | Ok(()) => {}
-                    Err(code) => return Err(code),
-                }
-            }
         }
     }
     Ok(())

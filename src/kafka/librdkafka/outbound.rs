@@ -358,6 +358,7 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Headers;
 
     #[test]
     fn times_that_a_topic_does_not_take_are_refused_before_they_are_sent() {
@@ -369,5 +370,51 @@ mod tests {
         let narrow = Limits { behind: Some(5), ..limits };
         assert!(narrow.wrong_time(at(9_999_994), now).unwrap().contains("before.max"));
         assert_eq!(Limits::default().wrong_time(at(i64::MAX), now), None, "nobody said what it takes");
+    }
+
+    /// One broker after the other says that the transaction is another one's now, and the client ends at the first word. While it ended the library freed the
+    /// words of that error, and once more as it heard the next broker: glibc ended the process ("unaligned tcache chunk detected").
+    #[test]
+    fn a_client_that_is_fenced_by_many_brokers_ends_in_peace() {
+        use rdkafka::mocking::{MockCluster, MockCoordinator};
+        use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH};
+        const BROKERS: i32 = 40;
+        let cluster = MockCluster::new(BROKERS).expect("a cluster");
+        cluster.create_topic("t", BROKERS, 1).expect("a topic");
+        cluster.coordinator(MockCoordinator::Transaction("x".to_owned()), 1).expect("a coordinator");
+        (0..BROKERS).for_each(|number| cluster.partition_leader("t", number, Some(number + 1)).expect("a leader"));
+        let config = KafkaConfig::new(cluster.bootstrap_servers());
+        for broker in 1..=BROKERS {
+            cluster.broker_round_trip_time(broker, Duration::from_millis(broker.unsigned_abs().into()) / 5).expect("a delay");
+        }
+        for _ in 0..4 {
+            let mut outbound = open_in_a_transaction(&config);
+            cluster.request_errors(RDKafkaApiKey::Produce, &[RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH; BROKERS as usize]);
+            let headers = Headers::default();
+            for number in 0..BROKERS {
+                let record = Outgoing { key: None, value: Some(b"v"), timestamp: Timestamp::from_millis(1), headers: &headers };
+                let (taken, refused) = outbound.enqueue(&TopicPartition::new("t", number), &[record]);
+                assert!(taken == 1 && refused.is_none(), "{refused:?}");
+            }
+            let mut until = Deadline::after(Duration::from_secs(60));
+            while native::outbound_fatal(&outbound.client).is_none() {
+                assert!(!until.rest().is_zero(), "no broker has said that it is fenced");
+            }
+            drop(outbound);
+            cluster.clear_request_errors(RDKafkaApiKey::Produce);
+        }
+    }
+
+    /// A client that knows the topic `t`. What that takes is not asked: those brokers do not say.
+    fn open_in_a_transaction(config: &KafkaConfig) -> Outbound {
+        let settings = [("transactional.id", "x"), ("transaction.timeout.ms", "60000"), ("message.timeout.ms", "50000")];
+        let mut outbound = Outbound::open(config, &settings).expect("a client");
+        let handle = OutboundTopic::new(&outbound.client, "t").expect("a handle");
+        let open = vec![0; 40];
+        outbound.topics.insert("t".into(), Topic { handle, limits: Limits::default(), open });
+        for step in [native::OutboundStep::Init, native::OutboundStep::Begin] {
+            native::outbound_step(&outbound.client, step, Duration::from_secs(60)).unwrap_or_else(|error| panic!("{}", error.text));
+        }
+        outbound
     }
 }

@@ -18,6 +18,8 @@ mod log;
 mod model;
 #[path = "../../kill/notes.rs"]
 mod notes;
+#[path = "../../kill/onlooker.rs"]
+mod onlooker;
 #[path = "../../kill/scene.rs"]
 mod scene;
 #[path = "../../kill/victim.rs"]

@@ -65,7 +65,14 @@ impl KafkaMember {
             return Ok(());
         }
         waiting.again = Deadline::after(BETWEEN_LOOKS);
-        let company = Company::of(&*waiting.admin, &self.options.group)?;
+        let company = match Company::of(&*waiting.admin, &self.options.group) {
+            Ok(company) => company,
+            Err(error) => {
+                // What was asked and not answered goes with its client: within an hour it must, see `Request::of_group`.
+                waiting.admin = self.log.admin()?;
+                return Err(error);
+            }
+        };
         if company.are_strangers() {
             if waiting.change(company.occupied()) {
                 tracing::warn!("{}", waiting.occupied);

@@ -42,6 +42,16 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// No answer to a batch may come any more when the library begins to end the client: see `native`, about the words of an error. So what is queued and
+    /// what is under way is given up first, and each of the client's threads has said so when the call returns. Ending loses those records in any case.
+    fn drop(&mut self) {
+        let all = c::RD_KAFKA_PURGE_F_QUEUE | c::RD_KAFKA_PURGE_F_INFLIGHT;
+        // SAFETY: the client is alive, it goes after this.
+        unsafe { c::rd_kafka_purge(self.client.native_ptr(), all) };
+    }
+}
+
 const INTERCEPTOR: &CStr = c"highwater";
 
 /// Opens a client that writes. It counts what is acknowledged; what is lost is told to whoever calls [`OutboundQueue::serve`].
