@@ -50,7 +50,9 @@ fn play(way: Way) {
         thread::sleep((way.session().max(TRANSACTION) + CALM).saturating_sub(Duration::from_micros((micros() - frozen).unsigned_abs())));
         let thawed = micros();
         herd.signal("b", "CONT");
-        herd.until("it has noticed", || herd.since("b", "log", thawed).iter().any(|line| line.contains("Lost") || line.contains("fenced")));
+        // It is told that its stay is over, or meets it: in its transaction, or as its commit is refused.
+        let signs = ["Lost", "fenced", "MemberFenced"];
+        herd.until("it has noticed", || herd.since("b", "log", thawed).iter().any(|line| signs.iter().any(|sign| line.contains(sign))));
         herd.settle(&["a", "b", "c"]);
         let took = (herd.last("b", "tasks").unwrap().0 - thawed) / 1000;
         eprintln!("{}, round {round}: frozen for {} ms, has tasks again {took} ms later", way.name(), (thawed - frozen) / 1000);
