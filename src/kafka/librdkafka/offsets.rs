@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::ANSWER_WITHIN;
+use super::deadline::Deadline;
 use super::error::about_partition;
 use super::metadata::Shape;
 use super::native::{Native, OffsetSpec, list_offsets};
@@ -82,15 +83,7 @@ fn asked(round: &[(TopicPartition, OffsetSpec)], ask: Ask<'_>, look: Look<'_>) -
 /// `rd_kafka_topic_partition_list_query_leaders_async` (of `ListOffsets` and `DeleteRecords`), which may run on any thread, but shares what it
 /// works on with its own from the moment that it begins to wait. Heaps were corrupted by that while brokers were restarted.
 fn of_leaders(round: &[(TopicPartition, OffsetSpec)], within: Duration, ask: Ask<'_>, look: Look<'_>) -> Result<Answers, LogError> {
-    let mut leaderless: HashMap<&str, Vec<i32>> = HashMap::new();
-    for (partition, _) in round {
-        if !leaderless.contains_key(&*partition.topic) {
-            let shape = look(&partition.topic)?;
-            let mut of_topic = round.iter().filter(|(other, _)| other.topic == partition.topic);
-            of_topic.try_for_each(|(partition, _)| is_one_of(partition, shape.partitions))?;
-            leaderless.insert(&partition.topic, shape.leaderless);
-        }
-    }
+    let leaderless = leaderless(round, look)?;
     let is_led = |partition: &TopicPartition| !leaderless[&*partition.topic].contains(&partition.partition);
     let led: Vec<_> = round.iter().filter(|(partition, _)| is_led(partition)).cloned().collect();
     let none = |code| vec![Err(unanswered(code)); led.len()];
@@ -100,6 +93,28 @@ fn of_leaders(round: &[(TopicPartition, OffsetSpec)], within: Duration, ask: Ask
         answer.unwrap_or(Err(RDKafkaErrorCode::LeaderNotAvailable))
     };
     Ok(round.iter().map(answer).collect())
+}
+
+/// Partitions without a leader, by topic. What was seen of the first topic is old when the last one is answered late, as it is in an outage: then all are looked
+/// at again, twice at most, since many topics take their time too.
+fn leaderless<'a>(round: &'a [(TopicPartition, OffsetSpec)], look: Look<'_>) -> Result<HashMap<&'a str, Vec<i32>>, LogError> {
+    const FRESH: Duration = Duration::from_millis(250);
+    let mut again = 2;
+    loop {
+        let (mut fresh, mut leaderless) = (Deadline::after(FRESH), HashMap::new());
+        for (partition, _) in round {
+            if !leaderless.contains_key(&*partition.topic) {
+                let shape = look(&partition.topic)?;
+                let mut of_topic = round.iter().filter(|(other, _)| other.topic == partition.topic);
+                of_topic.try_for_each(|(partition, _)| is_one_of(partition, shape.partitions))?;
+                leaderless.insert(&*partition.topic, shape.leaderless);
+            }
+        }
+        if leaderless.len() == 1 || again == 0 || !fresh.rest().is_zero() {
+            return Ok(leaderless);
+        }
+        again -= 1;
+    }
 }
 
 /// Why a question as a whole has no answer. Where the library finds no leader to ask it says that there is no such thing.
@@ -251,6 +266,25 @@ mod tests {
         assert_eq!(error.kind(), crate::error::ErrorKind::Retriable);
         let gone = [(TopicPartition::new("u", 1), OffsetSpec::End)];
         assert!(matches!(asked(&gone, &nobody, &look), Err(LogError::UnknownPartition { count: 1, .. })));
+    }
+
+    #[test]
+    fn what_was_seen_of_one_topic_is_old_when_another_one_is_answered_late() {
+        let looks = std::cell::Cell::new(0);
+        let late_at_first = |topic: &str| {
+            looks.set(looks.get() + 1);
+            if looks.get() == 2 {
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            // The first topic has lost its leader meanwhile.
+            Ok(if topic == "t" && looks.get() > 2 { Shape { leaderless: vec![0], ..led() } } else { led() })
+        };
+        let ask = |round: &[(TopicPartition, OffsetSpec)], _: Duration| {
+            assert!(round.iter().all(|(partition, _)| &*partition.topic == "u"), "{}", round[0].0);
+            Ok(vec![Ok((3, -1))])
+        };
+        let answers = of_leaders(&round(), SOON, &ask, &late_at_first).expect("answers");
+        assert_eq!((answers, looks.get()), (vec![Err(RDKafkaErrorCode::LeaderNotAvailable), Ok((3, -1))], 4));
     }
 
     /// The same with the library itself: without the look the process ends within a second, by one of several assertions or a damaged heap.
