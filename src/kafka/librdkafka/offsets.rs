@@ -284,7 +284,8 @@ mod tests {
             Ok(vec![Ok((3, -1))])
         };
         let answers = of_leaders(&round(), SOON, &ask, &late_at_first).expect("answers");
-        assert_eq!((answers, looks.get()), (vec![Err(RDKafkaErrorCode::LeaderNotAvailable), Ok((3, -1))], 4));
+        assert_eq!(answers, [Err(RDKafkaErrorCode::LeaderNotAvailable), Ok((3, -1))]);
+        assert!(looks.get() >= 4, "all of them again");
     }
 
     /// The same with the library itself: without the look the process ends within a second, by one of several assertions or a damaged heap.
