@@ -110,13 +110,21 @@ fn an_instance_that_is_stopped_while_it_restores_does_not_finish_first() {
     past(&log, 0);
     let builder = StreamsBuilder::new();
     builder.stream(WORDS).group_by_key().count(COUNTS);
+    // The first piece is told and lasts until the instance has been asked to stop; each further one lasts longer than the instance needs to do so.
     let (told, hears) = mpsc::channel();
+    let (goes, on) = mpsc::channel::<()>();
+    let on = std::sync::Mutex::new(on);
     let slow = move |progress: &highwater::RestoreProgress| {
         let _ = told.send(progress.records);
-        thread::sleep(Duration::from_millis(100));
+        if on.lock().unwrap().recv_timeout(SOON).is_err() {
+            thread::sleep(Duration::from_secs(1));
+        }
     };
     let streams = Launch::new(&builder.build().unwrap(), Settings::new("app"), log).on_restore(slow).start().unwrap();
-    hears.recv_timeout(SOON).unwrap();
+    let first = hears.recv_timeout(SOON).unwrap();
+    assert!(first * 5 < MANY as u64, "there are many pieces");
+    streams.stop(Duration::ZERO).unwrap_err();
+    drop(goes);
     streams.stop(SOON).unwrap();
     assert!(hears.try_iter().all(|records| records < MANY as u64), "it was interrupted");
 }

@@ -1,6 +1,7 @@
 //! A piece of work that one thread asks for and another one does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::error::{Error, ErrorKind, Place};
@@ -56,7 +57,6 @@ struct Slot<E: Errand> {
     outcome: Option<Result<E::Found, Error>>,
     /// Whether the one who asked may know.
     told: bool,
-    wanted: bool,
     over: bool,
 }
 
@@ -76,11 +76,16 @@ pub(super) trait Pending: Send + Sync {
     fn tell(&self);
 }
 
-struct Shared<E: Errand>(Mutex<Slot<E>>);
+struct Shared<E: Errand> {
+    slot: Mutex<Slot<E>>,
+    /// Beside the lock: who works on piece after piece takes it again at once, and whoever waits for it to take the errand back could wait for the last piece.
+    wanted: AtomicBool,
+}
 
 /// Both ends of an errand.
 pub(super) fn errand<E: Errand>(errand: E) -> (Ticket<E::Found>, Arc<dyn Pending>) {
-    let slot = Arc::new(Shared(Mutex::new(Slot { errand, outcome: None, told: false, wanted: true, over: false })));
+    let slot =
+        Arc::new(Shared { slot: Mutex::new(Slot { errand, outcome: None, told: false, over: false }), wanted: AtomicBool::new(true) });
     (Ticket(Box::new(slot.clone())), slot)
 }
 
@@ -106,13 +111,13 @@ impl<E: Errand> Slot<E> {
 impl<E: Errand> Shared<E> {
     /// No errand panics with it, see [`attempt`].
     fn lock(&self) -> MutexGuard<'_, Slot<E>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<E: Errand> Claim<E::Found> for Arc<Shared<E>> {
     fn outcome(&self) -> Option<Result<E::Found, Error>> {
-        match self.0.try_lock() {
+        match self.slot.try_lock() {
             Ok(mut slot) => slot.take_told(),
             Err(TryLockError::WouldBlock) => None,
             Err(TryLockError::Poisoned(slot)) => slot.into_inner().take_told(),
@@ -120,7 +125,9 @@ impl<E: Errand> Claim<E::Found> for Arc<Shared<E>> {
     }
 
     fn take_back(&self) {
-        self.lock().wanted = false;
+        self.wanted.store(false, Ordering::Release);
+        // The piece that is being worked on comes to its end.
+        drop(self.lock());
     }
 }
 
@@ -128,7 +135,7 @@ impl<E: Errand> Pending for Shared<E> {
     fn step(&self, tools: &mut Tools<'_>) -> Pace {
         let mut slot = self.lock();
         let slot = &mut *slot;
-        if slot.wanted && !slot.over {
+        if self.wanted.load(Ordering::Acquire) && !slot.over {
             match attempt(&mut slot.errand, tools) {
                 Ok(Step::Moved) => {
                     tools.board.outages.end(tools.name);
@@ -163,4 +170,70 @@ impl<E: Errand> Pending for Shared<E> {
 fn attempt<E: Errand>(errand: &mut E, tools: &mut Tools<'_>) -> Result<Step<E::Found>, Error> {
     let stepped = catch_unwind(AssertUnwindSafe(|| errand.step(tools)));
     stepped.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, Place::default(), "restoring panicked".into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Weak;
+    use std::thread;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::kafka::{Connect, MemberOptions, MemoryLog};
+    use crate::runtime::assignment::Layout;
+
+    /// In its first piece somebody begins to take it back, and waits for that piece to end.
+    struct TakenBack {
+        itself: Weak<Shared<TakenBack>>,
+        waits: Option<thread::JoinHandle<()>>,
+        pieces: usize,
+    }
+
+    impl Errand for TakenBack {
+        type Found = usize;
+
+        fn step(&mut self, _tools: &mut Tools<'_>) -> Result<Step<usize>, Error> {
+            self.pieces += 1;
+            let itself = self.itself.upgrade().unwrap();
+            if self.waits.is_none() {
+                let ticket = Ticket(Box::new(itself.clone()));
+                self.waits = Some(thread::spawn(move || drop(ticket)));
+            }
+            while itself.wanted.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            Ok(Step::Moved)
+        }
+
+        fn leave(&mut self, _client: &mut dyn Group) {}
+    }
+
+    #[test]
+    fn what_is_taken_back_in_the_middle_of_a_piece_has_no_other_piece() {
+        let shared = Arc::new_cyclic(|itself| Shared {
+            slot: Mutex::new(Slot {
+                errand: TakenBack { itself: itself.clone(), waits: None, pieces: 0 },
+                outcome: None,
+                told: false,
+                over: false,
+            }),
+            wanted: AtomicBool::new(true),
+        });
+        let log = MemoryLog::new(Arc::new(SystemClock));
+        let mut client = log.member_with(MemberOptions::new("g", "g-restore")).unwrap();
+        let layout = Layout { tasks: Vec::new(), counts: BTreeMap::new(), parts: BTreeMap::new() };
+        let board = Board::new(Arc::new(layout), 1, Vec::new(), Vec::new());
+        let mut buffer = Arena::default();
+        let mut tools =
+            Tools { name: "g-restore", client: &mut *client, board: &board, buffer: &mut buffer, now: Timestamp::from_millis(0) };
+        // Without a pause, as a restorer does it.
+        let paces = [(); 2].map(|()| shared.step(&mut tools));
+        assert_eq!(paces, [Pace::Moved, Pace::Over]);
+        let mut slot = shared.lock();
+        assert_eq!(slot.errand.pieces, 1);
+        let waits = slot.errand.waits.take().unwrap();
+        drop(slot);
+        waits.join().unwrap();
+    }
 }
