@@ -38,10 +38,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     // Where rows go to a terminal as they come, they are what moves.
     let mut status = Status::new(args.until.is_some() || args.output.is_some() || place.is_shared());
     let fed = load(job, source, &place, &mut status)?;
+    // From the start of the job on Ctrl-C is a wish to end well. While the file is loaded or a cluster waited for, there is nothing to lose, and
+    // it ends the process at once.
+    let early = if place.is_shared() { None } else { Some(Interrupt::listen()?) };
     let mut running = Running::start(job, place.log.clone(), place.settings(&file, args.threads), sink.is_some())?;
-    // From here on Ctrl-C is a wish to end well. While the file is loaded or a cluster waited for, there is nothing to lose, and it ends the
-    // process at once.
-    let interrupt = Interrupt::listen()?;
+    let interrupt = early.map_or_else(Interrupt::listen, Ok)?;
     if place.is_shared() {
         warn_of_single_copies(job, &*place.log)?;
     }

@@ -141,10 +141,7 @@ fn a_closure_that_panics_stops_the_task_and_not_the_process() {
     let builder = StreamsBuilder::new();
     builder.stream(NUMBERS).map_values(|value| 10 / value).to(OUT);
     let mut driver = TopologyTestDriver::new(&builder.build().expect("valid"));
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let error = pipe(&mut driver, Some(b"a"), Some(&0_i64.to_be_bytes()), 1).expect_err("divides by zero");
-    std::panic::set_hook(hook);
     assert_eq!(error.kind(), ErrorKind::Panic);
     assert_eq!((error.place().topic.as_deref(), error.place().offset), (Some("numbers"), Some(0)));
     assert!(error.to_string().contains("divide by zero"), "{error}");
@@ -173,11 +170,8 @@ fn a_panic_names_its_operator_in_a_schedule_and_in_a_source_too() {
     let source = Consumed::from(NUMBERS).timestamps(|value| at(10 / *value));
     builder.stream(source).process((), |()| Clockwatcher).named("watcher").to(OUT);
     let topology = builder.build().expect("valid");
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let extractor = pipe(&mut TopologyTestDriver::new(&topology), Some(b"a"), Some(&0_i64.to_be_bytes()), 1).expect_err("divides by zero");
     let schedule = TopologyTestDriver::new(&topology).advance_wall_clock(Duration::from_secs(2)).expect_err("panics");
-    std::panic::set_hook(hook);
     assert_eq!((extractor.kind(), schedule.kind()), (ErrorKind::Panic, ErrorKind::Panic));
     let place = extractor.place();
     assert_eq!(

@@ -59,7 +59,7 @@ fn log_with_history() -> Arc<MemoryLog> {
         headers: &headers,
     });
     producer.send(&TopicPartition::new("in", 0), &records.collect::<Vec<_>>()).unwrap();
-    assert!(producer.flush(Duration::from_secs(10)).failed.is_empty());
+    assert!(producer.flush(Duration::from_secs(120)).failed.is_empty());
     log
 }
 
@@ -84,10 +84,10 @@ fn catches_up(bounded: bool) {
     let streams = Streams::start(&counting(bounded), Settings::new("away"), log.clone()).unwrap();
     let records = history().len() as u64;
     while streams.progress().records_in < records {
-        assert!(streams.errors().is_empty() && began.elapsed() < Duration::from_secs(60), "{:?}", streams.errors());
+        assert!(streams.errors().is_empty() && began.elapsed() < Duration::from_secs(120), "{:?}", streams.errors());
         std::thread::sleep(Duration::from_millis(5));
     }
-    streams.stop(Duration::from_secs(60)).unwrap();
+    streams.stop(Duration::from_secs(120)).unwrap();
     let expected: BTreeMap<_, _> = expected().into_iter().map(|(window, count)| (window, vec![count])).collect();
     assert_eq!(reported(&log), expected);
 }

@@ -26,7 +26,7 @@ fn clicks(range: std::ops::Range<u64>) -> String {
 fn job(name: &str) -> String {
     let text = format!(
         "job: windowed-counts\napplication: {name}\ninput:\n  topic: clicks\n  format: json\n  key: who\n  \
-         event-time: {{field: at, format: epoch-ms}}\n  watermark: {{disorder: 5ms}}\ngroup-by: page\nwindow: {{tumbling: 1s}}\noutput: {{topic: counts}}\n"
+         event-time: {{field: at, format: epoch-ms}}\n  watermark: {{disorder: 5ms, idle-after: never}}\ngroup-by: page\nwindow: {{tumbling: 1s}}\noutput: {{topic: counts}}\n"
     );
     temporary(&format!("{name}.yaml"), &text)
 }
@@ -96,7 +96,7 @@ fn a_file_that_grows_is_loaded_from_where_it_stood() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
     let args = ["run", &job, "--feed", &feed, "--data", &data];
     let first = Victim(command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    wait_for(Duration::from_secs(20), || text(&highwater(&["read", &data, "counts", "--json"]).stdout).lines().count() == 6);
+    wait_for(Duration::from_secs(120), || text(&highwater(&["read", &data, "counts", "--json"]).stdout).lines().count() == 6);
     drop(first);
     std::fs::write(&feed, clicks(0..700)).unwrap();
     let second = highwater(&["run", &job, "--feed", &feed, "--data", &data, "--until", "end"]);

@@ -1,8 +1,7 @@
 //! `highwater run` and `highwater demo` as a person starts them: results, summaries, mistakes, bad records, Ctrl-C.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use crate::cli::{highwater, temporary, text};
 
@@ -126,12 +125,14 @@ fn the_demo_ends_by_itself_and_shows_closed_windows() {
 #[test]
 fn an_interrupted_demo_commits_and_says_where_it_stands() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
-    let demo = command.args(["demo", "--for", "5m"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    thread::sleep(Duration::from_millis(2_500));
+    let mut demo = command.args(["demo", "--for", "5m"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let stands = |line: &String| line.starts_with("now ") && !line.contains("not known yet");
+    assert!(lines.any(|line| stands(&line)), "it says where it stands, every few seconds");
     assert!(Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap().success());
+    let shown = lines.collect::<Vec<_>>().join("\n");
     let demo = demo.wait_with_output().unwrap();
     assert!(demo.status.success(), "{}", text(&demo.stderr));
-    let shown = text(&demo.stdout);
     assert!(shown.contains("Interrupted, and committed: ") && shown.contains("the watermark stood at 20"), "{shown}");
 }
 

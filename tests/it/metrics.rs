@@ -34,8 +34,8 @@ fn run(log: &Arc<MemoryLog>, job: &str) {
     settings.commit_interval = Duration::from_millis(20);
     let streams = Streams::start(&builder.build().unwrap(), settings, log.clone()).unwrap();
     streams.declare_end().unwrap();
-    assert_eq!(streams.wait(Duration::from_secs(20)), State::Finished);
-    streams.stop(Duration::from_secs(20)).unwrap();
+    assert_eq!(streams.wait(Duration::from_secs(120)), State::Finished);
+    streams.stop(Duration::from_secs(120)).unwrap();
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Folder {
         send(&mut *producer, 0, b"anna", Some(b"3 pears"));
         send(&mut *producer, 0, b"bert", None);
         send(&mut *producer, 1, &[0, 1], Some(b"tab\there"));
-        let mut transaction = log.transactional_producer("x", Duration::from_secs(60)).expect("a producer");
+        let mut transaction = log.transactional_producer("x", Duration::from_secs(600)).expect("a producer");
         transaction.init().expect("initialised");
         transaction.begin().expect("begun");
         send(&mut *transaction, 1, b"open", Some(b"undecided"));
@@ -53,7 +53,7 @@ fn send(producer: &mut (impl Producer + ?Sized), partition: i32, key: &[u8], val
     let headers = Headers::default();
     let record = Outgoing { key: Some(key), value, timestamp: Timestamp::from_millis(1_700_000_000_000), headers: &headers };
     producer.send(&TopicPartition::new("orders", partition), &[record]).expect("taken");
-    assert!(producer.flush(Duration::from_secs(10)).failed.is_empty());
+    assert!(producer.flush(Duration::from_secs(120)).failed.is_empty());
 }
 
 fn shown(args: &[&str]) -> String {

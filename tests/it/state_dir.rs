@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use highwater::kafka::{Connect, MemoryLog, NewTopic, Outgoing};
 use highwater::{
@@ -16,7 +16,7 @@ use highwater::{
 
 const WORDS: Topic<String, String> = Topic::new("words");
 const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("counts");
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(120);
 
 /// A folder that is empty now.
 fn folder(name: &str) -> PathBuf {
@@ -159,8 +159,9 @@ fn close_at_once(windows: usize, guarantee: Guarantee, name: &str) {
     settings.commit_interval = Duration::from_secs(3600); // only the budget asks for commits
     settings.memory = 16 << 20;
     let streams = Streams::start(&builder.build().unwrap(), settings, log.clone()).unwrap();
+    let begun = Instant::now();
     while streams.progress().records_out < windows as u64 {
-        assert!(streams.errors().is_empty(), "{:?}", streams.errors());
+        assert!(streams.errors().is_empty() && begun.elapsed() < SOON, "{:?}", streams.errors());
         std::thread::sleep(Duration::from_millis(5));
     }
     let commits = streams.progress().commits;

@@ -60,9 +60,9 @@ enum Source {
 
 impl LogReader {
     pub(super) fn open(folder: &Path) -> Result<Self, LogError> {
-        let source = match Storage::look(folder)? {
-            None => Source::Owner(Caller::of(folder)?),
-            Some(storage) => {
+        let source = match Caller::or_vacant(folder, || Storage::look(folder))? {
+            Ok(caller) => Source::Owner(caller),
+            Err(storage) => {
                 let image = storage.image();
                 let log = MemoryLog::over(Arc::new(SystemClock), storage);
                 log.0.restore(&image)?;

@@ -8,7 +8,7 @@ use scene::{BOUND, play};
 fn an_instance_that_is_cut_off_is_felt_by_its_own_partitions_alone() {
     // Of a machine that does something else at times, the best of a few runs tells what the engine does.
     let mut seen = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..5 {
         let run = play();
         assert!(run.faults.is_empty() && run.records > 0, "{run:?}");
         let good = run.unaffected <= BOUND + 2 * run.noise;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ const COMMIT: Duration = Duration::from_millis(100);
 const BEAT: Duration = Duration::from_millis(5);
 /// How long it runs before the cut, and again when everything has a new owner.
 const CALM: Duration = Duration::from_millis(1_500);
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 /// The longest time that an unaffected partition may be silent: two commit intervals and what a round takes.
 pub(crate) const BOUND: Duration = Duration::from_millis(2 * 100 + 300);
@@ -73,16 +73,19 @@ pub(crate) fn play() -> Seen {
     });
     let noise = in_background(&over, noise);
     let lost: BTreeSet<i32> = owned(&instances[0]);
+    let expected = Arc::new(AtomicU64::new(u64::MAX));
     let read = in_background(&over, {
-        let log = log.clone();
-        move |over| read(&log, over)
+        let (log, expected) = (log.clone(), expected.clone());
+        move |_| read(&log, &expected)
     });
     thread::sleep(CALM);
     lines[0].cut_off();
     until("the others have three", || instances[1..].iter().all(|instance| owned(instance).len() == 3 && runs(instance)));
     thread::sleep(CALM);
     over.store(true, Ordering::SeqCst);
-    let (sent, noise, outputs) = (beat.join().expect("it feeds"), noise.join().expect("it sleeps"), read.join().expect("it reads"));
+    let (sent, noise) = (beat.join().expect("it feeds"), noise.join().expect("it sleeps"));
+    expected.store(sent, Ordering::SeqCst);
+    let outputs = read.join().expect("it reads");
     for instance in &instances[1..] {
         instance.stop(SOON).expect("it stops");
     }
@@ -151,15 +154,20 @@ fn key_of(partition: i32) -> String {
     keys.into_iter().find(|key| partition_of(key.as_bytes(), PARTITIONS) == partition).expect("one in a thousand")
 }
 
-/// When which value came out of each partition, until nothing more is to come.
-fn read(log: &MemoryLog, over: &AtomicBool) -> Vec<Vec<(u64, Instant)>> {
+/// When which value came out of each partition, until as many as expected did and nothing more comes, or nothing for long.
+fn read(log: &MemoryLog, expected: &AtomicU64) -> Vec<Vec<(u64, Instant)>> {
     let mut reader = log.consumer(Isolation::ReadCommitted).expect("a consumer");
     let partitions: Vec<_> = (0..PARTITIONS).map(|partition| TopicPartition::new("out", partition)).collect();
     reader.assign(&partitions.iter().map(|partition| (partition.clone(), 0)).collect::<Vec<_>>()).expect("there");
     let mut outputs = vec![Vec::new(); partitions.len()];
     let mut last = Instant::now();
-    // What is late is waited for: longer than a transaction may hold it back.
-    while !over.load(Ordering::SeqCst) || last.elapsed() < Duration::from_secs(3) {
+    let is_over = |outputs: &[Vec<_>], silent: Duration| {
+        let expected = expected.load(Ordering::SeqCst);
+        // What is one too many comes later than a transaction may hold it back.
+        let done = outputs.iter().all(|seen| seen.len() as u64 >= expected) && silent > Duration::from_secs(3);
+        done || (expected < u64::MAX && silent > SOON)
+    };
+    while !is_over(&outputs, last.elapsed()) {
         reader.poll(Duration::from_millis(20)).expect("polled");
         for (partition, seen) in partitions.iter().zip(&mut outputs) {
             let mut visit = |record: highwater::RawRecord<'_>| {

@@ -14,7 +14,7 @@ use crate::kafka::{FetchLimit, Fetched, Isolation, LogError};
 use crate::record::{RawRecord, TopicPartition};
 
 /// How long an owner may take to open its door after it has taken the folder.
-const TRIES: u32 = 250;
+const TRIES: u32 = 1_000;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// A line to the process that has a folder.
@@ -25,12 +25,19 @@ pub(in crate::kafka::embedded) struct Caller {
 }
 
 impl Caller {
-    /// Calls the process that has a folder.
-    pub(in crate::kafka::embedded) fn of(folder: &Path) -> Result<Self, LogError> {
+    /// Calls the process that has a folder. Before each try `vacant` says what is there if nobody has it any more: an owner may go, and it may go
+    /// without having opened its door.
+    pub(in crate::kafka::embedded) fn or_vacant<T>(
+        folder: &Path,
+        mut vacant: impl FnMut() -> Result<Option<T>, LogError>,
+    ) -> Result<Result<Self, T>, LogError> {
         let mut failed = String::new();
         for _ in 0..TRIES {
+            if let Some(left) = vacant()? {
+                return Ok(Err(left));
+            }
             match connect(folder) {
-                Ok(stream) => return Ok(Caller { folder: folder.to_owned(), stream }),
+                Ok(stream) => return Ok(Ok(Caller { folder: folder.to_owned(), stream })),
                 Err(error) => failed = error.to_string(),
             }
             let_others_go_on(PAUSE);

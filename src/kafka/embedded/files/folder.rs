@@ -19,8 +19,9 @@ use crate::kafka::LogError;
 
 /// How long an owner waits for those who only look, and how often.
 const GLANCE: Duration = Duration::from_millis(20);
-const GLANCES: u32 = 100;
-const OWN_GLANCES: u32 = 5;
+const GLANCES: u32 = 500;
+/// An owner that goes is gone after that: a process that it starts at that moment has the lock too, until it runs a program of its own.
+const OWN_GLANCES: u32 = 50;
 
 /// The right to use a folder; given up when it is dropped or the process ends.
 #[derive(Debug)]

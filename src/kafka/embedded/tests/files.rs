@@ -360,6 +360,24 @@ fn who_reads_a_killed_processes_folder_sees_what_the_next_owner_will_and_changes
     assert_eq!(seen(&mut reader, &partitions[0]), ["a"]);
 }
 
+/// A child that a process starts has its locks for a moment: the owner is gone, its door is too, and the folder is still locked.
+#[test]
+fn an_owner_that_goes_while_it_is_asked_leaves_its_files_to_the_reader() {
+    let folder = Folder::new();
+    let log = folder.open();
+    topic(&log, "t", 1);
+    drop(log);
+    let held = fs::File::open(folder.0.join("LOCK")).expect("a lock");
+    held.try_lock().expect("nobody has it");
+    let reader = std::thread::spawn({
+        let folder = folder.0.clone();
+        move || FileLog::open_or_ask(&folder).map(|mut reader| (reader.is_live(), reader.topics().expect("listed").len()))
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    drop(held);
+    assert_eq!(reader.join().expect("it looks").expect("nobody has it"), (false, 1));
+}
+
 #[test]
 fn a_folder_with_a_long_name_has_its_door_elsewhere() {
     let outer = Folder::new();
