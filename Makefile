@@ -72,8 +72,9 @@ random-kills: ## one run killed again and again at random times: make random-kil
 processes: ## several processes on a real broker: kills, restarts, zombies, gaps; with the strict bound for gaps unless STRICT= is said, ONLY=zombie for some
 	$(if $(filter-out undefined,$(origin STRICT)),$(if $(STRICT),STRICT=1),STRICT=1) $(CARGO) test --locked --test kafka processes::$(ONLY) -- --include-ignored --nocapture --test-threads=1
 
-outages: ## brokers that are away for long, restart one after the other, die one after the other, under both guarantees: ten minutes
+outages: ## brokers that are away for long, restart one after the other, die one after the other, under both guarantees, and what an operator is told of it in time: ten minutes
 	$(CARGO) test --locked --test kafka outages -- --include-ignored --test-threads 1
+	STRICT=1 $(CARGO) test --locked --test kafka -- operator:: security:: --test-threads 1
 
 five-million: ## five million windows close at one instant, with state on disk and 256 MB: make five-million, ARGS=exactly-once
 	$(CARGO) bench --locked --bench five_million -- $(ARGS)

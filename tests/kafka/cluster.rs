@@ -54,7 +54,7 @@ fn three_brokers_know_each_other_and_one_may_die() {
 fn a_new_cluster_is_asked_for_positions() {
     let Some(broker) = Broker::start(BrokerOptions::default()) else { return };
     let log = KafkaLog::new(KafkaConfig::new(broker.bootstrap()));
-    let until = Instant::now() + Duration::from_secs(90);
+    let until = Instant::now() + Duration::from_secs(150);
     thread::scope(|scope| {
         for number in 0..3 {
             let log = &log;
@@ -87,7 +87,7 @@ fn a_broker_ends_with_the_process_that_started_it() {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "cluster::a_broker_ends_with_the_process_that_started_it"]).env(CHILD, &said);
     let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    assert!(within(Duration::from_secs(150), || said.exists()), "the other process starts a broker");
+    assert!(within(Duration::from_secs(300), || said.exists()), "the other process starts a broker");
     let text = std::fs::read_to_string(&said).unwrap();
     let (pid, folder) = text.split_once(' ').unwrap();
     assert!(Path::new(&format!("/proc/{pid}")).exists());

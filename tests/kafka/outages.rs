@@ -49,6 +49,7 @@ impl Run {
         settings.guarantee = self.guarantee;
         settings.commit_interval = Duration::from_millis(50);
         settings.session_timeout = Duration::from_secs(6);
+        settings.start_timeout = 2 * PATIENCE;
         settings.record_cache_bytes = 0; // every count is sent
         settings
     }
@@ -70,7 +71,7 @@ fn key(partition: i32, number: u64) -> String {
 /// Each record has a value of its own.
 fn load(log: &dyn Connect, per_partition: u64) {
     let topics = [IN.name(), COPIES.name(), COUNTS.name()].map(|name| NewTopic::new(name, PARTITIONS));
-    log.admin().unwrap().create_topics(&topics).unwrap();
+    reading::made(log, &topics);
     let (mut producer, headers) = (log.producer().unwrap(), Headers::default());
     for partition in 0..PARTITIONS {
         let rows: Vec<_> = (0..per_partition).map(|number| (key(partition, number), format!("{partition}/{number}"))).collect();
@@ -272,12 +273,18 @@ fn a_start_gives_up_when_its_time_is_over_and_names_the_broker() {
     let log: Arc<dyn Connect> = Arc::new(KafkaLog::new(KafkaConfig::new("127.0.0.1:9")));
     let builder = StreamsBuilder::new();
     builder.stream(IN).to(COPIES);
-    let mut settings = Settings::new("app");
-    settings.start_timeout = Duration::from_secs(1);
-    let refused = Launch::new(&builder.build().unwrap(), settings, log).start().unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Retriable);
-    let text = refused.to_string();
-    assert!(text.contains("127.0.0.1:9") && text.contains("`start_timeout`") && text.contains("Connection refused"), "{text}");
+    let topology = builder.build().unwrap();
+    // The client has to get round to a first try within that time.
+    let mut said = [1, 5, 30].map(Duration::from_secs).into_iter().map(|within| {
+        let mut settings = Settings::new("app");
+        settings.start_timeout = within;
+        let refused = Launch::new(&topology, settings, log.clone()).start().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Retriable);
+        let text = refused.to_string();
+        assert!(text.contains("127.0.0.1:9") && text.contains("`start_timeout`"), "{text}");
+        text
+    });
+    assert!(said.any(|text| text.contains("Connection refused")), "why is left out");
 }
 
 #[test]
@@ -302,7 +309,7 @@ fn what_a_transaction_has_left_in_partitions_without_a_leader_is_aborted_by_the_
     let single_copies = BrokerOptions { nodes: 3, ..BrokerOptions::default() }.with("default.replication.factor", "1");
     let Some(mut cluster) = Broker::start(single_copies.with("min.insync.replicas", "1")) else { return };
     let log = KafkaLog::new(KafkaConfig::new(cluster.bootstrap()));
-    log.admin().unwrap().create_topics(&[NewTopic::new("t", 6)]).unwrap();
+    reading::made(&log, &[NewTopic::new("t", 6)]);
     let (mut first, mut second) = (writer(&log), writer(&log));
     retried(|| first.init());
     first.begin().unwrap();

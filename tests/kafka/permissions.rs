@@ -7,9 +7,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use highwater::kafka::{Connect, KafkaConfig, KafkaLog, NewTopic};
+use highwater::kafka::{KafkaConfig, KafkaLog, NewTopic};
 
 use super::broker::{Broker, BrokerOptions, Secured, jars};
+use super::reading;
 
 /// A broker where everybody but the operator needs permissions.
 struct Site {
@@ -87,7 +88,7 @@ fn what_the_plan_lists_is_enough() {
         let job = site.job(name, more);
         if !more.contains("all") {
             let topics = ["clicks", "counts", "late", "bad"].map(|topic| NewTopic::new(format!("{name}-{topic}"), 2));
-            log.admin().unwrap().create_topics(&topics).unwrap();
+            reading::made(&log, &topics);
         }
         let before = site.run(&job);
         assert!(!before.status.success(), "{name} is not allowed yet");

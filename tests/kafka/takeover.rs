@@ -89,7 +89,7 @@ impl Shop {
         let log = Arc::new(KafkaLog::new(KafkaConfig::new(bootstrap.clone())));
         let shop = Shop { bootstrap, log, program, name, guarantee, folder };
         let topics = ["in", "counts", "per-minute"].map(|topic| NewTopic::new(shop.topic(topic), PARTITIONS));
-        shop.log.admin().unwrap().create_topics(&topics).unwrap();
+        reading::made(&*shop.log, &topics);
         Some(shop)
     }
 
@@ -103,8 +103,8 @@ impl Shop {
         let streams = self.highwater(&restored);
         within("it says what it waits for", || streams.progress().occupied.is_some());
         thread::sleep(Duration::from_secs(1));
-        let occupied = streams.progress().occupied.unwrap();
-        assert_eq!(occupied, Occupied { group: self.name.clone(), members: protocol.seen });
+        let expected = Occupied { group: self.name.clone(), members: protocol.seen };
+        within("it says whom it waits for", || streams.progress().occupied.as_ref() == Some(&expected));
         assert_eq!((streams.state(), streams.errors().len()), (State::Rebalancing, 0), "{:?}", streams.errors());
         java.leave();
 
@@ -171,7 +171,7 @@ impl Shop {
                 timestamp: Timestamp::from_millis(time(n)),
                 headers: &headers,
             };
-            producer.send(&partition, &[record]).unwrap();
+            reading::answered(PATIENCE, &mut || producer.send(&partition, &[record]));
         }
         assert!(producer.flush(PATIENCE).failed.is_empty());
     }
@@ -226,7 +226,7 @@ impl Shop {
     fn assert_committed(&self, times: &[i64]) {
         let partitions: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(self.topic("in"), number)).collect();
         let mut desk = self.log.member(&self.name, "test", Isolation::ReadCommitted).unwrap();
-        let committed = desk.committed(&partitions).unwrap();
+        let committed = reading::answered(PATIENCE, &mut || desk.committed(&partitions));
         for ((partition, position), time) in partitions.iter().zip(committed).zip(times) {
             let expected = STANDARD.encode([&[2][..], &time.to_be_bytes()].concat());
             // Nine bytes: what follows begins with a character of its own.

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use highwater::Headers;
-use highwater::kafka::{Connect, NewTopic};
+use highwater::kafka::NewTopic;
 
+use crate::reading;
 use stage::{Given, Stage};
 
 /// The lines of the sample as records with this part of the line as the key; every third one says that it happened in 1970.
@@ -180,28 +181,40 @@ fn results_from_the_far_future_at_least_once() {
 /// A topic of which compaction has removed most: offsets have holes, what is gone is not counted, and the end is reached.
 #[test]
 fn compacted_input() {
-    let Some(stage) = Stage::open("compacted", &odd_job("on-close", "exactly-once")) else { return };
+    // The brokers may compact once more while the job reads: then it has read something else than was seen, and there is nothing to compare.
+    for attempt in 1..=3 {
+        let Some(stage) = Stage::open(&format!("compacted-{attempt}"), &odd_job("on-close", "exactly-once")) else { return };
+        let left = compacted(&stage);
+        let whole = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| stage.same_over_what_is_there(&left)));
+        match whole {
+            Err(_) if attempt < 3 && stage.given() != left => {}
+            Err(why) => std::panic::resume_unwind(why),
+            Ok(_) => return,
+        }
+    }
+}
+
+/// Writes odd views into the input, and waits until compaction has removed most and has nothing more to do.
+fn compacted(stage: &Stage) -> Vec<Given> {
     let input = NewTopic::new(stage.input(), stage::PARTITIONS)
         .with("cleanup.policy", "compact")
         .with("segment.ms", "100")
         .with("min.cleanable.dirty.ratio", "0.01")
         .with("delete.retention.ms", "100");
-    stage.log().admin().unwrap().create_topics(&[input]).unwrap();
+    reading::made(stage.log(), &[input]);
     let mut given = odd_views();
     given.retain(|record| record.key.is_some());
     stage.write_decided(&given[..given.len() - 15]);
     thread::sleep(Duration::from_millis(300)); // the next one begins another segment: only closed ones are compacted
     stage.write_decided(&given[given.len() - 15..]);
-    let until = Instant::now() + Duration::from_secs(60);
-    let mut left = stage.given();
-    loop {
+    let until = Instant::now() + Duration::from_secs(150);
+    let (mut left, mut same) = (stage.given(), 0);
+    while same < 3 {
         thread::sleep(Duration::from_millis(1_500));
         let now = stage.given();
-        if now == left && now.len() < given.len() / 2 {
-            break;
-        }
+        same = if now == left && now.len() < given.len() / 2 { same + 1 } else { 0 };
         assert!(Instant::now() < until, "the topic is not compacted: {} records of {}", now.len(), given.len());
         left = now;
     }
-    stage.same_over_what_is_there(&left);
+    left
 }

@@ -36,9 +36,10 @@ use std::time::{Duration, Instant};
 use node::Node;
 use places::Places;
 use properties::Ports;
+pub(crate) use properties::free_port;
 pub(crate) use security::Secured;
 
-const READY_WITHIN: Duration = Duration::from_secs(150);
+const READY_WITHIN: Duration = Duration::from_secs(300);
 
 /// What a cluster is to be like.
 #[derive(Clone, Debug)]

@@ -23,7 +23,7 @@ impl Ports {
 }
 
 /// A port below those that the system gives to clients: it stays free while its broker is down.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FROM: u64 = 18_000;
     const COUNT: u64 = 14_000;
     let ports = std::iter::repeat_with(|| u16::try_from(FROM + unique() % COUNT).expect("below 65,536"));

@@ -82,23 +82,23 @@ impl Stage {
     /// Makes topics of so many partitions, with settings.
     pub(super) fn make(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
         let new = settings.iter().fold(NewTopic::new(self.name(topic), partitions), |new, (key, value)| new.with(*key, *value));
-        self.admin().create_topics(&[new]).unwrap();
+        reading::made(&*self.log, &[new]);
     }
 
     pub(super) fn delete(&self, topic: &str) {
-        self.admin().delete_topics(&[&self.name(topic)]).unwrap();
+        reading::answered(PATIENCE, &mut || self.admin().delete_topics(&[&self.name(topic)]));
     }
 
     /// Deletes the records of a partition below an offset; all of them if none is said.
     pub(super) fn truncate(&self, topic: &str, partition: i32, below: Option<i64>) -> i64 {
         let of = self.partition(topic, partition);
         let below = below.unwrap_or_else(|| self.end(topic, partition));
-        self.admin().delete_records(&[(of, below)]).unwrap()[0]
+        reading::answered(PATIENCE, &mut || self.admin().delete_records(&[(of.clone(), below)]))[0]
     }
 
     pub(super) fn end(&self, topic: &str, partition: i32) -> i64 {
         let mut consumer = self.log.consumer(Isolation::ReadUncommitted).unwrap();
-        consumer.end_offsets(&[self.partition(topic, partition)], Isolation::ReadUncommitted).unwrap()[0]
+        reading::answered(PATIENCE, &mut || consumer.end_offsets(&[self.partition(topic, partition)], Isolation::ReadUncommitted))[0]
     }
 
     /// Writes values under keys into one partition, all of this moment.
@@ -115,7 +115,7 @@ impl Stage {
             .map(|(key, value, timestamp)| Outgoing { key: *key, value: *value, timestamp: *timestamp, headers: &headers })
             .collect();
         for chunk in records.chunks(500) {
-            producer.send(&self.partition(topic, partition), chunk).unwrap();
+            reading::answered(PATIENCE, &mut || producer.send(&self.partition(topic, partition), chunk));
         }
         let flushed = producer.flush(PATIENCE);
         assert!(flushed.failed.is_empty(), "{:?}", flushed.failed);
@@ -129,7 +129,7 @@ impl Stage {
 
     /// Everything committed in a topic, partition by partition.
     pub(super) fn read(&self, topic: &str) -> Vec<Found> {
-        let count = self.admin().describe_topics(&[&self.name(topic)]).unwrap()[0].partitions;
+        let count = reading::answered(PATIENCE, &mut || self.admin().describe_topics(&[&self.name(topic)]))[0].partitions;
         let mut found = Vec::new();
         reading::committed(&*self.log, &self.name(topic), count, PATIENCE, &mut |raw| found.push(Found::of(&raw)));
         found

@@ -5,6 +5,7 @@ import java.util.Scanner;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.resource.PatternType;
@@ -25,6 +26,13 @@ public final class Allow {
         }
         try (Admin admin = Admin.create(Map.of("bootstrap.servers", args[0]))) {
             admin.createAcls(bindings).all().get();
+            // The controller has them; the broker that decides hears of them a moment later.
+            for (int looks = 0; !admin.describeAcls(AclBindingFilter.ANY).values().get().containsAll(bindings); looks++) {
+                if (looks > 600) {
+                    throw new IllegalStateException("the broker does not hear of it");
+                }
+                Thread.sleep(100);
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const POM: &str = include_str!("pom.xml");
 const SOURCE: &str = include_str!("src/main/java/takeover/Takeover.java");
 /// It starts a virtual machine, on a machine that may be busy.
-const STARTED_WITHIN: Duration = Duration::from_secs(150);
+const STARTED_WITHIN: Duration = Duration::from_secs(300);
 
 /// The folder of the program and of what it needs; or why there is none.
 pub(crate) fn program() -> Result<PathBuf, String> {

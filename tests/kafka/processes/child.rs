@@ -21,7 +21,7 @@ pub(crate) const NAME: &str = "processes::child::an_instance";
 pub(crate) const ORDERS: &str = "HIGHWATER_INSTANCE_ORDERS";
 /// The store of the application.
 pub(crate) const STORE: &str = "counts";
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What an instance is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -10,11 +10,12 @@ use highwater::kafka::{Connect, FetchLimit, Isolation, KafkaConfig, KafkaLog, Ne
 use highwater::{Headers, RawRecord, Timestamp, TopicPartition};
 
 use super::child::micros;
+use crate::reading::{answered, made};
 
 pub(crate) const PARTITIONS: i32 = 6;
 const KEYS: usize = 20;
 const BEAT: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Something that goes on until it is told to end.
 pub(crate) struct Beside<T> {
@@ -75,7 +76,7 @@ fn send(producer: &mut dyn highwater::kafka::Producer, to: &TopicPartition, batc
     let records = batch.iter().map(|(key, value)| Outgoing { key: Some(key), value: Some(value.as_bytes()), timestamp, headers: &headers });
     let records: Vec<_> = records.collect();
     if !records.is_empty() {
-        producer.send(to, &records).unwrap();
+        answered(PATIENCE, &mut || producer.send(to, &records));
     }
 }
 
@@ -101,13 +102,13 @@ pub(crate) fn read(bootstrap: &str, topic: String) -> Beside<Vec<Output>> {
         consumer.assign(&partitions.iter().map(|partition| (partition.clone(), 0)).collect::<Vec<_>>()).unwrap();
         let (mut outputs, mut ends) = (Vec::new(), None);
         loop {
-            consumer.poll(Duration::from_millis(20)).unwrap();
+            answered(PATIENCE, &mut || consumer.poll(Duration::from_millis(20)));
             for partition in &partitions {
-                consumer.fetch(partition, FetchLimit::default(), &mut |record| outputs.push(output(&record))).unwrap();
+                answered(PATIENCE, &mut || consumer.fetch(partition, FetchLimit::default(), &mut |record| outputs.push(output(&record))));
             }
             if over.load(Ordering::SeqCst) && ends.is_none() {
                 // The high watermark: what is decided and not marked yet is waited for.
-                ends = Some(consumer.end_offsets(&partitions, Isolation::ReadUncommitted).unwrap());
+                ends = Some(answered(PATIENCE, &mut || consumer.end_offsets(&partitions, Isolation::ReadUncommitted)));
             }
             let is_at = |(partition, end): (_, &i64)| consumer.position(partition).unwrap() >= *end;
             if ends.as_ref().is_some_and(|ends| partitions.iter().zip(ends).all(is_at)) {
@@ -135,7 +136,7 @@ fn output(record: &RawRecord<'_>) -> Output {
 pub(crate) fn noise(bootstrap: &str, topic: String) -> Beside<(Duration, Duration)> {
     let log = KafkaLog::new(KafkaConfig::new(bootstrap));
     Beside::run(move |over| {
-        log.admin().unwrap().create_topics(&[NewTopic::new(topic.as_str(), 1)]).unwrap();
+        made(&log, &[NewTopic::new(topic.as_str(), 1)]);
         let (mut producer, partition) = (log.producer().unwrap(), TopicPartition::new(topic.as_str(), 0));
         let (mut machine, mut broker) = (Duration::ZERO, Duration::ZERO);
         while !over.load(Ordering::SeqCst) {

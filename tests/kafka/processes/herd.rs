@@ -15,8 +15,9 @@ use highwater::kafka::{Connect, Isolation, KafkaConfig, KafkaLog, NewTopic};
 use super::child::{NAME, ORDERS, Orders, micros};
 use super::flow::PARTITIONS;
 use crate::broker::Broker;
+use crate::reading;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) const COMMIT: Duration = Duration::from_millis(100);
 /// How long a process may be silent, where the member says it; a little longer where the broker does.
 pub(crate) const SESSION: Duration = Duration::from_millis(1_500);
@@ -55,6 +56,12 @@ impl Way {
     }
 }
 
+/// The partitions of tasks as a process notes them: `0_3:running` and so on.
+pub(crate) fn numbers(tasks: &str) -> BTreeSet<i32> {
+    let ids = tasks.split_whitespace().filter_map(|task| task.split_once(':'));
+    ids.filter_map(|(id, _)| id.rsplit('_').next()?.parse().ok()).collect()
+}
+
 /// All processes of an application.
 pub(crate) struct Herd {
     pub(crate) model: Orders,
@@ -82,7 +89,7 @@ impl Herd {
         };
         let topics = [NewTopic::new(model.input(), PARTITIONS), NewTopic::new(model.output(), PARTITIONS)];
         let herd = Herd { model, folder, running: BTreeMap::new() };
-        herd.log().admin().unwrap().create_topics(&topics).unwrap();
+        reading::made(&herd.log(), &topics);
         herd
     }
 
@@ -176,9 +183,7 @@ impl Herd {
     /// The tasks of a process by number, and whether all of them run.
     pub(crate) fn tasks(&self, name: &str) -> (BTreeSet<i32>, bool) {
         let (_, text) = self.last(name, "tasks").unwrap_or_default();
-        let tasks: Vec<_> = text.split_whitespace().filter_map(|one| one.split_once(':')).collect();
-        let number = |id: &str| id.rsplit('_').next().and_then(|number| number.parse().ok());
-        (tasks.iter().filter_map(|(id, _)| number(id)).collect(), tasks.iter().all(|(_, state)| *state == "running"))
+        (numbers(&text), text.split_whitespace().all(|task| task.ends_with(":running")))
     }
 
     /// Waits until these processes have all tasks among them, evenly, and all run.
@@ -205,7 +210,7 @@ impl Herd {
         let log = self.log();
         let (admin, mut consumer) = (log.admin().unwrap(), log.consumer(Isolation::ReadCommitted).unwrap());
         let inputs: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(self.model.input(), number)).collect();
-        let ends = consumer.end_offsets(&inputs, Isolation::ReadCommitted).unwrap();
+        let ends = reading::answered(PATIENCE, &mut || consumer.end_offsets(&inputs, Isolation::ReadCommitted));
         self.until("all is committed", || {
             let positions: BTreeMap<_, _> = admin.group_positions(&self.model.application).unwrap_or_default().into_iter().collect();
             inputs.iter().zip(&ends).all(|(input, end)| positions.get(input).map_or(0, |position| position.offset) >= *end)

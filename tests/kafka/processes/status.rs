@@ -1,5 +1,6 @@
 //! `highwater status` beside a group that lives: who is in, from where, with which tasks, and how far behind; and a group that is empty or gone.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -39,16 +40,17 @@ fn shows_everything(way: Way) {
     herd.settle(&["a"]);
     herd.start("b", true);
     // While tasks move it answers all the same.
-    let mut states = BTreeSet::new();
-    while herd.tasks("b").0.len() < 3 {
-        states.insert(object(&herd)["state"].as_str().unwrap().to_owned());
-    }
+    let states = RefCell::new(BTreeSet::new());
+    herd.until("the other one has half of the tasks", || {
+        states.borrow_mut().insert(object(&herd)["state"].as_str().unwrap().to_owned());
+        herd.tasks("b").0.len() >= 3
+    });
     herd.settle(&["a", "b"]);
     herd.until("the group is stable", || object(&herd)["state"] == "stable");
     feed.end();
     herd.until_all_is_committed();
     let (code, text) = status(&herd, &[]);
-    eprintln!("{}, seen {states:?}\n{text}", way.name());
+    eprintln!("{}, seen {:?}\n{text}", way.name(), states.borrow());
     assert_eq!(code, 0, "{text}");
     let found = object(&herd);
     assert_eq!(

@@ -120,7 +120,7 @@ impl Stage {
     pub(super) fn same_on_both(&self, given: &[Given]) -> Found {
         self.make_topics(&*self.log);
         let mut open = self.write_and_leave_one_open(given);
-        let stable = self.ends(Isolation::ReadCommitted);
+        let stable = self.settled_ends();
         let whole = self.ends(Isolation::ReadUncommitted);
         assert_ne!(stable, whole, "something is undecided");
 
@@ -129,8 +129,9 @@ impl Stage {
         self.wait_for_positions(&mut first, &stable);
         thread::sleep(Duration::from_millis(500));
         assert_eq!(self.positions(), stable, "nothing behind an open transaction is read");
-        open.commit().unwrap();
-        let whole_and_decided = self.ends(Isolation::ReadCommitted);
+        reading::answered(PATIENCE, &mut || open.commit());
+        drop(self.transactions(1)); // the markers are written
+        let whole_and_decided = self.settled_ends();
         assert!(whole_and_decided.iter().zip(&whole).all(|(now, before)| now >= before), "everything is decided");
         self.wait_for_positions(&mut first, &whole_and_decided);
         first.end();
@@ -213,15 +214,15 @@ impl Stage {
     /// Those that are not there yet. Their records stay, however old they say they are.
     fn make_topics(&self, log: &dyn Connect) {
         let admin = log.admin().unwrap();
-        let existing = admin.list_topics().unwrap();
-        for topic in self.topics.iter().filter(|topic| !existing.contains(topic)) {
-            admin.create_topics(&[NewTopic::new(topic, PARTITIONS).with("retention.ms", "-1")]).unwrap();
-        }
+        let existing = reading::answered(PATIENCE, &mut || admin.list_topics());
+        let missing = self.topics.iter().filter(|topic| !existing.contains(topic));
+        reading::made(log, &missing.map(|topic| NewTopic::new(topic, PARTITIONS).with("retention.ms", "-1")).collect::<Vec<_>>());
     }
 
+    /// Once it is there, whatever its id has done before is decided, and readers see it: until all markers are written it is refused.
     fn transactions(&self, number: usize) -> Box<dyn TransactionalProducer> {
         let mut producer = self.log.transactional_producer(&format!("{}.writer.{number}", self.application), PATIENCE).unwrap();
-        producer.init().unwrap();
+        reading::answered(PATIENCE, &mut || producer.init());
         producer
     }
 
@@ -232,7 +233,7 @@ impl Stage {
                 producer.begin().unwrap();
                 chunk.iter().for_each(|record| record.send(producer, self.input()));
                 assert!(producer.flush(PATIENCE).failed.is_empty());
-                if abort { producer.abort().unwrap() } else { producer.commit().unwrap() }
+                reading::answered(PATIENCE, &mut || if abort { producer.abort() } else { producer.commit() });
             }
         }
     }
@@ -240,6 +241,7 @@ impl Stage {
     /// Everything is committed, or aborted.
     pub(super) fn write_decided(&self, given: &[Given]) {
         self.write(&mut *self.transactions(0), given);
+        drop(self.transactions(0));
     }
 
     /// The same, but for some in the middle, which the producer that is given back has still to decide about.
@@ -252,6 +254,8 @@ impl Stage {
         undecided.iter().for_each(|record| record.send(&mut *open, self.input()));
         assert!(open.flush(PATIENCE).failed.is_empty());
         self.write(&mut *decided, after);
+        drop(decided);
+        drop(self.transactions(0));
         open
     }
 
@@ -289,12 +293,27 @@ impl Stage {
     }
 
     fn ends(&self, isolation: Isolation) -> Vec<i64> {
-        self.log.consumer(isolation).unwrap().end_offsets(&self.inputs(), isolation).unwrap()
+        let mut consumer = self.log.consumer(isolation).unwrap();
+        reading::answered(PATIENCE, &mut || consumer.end_offsets(&self.inputs(), isolation))
+    }
+
+    /// Where readers of committed records are at the end: it stands still, for markers are written one after the other.
+    fn settled_ends(&self) -> Vec<i64> {
+        let until = Instant::now() + PATIENCE;
+        let (mut before, mut same) = (Vec::new(), 0);
+        while same < 5 {
+            let ends = self.ends(Isolation::ReadCommitted);
+            same = if ends == before { same + 1 } else { 0 };
+            assert!(Instant::now() < until, "the input does not stand still: {before:?}, {ends:?}");
+            before = ends;
+            thread::sleep(Duration::from_millis(50));
+        }
+        before
     }
 
     /// What the job has committed; 0 where that is nothing yet.
     fn positions(&self) -> Vec<i64> {
-        let committed = self.log.admin().unwrap().group_positions(&self.application).unwrap_or_default();
+        let committed = reading::answered(PATIENCE, &mut || self.log.admin()?.group_positions(&self.application));
         let of = |partition| committed.iter().find(|(found, _)| *found == partition).map_or(0, |(_, position)| position.offset);
         self.inputs().into_iter().map(of).collect()
     }
