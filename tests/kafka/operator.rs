@@ -128,7 +128,7 @@ impl Drop for Run {
 
 /// An address where nothing answers, and that nobody else gets.
 fn nowhere() -> String {
-    format!("127.0.0.1:{}", broker::free_port())
+    format!("127.0.0.1:{}", broker::properties::free_port())
 }
 
 #[test]

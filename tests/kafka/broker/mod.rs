@@ -23,7 +23,7 @@
 pub(crate) mod jars;
 mod node;
 mod places;
-mod properties;
+pub(crate) mod properties;
 mod security;
 mod wire;
 
@@ -36,7 +36,6 @@ use std::time::{Duration, Instant};
 use node::Node;
 use places::Places;
 use properties::Ports;
-pub(crate) use properties::free_port;
 pub(crate) use security::Secured;
 
 const READY_WITHIN: Duration = Duration::from_secs(300);
