@@ -80,7 +80,9 @@ pub(super) struct Stage {
     at_least_once: bool,
     /// Results are updated, and each commit shows how far they are.
     updates: bool,
-    /// The input first, then the output.
+    /// Where results go.
+    output: String,
+    /// The input first.
     topics: Vec<String>,
 }
 
@@ -91,8 +93,12 @@ impl Stage {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("topologies-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let (mut application, mut topics, mut file) = (String::new(), Vec::new(), String::new());
+        let (mut application, mut topics, mut output, mut file) = (String::new(), Vec::new(), String::new(), String::new());
+        let mut block = "";
         for line in text.lines() {
+            if !line.starts_with(' ') {
+                block = line;
+            }
             let found = ["application: ", "topic: ", "dead-letter: "].into_iter().find(|word| line.trim_start().starts_with(word));
             let Some((before, named)) = found.and_then(|word| line.split_once(word).map(|(space, name)| (format!("{space}{word}"), name)))
             else {
@@ -101,13 +107,20 @@ impl Stage {
             };
             let named = format!("{}.{name}.{}", named.trim(), std::process::id());
             file += &format!("{before}{named}\n");
-            if before.starts_with("application") { application = named } else { topics.push(named) }
+            if before.starts_with("application") {
+                application = named;
+            } else {
+                if block.starts_with("output:") {
+                    output.clone_from(&named);
+                }
+                topics.push(named);
+            }
         }
         let job = folder.join("job.yaml");
         fs::write(&job, file).unwrap();
         let log = Arc::new(KafkaLog::new(KafkaConfig::new(bootstrap.clone())));
         let (at_least_once, updates) = (text.contains("guarantee: at-least-once"), text.contains("emit: on-update"));
-        Some(Stage { bootstrap, log, folder, job, application, at_least_once, updates, topics })
+        Some(Stage { bootstrap, log, folder, job, application, at_least_once, updates, output, topics })
     }
 
     pub(super) fn input(&self) -> &str {
@@ -146,7 +159,7 @@ impl Stage {
         self.make_topics(&*self.log);
         self.run("last", &["--until", "end", "--output", "cluster.csv"]).ended_well();
         let on_cluster = self.found(&*self.log);
-        assert!(on_cluster.keys().any(|(topic, ..)| *topic == self.topics[1]), "there are results");
+        assert!(on_cluster.keys().any(|(topic, ..)| *topic == self.output), "there are results");
         let embedded = self.embedded(given);
         if on_cluster != embedded
             && let Some(why) = self.repeats()
@@ -295,7 +308,7 @@ impl Stage {
 
     /// Between two commits only the last update of a count is sent, and where commits fall is chance: counts rise, and the last one is the result.
     fn keep_last_updates(&self, found: &mut Found) {
-        for (key, records) in found.iter_mut().filter(|((topic, ..), _)| *topic == self.topics[1]) {
+        for (key, records) in found.iter_mut().filter(|((topic, ..), _)| *topic == self.output) {
             let rises = records.0.is_sorted_by(|(before, ..), (after, ..)| before < after);
             assert!(rises || self.repeats().is_some(), "{key:?} does not rise: {records:?}; the engine said:\n{}", self.all_said());
             records.0.drain(..records.0.len() - 1);
