@@ -6,9 +6,11 @@ use highwater::kafka::{Connect, Isolation, LogError, Outgoing, Producer, Transac
 use highwater::{Headers, Timestamp, TopicPartition};
 
 use super::life::Life;
+use super::log::{PATIENCE, patiently};
 use super::scene::{Kind, PARTITIONS, before_all, first_rows, key, table_change, time, value};
 use super::victim::read;
 
+/// How long a transaction may be open.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Goes on writing where the input ends.
@@ -30,7 +32,7 @@ impl Feed {
     /// Settles what an earlier life left open, and finds out how far it came.
     pub(crate) fn open(log: &dyn Connect, life: &Life) -> Result<Feed, LogError> {
         let mut transactional = log.transactional_producer(&format!("{}feed", life.names.prefix), WITHIN)?;
-        transactional.init()?;
+        patiently(|| transactional.init())?;
         let input = life.names.input();
         let next = (0..PARTITIONS).map(|partition| next(log, &input, partition)).collect::<Result<Vec<u64>, LogError>>()?;
         let table = (life.kind == Kind::Join).then(|| life.names.table());
@@ -114,14 +116,15 @@ fn send(producer: &mut dyn Producer, topic: &str, partition: i32, rows: &[Row]) 
 }
 
 fn flushed(producer: &mut dyn Producer) -> Result<(), LogError> {
-    producer.flush(WITHIN).failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    producer.flush(PATIENCE).failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// The number after the last record of a partition, found from its end.
 fn next(log: &dyn Connect, input: &str, partition: i32) -> Result<u64, LogError> {
     let of = [TopicPartition::new(input, partition)];
     let mut consumer = log.consumer(Isolation::ReadCommitted)?;
-    let (begin, end) = (consumer.begin_offsets(&of)?[0], consumer.end_offsets(&of, Isolation::ReadCommitted)?[0]);
+    let begin = patiently(|| consumer.begin_offsets(&of))?[0];
+    let end = patiently(|| consumer.end_offsets(&of, Isolation::ReadCommitted))?[0];
     let mut behind = 200;
     loop {
         let mut last = None;

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use highwater::kafka::{Connect, Consumer, Group, Isolation, LogError};
 use highwater::{RawRecord, State, StoreRef, Streams, TopicPartition};
 
 use super::life::Life;
+use super::log::{PATIENCE, patiently};
 use super::notes::Notebook;
 use super::scene::{COUNTS, Kind, PARTITIONS, ROWS, WINDOWS, sequence};
 use super::victim;
+
+/// How long the markers of what was decided may be on their way.
+const UNDECIDED: Duration = Duration::from_secs(20);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -90,7 +94,6 @@ impl Findings {
 
     /// One more start, which must find nothing to do, and the stores that it opens.
     fn start_again(&mut self, life: &Life, log: &Arc<dyn Connect>) -> Outcome<()> {
-        const PATIENCE: Duration = Duration::from_secs(40);
         let path = life.folder.join("judge.txt");
         let streams = victim::start(life, "a", log, &Arc::new(Notebook::open(&path)))?;
         // Before it has tasks it would be over with what others have committed.
@@ -132,8 +135,8 @@ fn visit(log: &dyn Connect, topic: &str, visit: &mut dyn FnMut(RawRecord<'_>)) -
     let mut consumer = log.consumer(Isolation::ReadCommitted)?;
     for number in 0..PARTITIONS {
         let partition = TopicPartition::new(topic, number);
-        let begin = consumer.begin_offsets(std::slice::from_ref(&partition))?[0];
-        let end = consumer.end_offsets(std::slice::from_ref(&partition), Isolation::ReadCommitted)?[0];
+        let begin = patiently(|| consumer.begin_offsets(std::slice::from_ref(&partition)))?[0];
+        let end = patiently(|| consumer.end_offsets(std::slice::from_ref(&partition), Isolation::ReadCommitted))?[0];
         victim::read(&mut *consumer, &partition, begin, end, visit)?;
     }
     Ok(())
@@ -141,27 +144,30 @@ fn visit(log: &dyn Connect, topic: &str, visit: &mut dyn FnMut(RawRecord<'_>)) -
 
 /// The end of a partition, if no transaction is open in it. The last markers of a cluster may be on their way yet.
 fn decided_end(consumer: &mut dyn Consumer, of: &[TopicPartition]) -> Result<Option<i64>, LogError> {
-    for _ in 0..50 {
-        let ends = [Isolation::ReadUncommitted, Isolation::ReadCommitted].map(|isolation| consumer.end_offsets(of, isolation));
-        let [high, stable] = ends;
-        let (high, stable) = (high?[0], stable?[0]);
+    let until = Instant::now() + UNDECIDED;
+    loop {
+        let [high, stable] = [Isolation::ReadUncommitted, Isolation::ReadCommitted]
+            .map(|isolation| patiently(|| consumer.end_offsets(of, isolation)).map(|ends| ends[0]));
+        let (high, stable) = (high?, stable?);
         if high == stable {
             return Ok(Some(high));
         }
+        if Instant::now() >= until {
+            return Ok(None);
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(None)
 }
 
 /// The committed position of a partition.
 fn position(member: &mut dyn Group, of: &[TopicPartition]) -> Result<i64, LogError> {
-    for _ in 0..50 {
-        match member.committed(of) {
-            Err(LogError::PositionUndecided { .. }) => std::thread::sleep(Duration::from_millis(20)),
+    let until = Instant::now() + UNDECIDED;
+    loop {
+        match patiently(|| member.committed(of)) {
+            Err(LogError::PositionUndecided { .. }) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
             found => return Ok(found?[0].as_ref().map_or(0, |position| position.offset)),
         }
     }
-    Ok(member.committed(of)?[0].as_ref().map_or(0, |position| position.offset))
 }
 
 fn text(bytes: Option<&[u8]>) -> String {

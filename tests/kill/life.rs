@@ -10,7 +10,7 @@ use super::notes::Notes;
 use super::scene::{BEGIN_VARIABLE, Kind, Names, begin};
 
 /// A life that takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(90);
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// What the application promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Life {
         }
         let child = command.spawn().map_err(|error| error.to_string())?;
         let frozen = self.expelled && self.bootstrap.is_some();
-        let (killed, failure) = outlive(child, &self.clock(death), frozen)?;
+        let (killed, failure) = outlive(child, &self.clock(death), frozen, &self.notes())?;
         let passed = fs::read_to_string(&passes).unwrap_or_default();
         let passes = if let Death::At(point, _) = death { passed.lines().filter(|line| line == point).count() as u64 } else { 0 };
         Ok(Ended { killed, failure, passes, notes: Notes::read(&self.notes()) })
@@ -191,9 +191,9 @@ impl Clock {
 }
 
 /// Waits for a process, and kills it when its time has come.
-fn outlive(mut child: Child, clock: &Clock, frozen: bool) -> Result<(bool, Option<String>), String> {
+fn outlive(mut child: Child, clock: &Clock, frozen: bool, notes: &Path) -> Result<(bool, Option<String>), String> {
     let begun = Instant::now();
-    let mut freezer = frozen.then(|| Freezer { pid: child.id(), next: begun + Freezer::THAWED, is_frozen: false });
+    let mut freezer = frozen.then(|| Freezer::of(child.id()));
     let mut running = None;
     let status = loop {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
@@ -205,7 +205,7 @@ fn outlive(mut child: Child, clock: &Clock, frozen: bool) -> Result<(bool, Optio
             child.wait().map_err(|error| error.to_string())?;
             return if hangs { Err(format!("hangs: not over after {LONGEST:?}")) } else { Ok((true, None)) };
         }
-        freezer.iter_mut().for_each(Freezer::turn);
+        freezer.iter_mut().for_each(|freezer| freezer.turn(notes));
         std::thread::sleep(Duration::from_millis(2));
     };
     let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(9);
@@ -222,21 +222,34 @@ fn outlive(mut child: Child, clock: &Clock, frozen: bool) -> Result<(bool, Optio
 /// Stops a process for longer than its group waits for it, and lets it go on, again and again.
 struct Freezer {
     pid: u32,
-    next: Instant,
+    /// None until the application runs.
+    next: Option<Instant>,
     is_frozen: bool,
+    thawed: Duration,
 }
 
 impl Freezer {
+    /// At first, and how much longer each time: on a slow machine it takes a while until it is in again and works.
     const THAWED: Duration = Duration::from_millis(1500);
+    const LONGER: Duration = Duration::from_millis(500);
     /// Longer than [a session](super::log::SHORT_SESSION).
     const FROZEN: Duration = Duration::from_millis(2500);
 
-    fn turn(&mut self) {
-        if Instant::now() >= self.next {
+    fn of(pid: u32) -> Freezer {
+        Freezer { pid, next: None, is_frozen: false, thawed: Self::THAWED }
+    }
+
+    fn turn(&mut self, notes: &Path) {
+        let Some(next) = self.next else {
+            self.next = Notes::read(notes).rebuilt.map(|_| Instant::now() + self.thawed);
+            return;
+        };
+        if Instant::now() >= next {
             self.is_frozen = !self.is_frozen;
             let signal = if self.is_frozen { "-STOP" } else { "-CONT" };
             Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", signal, &self.pid.to_string()]).stderr(Stdio::null()).status().ok();
-            self.next = Instant::now() + if self.is_frozen { Self::FROZEN } else { Self::THAWED };
+            self.thawed += if self.is_frozen { Self::LONGER } else { Duration::ZERO };
+            self.next = Some(Instant::now() + if self.is_frozen { Self::FROZEN } else { self.thawed });
         }
     }
 }

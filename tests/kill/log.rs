@@ -1,16 +1,35 @@
 //! The log of a run, in files or on a cluster, and the settings of the application: small intervals, so that there are many commits.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use highwater::kafka::{Connect, Durability, FileLog, FileLogOptions, LogError, MemoryLog};
-use highwater::{Guarantee, Settings, SystemClock};
+use highwater::{ErrorKind, Guarantee, Settings, SystemClock};
 
 use super::life::{Life, Promise};
 use super::scene::Kind;
 
-/// How long a member without a lasting name may be silent on a cluster.
+/// How long anything may take that a log is asked for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a member without a lasting name may be silent on a cluster: as long as a busy machine may keep it from saying something, since at least
+/// once whoever is taken for dead leaves to others what it has not committed.
+const SESSION: Duration = Duration::from_secs(6);
+/// The same where it is to be taken for dead.
 pub(crate) const SHORT_SESSION: Duration = Duration::from_millis(1500);
+
+/// Asks a cluster that may have other things to do.
+pub(crate) fn patiently<T>(mut ask: impl FnMut() -> Result<T, LogError>) -> Result<T, LogError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Err(error @ LogError::Client { .. }) if error.kind() == ErrorKind::Retriable && Instant::now() < until => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            answer => return answer,
+        }
+    }
+}
 
 /// What a log in this process can be made to do. A cluster does as it likes.
 pub(crate) trait Whims: Connect {
@@ -75,7 +94,7 @@ pub(crate) fn settings(life: &Life, instance: &str) -> Settings {
     if life.bootstrap.is_some() && life.lasting {
         settings.instance_id = Some(instance.to_owned().into());
     } else if life.bootstrap.is_some() {
-        settings.session_timeout = SHORT_SESSION;
+        settings.session_timeout = if life.expelled { SHORT_SESSION } else { SESSION };
     }
     settings.guarantee = match life.promise {
         Promise::AtLeastOnce => Guarantee::AtLeastOnce,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use highwater::kafka::{Connect, Consumer, Isolation, LogError};
 use highwater::{RestoreProgress, TopicPartition};
 
+use super::log::patiently;
 use super::scene::PARTITIONS;
 use super::victim::read;
 
@@ -20,11 +21,14 @@ impl Onlooker {
     /// Has seen what is committed now.
     pub(crate) fn new(log: &dyn Connect, changelog: Option<String>) -> Result<Self, LogError> {
         let mut onlooker = Onlooker { consumer: log.consumer(Isolation::ReadCommitted)?, changelog, seen: BTreeMap::new() };
-        let topics = log.admin()?.list_topics()?;
+        let topics = {
+            let admin = log.admin()?;
+            patiently(|| admin.list_topics())?
+        };
         for number in onlooker.changelog.iter().filter(|topic| topics.contains(topic)).flat_map(|_| 0..PARTITIONS).collect::<Vec<_>>() {
             let partition = [onlooker.partition(number)];
-            let begin = onlooker.consumer.begin_offsets(&partition)?[0];
-            let end = onlooker.consumer.end_offsets(&partition, Isolation::ReadCommitted)?[0];
+            let begin = patiently(|| onlooker.consumer.begin_offsets(&partition))?[0];
+            let end = patiently(|| onlooker.consumer.end_offsets(&partition, Isolation::ReadCommitted))?[0];
             onlooker.look(number, begin, end)?;
         }
         Ok(onlooker)

@@ -7,19 +7,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use highwater::kafka::{Connect, Consumer, FetchLimit, Isolation, LogError, NewTopic};
-use highwater::{Launch, RawRecord, RestoreProgress, State, Streams, TopicPartition};
+use highwater::{ErrorKind, Launch, RawRecord, RestoreProgress, State, Streams, TopicPartition};
 
 use super::feed::Feed;
 use super::life::Life;
 use super::linger::Lingering;
-use super::log::{Whims, settings};
+use super::log::{PATIENCE, Whims, patiently, settings};
 use super::notes::Notebook;
 use super::onlooker::Onlooker;
 use super::scene::{Kind, LATE_BEGIN, PARTITIONS};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Lives to the end, unless it is killed.
 pub(crate) fn live(life: &Life, whims: &Arc<dyn Whims>) -> Outcome<()> {
@@ -56,7 +54,7 @@ fn provide_topics(life: &Life, log: &dyn Connect) -> Result<(), LogError> {
     let admin = log.admin()?;
     let table = (life.kind == Kind::Join).then(|| life.names.table());
     for topic in [life.names.input(), life.names.output()].into_iter().chain(table) {
-        match admin.create_topics(&[NewTopic::new(topic, PARTITIONS)]) {
+        match patiently(|| admin.create_topics(&[NewTopic::new(&*topic, PARTITIONS)])) {
             Ok(()) | Err(LogError::TopicExists(_)) => {}
             Err(error) => return Err(error),
         }
@@ -68,7 +66,7 @@ fn note_start(life: &Life, log: &dyn Connect, feed: &Feed, notes: &Notebook) -> 
     let partitions: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(life.names.input(), number)).collect();
     let mut member = log.member(&life.names.application(), "onlooker", Isolation::ReadCommitted)?;
     for (partition, count) in partitions.iter().zip(feed.counts()) {
-        let position = match member.committed(std::slice::from_ref(partition)) {
+        let position = match patiently(|| member.committed(std::slice::from_ref(partition))) {
             Ok(found) => found[0].as_ref().map_or(0, |position| position.offset).to_string(),
             Err(LogError::PositionUndecided { .. }) => "undecided".to_owned(),
             Err(error) => return Err(error),
@@ -136,7 +134,7 @@ fn write(life: &Life, log: &dyn Connect, feed: &mut Feed, streams: &Streams, not
     if feed.counts()[0] >= LATE_BEGIN {
         wait_for_time(life, log)?;
     }
-    while feed.chunk(life.chunk, life.records)? {
+    while goes_on(feed, life, log)? {
         chunks += 1;
         taken = wait_until_taken(life, streams, taken);
         let counts: Vec<_> = feed.counts().iter().map(u64::to_string).collect();
@@ -155,6 +153,17 @@ fn write(life: &Life, log: &dyn Connect, feed: &mut Feed, streams: &Streams, not
     Ok(Fed::All)
 }
 
+/// Writes the next chunk. What a cluster has not decided, or not acknowledged in time, is looked for in the log: the feed goes on where that ends.
+fn goes_on(feed: &mut Feed, life: &Life, log: &dyn Connect) -> Result<bool, LogError> {
+    match feed.chunk(life.chunk, life.records) {
+        Err(error) if life.bootstrap.is_some() && (error.kind() == ErrorKind::Retriable || error.ends_producer()) => {
+            *feed = Feed::open(log, life)?;
+            Ok(true)
+        }
+        fed => fed,
+    }
+}
+
 /// Waits until something of every partition is committed, and with it the time that the tasks behind a repartition topic go by: to a task
 /// that was told none yet, no record is late.
 fn wait_for_time(life: &Life, log: &dyn Connect) -> Outcome<()> {
@@ -162,7 +171,7 @@ fn wait_for_time(life: &Life, log: &dyn Connect) -> Outcome<()> {
     let partitions: Vec<_> = (0..PARTITIONS).map(|number| TopicPartition::new(life.names.input(), number)).collect();
     let until = Instant::now() + PATIENCE;
     loop {
-        match member.committed(&partitions) {
+        match patiently(|| member.committed(&partitions)) {
             Ok(found) if found.iter().all(|position| position.as_ref().is_some_and(|position| position.offset > 0)) => return Ok(()),
             Ok(_) | Err(LogError::PositionUndecided { .. }) if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
             Ok(found) => return Err(format!("not everything is committed: {found:?}").into()),
@@ -182,7 +191,12 @@ pub(crate) fn wait_for_tasks(streams: &Streams, count: usize, patience: Duration
 /// Waits a moment for the application to take something more, so that it commits about as often as something is written, however slow the
 /// machine is; gives what it has taken. A cluster takes its time, and late records must not come before the time of those before them.
 fn wait_until_taken(life: &Life, streams: &Streams, before: u64) -> u64 {
-    let tries = if life.bootstrap.is_some() { 5_000 } else { 100 };
+    // Where the log keeps its markers back there may be nothing for it to take.
+    let tries = match (&life.bootstrap, life.shared) {
+        (Some(_), _) => 5_000,
+        (None, false) => 2_000,
+        (None, true) => 100,
+    };
     let looks = (0..tries).map(|_| {
         thread::sleep(Duration::from_millis(1));
         streams.progress().records_in
@@ -222,7 +236,7 @@ fn come_and_go(life: &Life, log: &Arc<dyn Connect>, notes: &Arc<Notebook>, over:
         let other = start(life, "b", log, notes)?;
         other.wait_for(State::Running, PATIENCE);
         if life.bootstrap.is_some() {
-            wait_for_tasks(&other, 1, Duration::from_secs(10));
+            wait_for_tasks(&other, 1, Duration::from_secs(20));
         }
         thread::sleep(STAY);
         other.stop(PATIENCE)?;
