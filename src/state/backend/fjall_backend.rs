@@ -9,9 +9,11 @@ mod store;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use fjall::{Config, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
+use crate::clock::let_others_go_on;
 use crate::error::StoreError;
 use crate::state::backend::StoreBackend;
 use crate::state::backend::engine::{InUse, TaskDatabase};
@@ -41,6 +43,10 @@ pub(crate) struct FjallDatabase {
     write_buffer: u64,
 }
 
+/// How long a database that somebody holds is waited for, and how often it is looked at.
+const GLANCE: Duration = Duration::from_millis(20);
+const GLANCES: u32 = 50;
+
 /// Open files that one database keeps at hand.
 const OPEN_FILES: usize = 64;
 
@@ -52,7 +58,13 @@ impl FjallDatabase {
         let builder = Database::builder(folder).worker_threads(2).max_cached_files(Some(OPEN_FILES));
         let mut config = builder.max_journaling_size(128 << 20).into_config();
         config.cache = budget.shared.cache.clone();
-        let opened = catch_unwind(AssertUnwindSafe(|| Database::open(config)));
+        let mut opened = catch_unwind(AssertUnwindSafe(|| Database::open(config.clone())));
+        for _ in 0..GLANCES {
+            // A child that is just being started may hold the file for a moment yet.
+            let Ok(Err(fjall::Error::Locked)) = opened else { break };
+            let_others_go_on(GLANCE);
+            opened = catch_unwind(AssertUnwindSafe(|| Database::open(config.clone())));
+        }
         match opened {
             Ok(Ok(database)) => Ok(FjallDatabase { database, write_buffer: budget.write_buffer }),
             Ok(Err(fjall::Error::Locked)) => Err(StoreError::Backend { store: "*".to_owned(), source: Box::new(InUse) }),

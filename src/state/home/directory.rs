@@ -152,7 +152,12 @@ impl Directory {
 
 /// Whether some database handle still holds the rows.
 fn is_locked(folder: &Path) -> bool {
-    KEPT.iter().any(|kept| File::open(folder.join(kept.folder).join(kept.lock)).is_ok_and(|file| file.try_lock().is_err()))
+    let held = |file: File| {
+        let refused = file.try_lock().is_err();
+        let _ = file.unlock(); // as above
+        refused
+    };
+    KEPT.iter().any(|kept| File::open(folder.join(kept.folder).join(kept.lock)).is_ok_and(held))
 }
 
 fn remove(folder: &Path) -> Result<(), Error> {

@@ -26,7 +26,13 @@ const OWN_GLANCES: u32 = 50;
 /// The right to use a folder; given up when it is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct FolderLock {
-    _locked: File,
+    locked: File,
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        let _ = self.locked.unlock(); // a child that is just being started may hold the file for a moment yet
+    }
 }
 
 impl FolderLock {
@@ -41,7 +47,7 @@ impl FolderLock {
                 Ok(()) => {
                     let number = std::process::id().to_string();
                     file.set_len(0).and_then(|()| file.write_all(number.as_bytes())).map_err(failed("write", &path))?;
-                    return Ok(FolderLock { _locked: file });
+                    return Ok(FolderLock { locked: file });
                 }
                 Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
                 // An owner does not go soon, unless it is this process and somebody is still being answered at its door.
@@ -60,7 +66,7 @@ impl FolderLock {
             _ => failed("open", &path)(error),
         })?;
         match file.try_lock_shared() {
-            Ok(()) => Ok(Some(FolderLock { _locked: file })),
+            Ok(()) => Ok(Some(FolderLock { locked: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
         }
@@ -100,4 +106,26 @@ pub(super) fn clear_away(folder: &Path, is_known: impl Fn(TopicNumber) -> bool) 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Between its birth and its first step a child process has all files of its parent, and may have to wait for that step.
+    #[test]
+    fn a_folder_is_free_although_a_child_that_is_being_started_has_its_file() {
+        let folder = std::env::temp_dir().join(format!("highwater-folder-lock-{}", std::process::id()));
+        let owner = FolderLock::take(&folder).expect("nobody has it");
+        let childs = owner.locked.try_clone().expect("one more handle");
+        assert!(FolderLock::share(&folder).expect("there").is_none(), "it has an owner");
+        drop(owner);
+        drop(FolderLock::take(&folder).expect("free"));
+        let guest = FolderLock::share(&folder).expect("there").expect("no owner");
+        let guests_childs = guest.locked.try_clone().expect("one more handle");
+        drop(guest);
+        drop(FolderLock::take(&folder).expect("free"));
+        drop((childs, guests_childs));
+        fs::remove_dir_all(folder).expect("there");
+    }
 }
