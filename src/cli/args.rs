@@ -100,6 +100,9 @@ pub(crate) struct DemoWorkerArgs {
     pub(crate) folder: PathBuf,
     #[arg(long)]
     pub(crate) records: u64,
+    /// From so many visits on it goes slowly: it is about to be killed
+    #[arg(long)]
+    pub(crate) slows_at: Option<u64>,
     /// What stands before the names on a cluster
     #[arg(long)]
     pub(crate) run: Option<String>,

@@ -123,8 +123,8 @@ impl Scene<'_> {
 
     /// One process, until it has come far enough to be killed, or to its end.
     fn live(&mut self, number: u32, until: Option<u64>) -> Result<()> {
-        let mut child = Worker::start(self.site, self.records)?;
         let before = self.taken;
+        let mut child = Worker::start(self.site, self.records, until.map(|until| until.saturating_sub(before)))?;
         let output = child.0.stdout.take().context("the process has no output")?;
         for line in BufReader::new(output).lines() {
             if self.interrupt.asked() {
@@ -197,10 +197,11 @@ fn some_time() -> Duration {
 struct Worker(Child);
 
 impl Worker {
-    fn start(site: &Site, records: u64) -> Result<Worker> {
+    fn start(site: &Site, records: u64, slows_at: Option<u64>) -> Result<Worker> {
         let program = std::env::current_exe().context("the program does not know where it is")?;
         let mut command = Command::new(program);
         command.arg("demo-worker").args(site.arguments()).arg("--records").arg(records.to_string());
+        command.args(slows_at.iter().flat_map(|at| ["--slows-at".to_owned(), at.to_string()]));
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         Ok(Worker(child.context("the process that counts does not start")?))
     }

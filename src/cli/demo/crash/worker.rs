@@ -1,8 +1,8 @@
 //! The process that counts and is killed: an ordinary application over a log on disk or a cluster, exactly once, with state on disk.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ const EVERY: Duration = Duration::from_millis(15);
 /// Without the kills it is through in about this time, however few records there are to be killed among.
 const LASTS: Duration = Duration::from_secs(3);
 const LEAST_PER_SECOND: u64 = 20_000;
+/// What a visit takes once it is about to be killed.
+const SLOW: Duration = Duration::from_millis(2);
 /// Far more than it ever takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -32,7 +34,7 @@ pub(crate) fn run(args: &DemoWorkerArgs) -> Result<()> {
     let log = site.open()?;
     let committed = committed_changes(&*log, &site)?;
     let restored = Arc::new(AtomicU64::new(0));
-    let streams = start(&log, &site, args.records, &restored)?;
+    let streams = start(&log, &site, Pace::of(args), &restored)?;
     streams.declare_end()?;
     if !matches!(streams.wait_for(State::Running, PATIENCE), State::Running | State::Finished) {
         return Err(failure(&streams));
@@ -50,14 +52,14 @@ pub(crate) fn run(args: &DemoWorkerArgs) -> Result<()> {
     say(Said::Finished(taken))
 }
 
-fn start(log: &Arc<dyn Connect>, site: &Site, records: u64, restored: &Arc<AtomicU64>) -> Result<Streams> {
+fn start(log: &Arc<dyn Connect>, site: &Site, pace: Pace, restored: &Arc<AtomicU64>) -> Result<Streams> {
     let mut settings = Settings::new(site.application());
     settings.guarantee = Guarantee::ExactlyOnce;
     settings.state_dir = Some(site.state());
     settings.instance_id = site.is_cluster().then(|| "counter".into()); // the next one gets its tasks at once
     settings.commit_interval = Duration::from_millis(100);
     let (restored, parts) = (restored.clone(), std::sync::Mutex::new(std::collections::BTreeMap::new()));
-    let launch = Launch::new(&topology(site, records)?, settings, log.clone()).on_restore(move |progress| {
+    let launch = Launch::new(&topology(site, pace)?, settings, log.clone()).on_restore(move |progress| {
         let mut parts = parts.lock().expect("no panic while it is held");
         parts.insert(progress.task, progress.records);
         restored.store(parts.values().sum(), Ordering::Relaxed);
@@ -65,9 +67,8 @@ fn start(log: &Arc<dyn Connect>, site: &Site, records: u64, restored: &Arc<Atomi
     launch.start().context("the process that counts does not start")
 }
 
-fn topology(site: &Site, records: u64) -> Result<Topology> {
+fn topology(site: &Site, pace: Pace) -> Result<Topology> {
     let builder = StreamsBuilder::new();
-    let pace = Pace { per_second: (records / LASTS.as_secs()).max(LEAST_PER_SECOND), begun: Instant::now(), passed: AtomicU64::new(0) };
     let visits = builder.stream(Topic::<String, String>::named(site.visits())).peek(move |_, _| pace.keep());
     visits.group_by_key().count(COUNTS).to_stream().map_values(Option::unwrap_or_default).to(Topic::<String, i64>::named(site.totals()));
     Ok(builder.build()?)
@@ -76,16 +77,27 @@ fn topology(site: &Site, records: u64) -> Result<Topology> {
 /// Slows the counting down, so that there is something to be killed.
 struct Pace {
     per_second: u64,
-    begun: Instant,
+    /// When the first one passed: a start takes its time.
+    begun: OnceLock<Instant>,
     passed: AtomicU64,
+    /// Whoever is to kill it may have other things to do, and it shall not be through by then.
+    slows_at: u64,
 }
 
 impl Pace {
+    fn of(args: &DemoWorkerArgs) -> Pace {
+        let per_second = (args.records / LASTS.as_secs()).max(LEAST_PER_SECOND);
+        Pace { per_second, begun: OnceLock::new(), passed: AtomicU64::new(0), slows_at: args.slows_at.unwrap_or(u64::MAX) }
+    }
+
     fn keep(&self) {
         let passed = self.passed.fetch_add(1, Ordering::Relaxed);
-        if passed.is_multiple_of(200) {
+        let begun = self.begun.get_or_init(Instant::now);
+        if passed >= self.slows_at {
+            thread::sleep(SLOW);
+        } else if passed.is_multiple_of(200) {
             let due = Duration::from_micros(passed * 1_000_000 / self.per_second);
-            thread::sleep(due.saturating_sub(self.begun.elapsed()));
+            thread::sleep(due.saturating_sub(begun.elapsed()));
         }
     }
 }
