@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use highwater::kafka::{Connect, Consumer, FetchLimit, Isolation};
 use highwater::{RawRecord, TopicPartition};
 
-/// How long an end that is known to be there may keep a reader waiting that gets nothing.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an end that is known to be there may keep a reader waiting that gets nothing: brokers that are busy are silent for seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One wait for records.
 const WAIT: Duration = Duration::from_millis(50);
@@ -16,6 +16,7 @@ const WAIT: Duration = Duration::from_millis(50);
 pub(crate) struct Tail {
     consumer: Box<dyn Consumer>,
     partitions: Vec<TopicPartition>,
+    patience: Duration,
 }
 
 impl Tail {
@@ -27,7 +28,7 @@ impl Tail {
         let mut consumer = log.consumer(Isolation::ReadCommitted)?;
         let starts: Vec<_> = partitions.iter().cloned().zip(consumer.begin_offsets(&partitions).with_context(cannot)?).collect();
         consumer.assign(&starts).with_context(cannot)?;
-        Ok(Tail { consumer, partitions })
+        Ok(Tail { consumer, partitions, patience: PATIENCE })
     }
 
     /// Visits what has come since the last call, without waiting; tells how many records that were.
@@ -56,7 +57,8 @@ impl Tail {
     }
 
     /// The same up to the end as it is now, and waits for it: to what is committed, or to all that was written, whose decision may still be on
-    /// its way. A decision that does not come is not waited for much longer.
+    /// its way. A decision that does not come is not waited for much longer; what is decided and does not come is an error, lest somebody take
+    /// half of it for all.
     pub(crate) fn visit_rest(&mut self, end: Isolation, visit: &mut dyn FnMut(RawRecord<'_>) -> Result<()>) -> Result<u64> {
         let ends = self.consumer.end_offsets(&self.partitions, end)?;
         let (mut seen, mut moved) = (0, Instant::now());
@@ -64,14 +66,31 @@ impl Tail {
         loop {
             seen += self.visit(visit)?;
             let positions: Vec<_> = self.partitions.iter().map(|partition| self.consumer.position(partition)).collect::<Result<_, _>>()?;
-            if positions.iter().zip(&ends).all(|(position, end)| position >= end) || moved.elapsed() > PATIENCE {
+            if positions.iter().zip(&ends).all(|(position, end)| position >= end) {
                 return Ok(seen);
+            }
+            if moved.elapsed() > self.patience {
+                return self.all_decided(&positions, &ends).map(|()| seen);
             }
             if positions != before {
                 (before, moved) = (positions, Instant::now());
             }
             self.consumer.poll(WAIT)?;
         }
+    }
+
+    /// Nothing is missing up to these ends but what is not decided.
+    fn all_decided(&mut self, positions: &[i64], ends: &[i64]) -> Result<()> {
+        let decided = self.consumer.end_offsets(&self.partitions, Isolation::ReadCommitted)?;
+        for ((partition, position), (end, decided)) in self.partitions.iter().zip(positions).zip(ends.iter().zip(decided)) {
+            if *position < decided.min(*end) {
+                bail!(
+                    "`{partition}` has records up to {decided}, and from {position} on none came for {} s: try again",
+                    self.patience.as_secs()
+                );
+            }
+        }
+        Ok(())
     }
 }
 
@@ -114,5 +133,25 @@ mod tests {
         assert_eq!(read(), []);
         send(0, 3..4);
         assert_eq!(read(), [(0, 3)]);
+    }
+
+    #[test]
+    fn what_is_undecided_is_left_and_what_is_decided_and_does_not_come_is_an_error() {
+        let log = MemoryLog::new(Arc::new(SystemClock));
+        log.admin().unwrap().create_topics(&[NewTopic::new("t", 1)]).unwrap();
+        let (partition, headers) = (TopicPartition::new("t", 0), Headers::default());
+        let record = Outgoing { key: None, value: Some(b"v"), timestamp: Timestamp::from_millis(0), headers: &headers };
+        log.producer().unwrap().send(&partition, &[record]).unwrap();
+        let mut open = log.transactional_producer("x", Duration::from_secs(600)).unwrap();
+        open.init().unwrap();
+        open.begin().unwrap();
+        open.send(&partition, &[record]).unwrap();
+        let mut tail = Tail::of(&log, "t").unwrap();
+        tail.patience = Duration::from_millis(50);
+        assert_eq!(tail.visit_rest(Isolation::ReadUncommitted, &mut |_| Ok(())).unwrap(), 1);
+        open.commit().unwrap();
+        tail.consumer.pause(&[partition]).unwrap();
+        let error = tail.visit_rest(Isolation::ReadUncommitted, &mut |_| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("`t-0` has records up to 3, and from 1 on none came"), "{error}");
     }
 }
