@@ -151,6 +151,35 @@ pub(super) mod tests {
         }
     }
 
+    /// An issuer that answers when it is told to.
+    pub(in crate::kafka::librdkafka::config) struct SlowIssuer(TcpListener);
+
+    /// Somebody who waits for it.
+    pub(in crate::kafka::librdkafka::config) struct Waiting(TcpStream);
+
+    impl SlowIssuer {
+        pub(in crate::kafka::librdkafka::config) fn new() -> Self {
+            SlowIssuer(TcpListener::bind("127.0.0.1:0").unwrap())
+        }
+
+        pub(in crate::kafka::librdkafka::config) fn url(&self) -> String {
+            format!("http://{}/token", self.0.local_addr().unwrap())
+        }
+
+        /// Waits for somebody who asks.
+        pub(in crate::kafka::librdkafka::config) fn asked(&self) -> Waiting {
+            let (stream, _) = self.0.accept().unwrap();
+            request(&stream);
+            Waiting(stream)
+        }
+    }
+
+    impl Waiting {
+        pub(in crate::kafka::librdkafka::config) fn answer(self) {
+            answer(self.0, 200, 3600);
+        }
+    }
+
     fn request(stream: &TcpStream) -> String {
         let mut reader = BufReader::new(stream);
         let (mut head, mut length) = (String::new(), 0);
@@ -201,7 +230,8 @@ pub(super) mod tests {
         let now = SystemClock.now();
         let token = Issuer::of(&settings).unwrap().token(now).unwrap();
         assert_eq!((token.principal.as_str(), token.value.matches('.').count()), ("ann", 2));
-        assert!(token.expires > now + Duration::from_secs(3598) && token.expires < now + Duration::from_secs(3602));
+        let asked = now + Duration::from_secs(3598)..SystemClock.now() + Duration::from_secs(3602);
+        assert!(asked.contains(&token.expires));
         assert_eq!(token.extensions, [("logicalCluster".to_owned(), "lkc-1".to_owned()), ("pool".to_owned(), "p=2".to_owned())]);
         let heard = stub.heard.lock().unwrap()[0].clone();
         assert!(heard.starts_with("POST /token HTTP/1.1"), "{heard}");

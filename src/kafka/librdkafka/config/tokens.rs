@@ -36,7 +36,11 @@ pub(in crate::kafka::librdkafka) struct Token {
 
 /// The token that the clients of a cluster share.
 #[derive(Default)]
-pub(super) struct Shared(Mutex<Held>);
+pub(super) struct Shared {
+    held: Mutex<Held>,
+    /// Of those who wait for a token: one asks for all. Whoever has one takes no turn, lest an issuer that is away keep up who needs nothing of it.
+    turn: Mutex<()>,
+}
 
 /// A client that can be shown a token.
 pub(in crate::kafka::librdkafka) trait Guest: Send + Sync {
@@ -58,11 +62,16 @@ struct Held {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Held {
+    /// The token and its number, if it is in force.
+    fn in_force(&self, now: Timestamp) -> Option<(Arc<Token>, u64)> {
+        self.token.clone().filter(|token| token.expires > now).map(|token| (token, self.number))
+    }
+
     fn keep(&mut self, token: Token, now: Timestamp) {
         // Early enough that a slow issuer is no matter, late enough that it is not bothered.
         let life = token.expires.as_millis().saturating_sub(now.as_millis()).max(0);
@@ -130,12 +139,18 @@ impl KafkaConfig {
 
     /// The token that is in force, and its number; asks the issuer if there is none, and waits for it.
     fn token(&self) -> Result<(Arc<Token>, u64), String> {
-        let mut held = self.tokens.lock();
-        let now = SystemClock.now();
-        if held.token.as_ref().is_none_or(|token| token.expires <= now) {
-            let token = self.asked(now)?;
-            held.keep(token, now);
+        let in_force = || self.tokens.lock().in_force(SystemClock.now());
+        if let Some(found) = in_force() {
+            return Ok(found);
         }
+        let _turn = self.tokens.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = in_force() {
+            return Ok(found);
+        }
+        let now = SystemClock.now();
+        let token = self.asked(now)?;
+        let mut held = self.tokens.lock();
+        held.keep(token, now);
         Ok((held.token.clone().expect("just kept"), held.number))
     }
 
@@ -193,14 +208,18 @@ pub(super) fn is_for_issuer(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::librdkafka::config::issuer::tests::Stub;
+    use crate::kafka::librdkafka::config::issuer::tests::{SlowIssuer, Stub};
 
     fn config(stub: &Stub) -> KafkaConfig {
+        config_of(&stub.url())
+    }
+
+    fn config_of(url: &str) -> KafkaConfig {
         KafkaConfig::new("127.0.0.1:1")
             .with("security.protocol", "SASL_PLAINTEXT")
             .with("sasl.mechanism", "OAUTHBEARER")
             .with("sasl.oauthbearer.method", "oidc")
-            .with("sasl.oauthbearer.token.endpoint.url", stub.url())
+            .with("sasl.oauthbearer.token.endpoint.url", url)
             .with("sasl.oauthbearer.client.id", "me")
             .with("sasl.oauthbearer.client.secret", "hunter2")
     }
@@ -222,14 +241,19 @@ mod tests {
     #[test]
     fn clients_share_a_token_and_get_the_next_one_before_it_runs_out() {
         use rdkafka::consumer::Consumer as _;
-        let stub = Stub::answering(200, 2); // between one and two seconds: the last one is not whole
-        let config = config(&stub);
-        let (one, two) = (consumer(&config), consumer(&config));
-        let sign_ins = [&one, &two].map(|client| SignIn::first(&config, client.client()).unwrap());
+        let open = |lasting| {
+            let stub = Stub::answering(200, lasting);
+            let config = config(&stub);
+            let clients = [consumer(&config), consumer(&config)];
+            let sign_ins = clients.each_ref().map(|client| SignIn::first(&config, client.client()).unwrap());
+            (stub, clients, sign_ins)
+        };
+        let (stub, _clients, sign_ins) = open(3600);
         assert_eq!((stub.asked(), sign_ins[1].shown.load(Ordering::Relaxed)), (1, 1));
+        let (_stub, [one, _two], sign_ins) = open(2); // between one and two seconds: the last one is not whole
         let idle = Arc::new(Idle::default());
         sign_ins[1].enlist(Arc::<Idle>::downgrade(&idle));
-        for _ in 0..200 {
+        for _ in 0..3_000 {
             sign_ins[0].renew(one.client());
             if sign_ins[0].shown.load(Ordering::Relaxed) > 1 && idle.0.load(Ordering::Relaxed) > 0 {
                 break;
@@ -238,6 +262,23 @@ mod tests {
         }
         assert!(sign_ins[0].shown.load(Ordering::Relaxed) > 1, "after 70 % of its life");
         assert!(idle.0.load(Ordering::Relaxed) > 0, "used or not");
+    }
+
+    /// A thread that opened a client in an outage of the issuer kept up all others, which had theirs.
+    #[test]
+    fn who_has_a_client_does_not_wait_for_the_issuer_that_another_one_waits_for() {
+        let slow = SlowIssuer::new();
+        let config = config_of(&slow.url());
+        let opens = std::thread::spawn({
+            let config = config.clone();
+            move || config.token().map(|(_, number)| number)
+        });
+        let asked = slow.asked();
+        assert!(config.renewed().0.is_none(), "there is none yet");
+        // Had that waited, it would be too late for the answer.
+        asked.answer();
+        assert_eq!(opens.join().unwrap(), Ok(1));
+        assert!(config.renewed().0.is_some());
     }
 
     #[test]
