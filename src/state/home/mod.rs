@@ -61,10 +61,18 @@ pub(crate) struct StateHome {
     process_id: String,
     disk: Option<Directory>,
     memory: MemoryRows,
-    tasks: Mutex<BTreeMap<TaskId, OpenTask>>,
+    tasks: Mutex<BTreeMap<TaskId, Entry>>,
     leases: AtomicU64,
     rebuilt: Arc<AtomicU64>,
     tended_at: AtomicI64,
+}
+
+/// A task that somebody owns. Its lock is its own: who opens, syncs or closes one task after the other, each of which may wait for the disk, keeps up
+/// nobody who has to do with others. It is never waited for with the list of all tasks locked.
+struct Entry {
+    /// The number of the last lease.
+    latest: u64,
+    open: Arc<Mutex<OpenTask>>,
 }
 
 /// One owner's hold on the state of a task.
@@ -109,10 +117,19 @@ impl StateHome {
 
     /// Opens the state of a task. Whoever held it before is put out.
     pub(crate) fn lease(self: &Arc<Self>, task: TaskId, now: Timestamp) -> TaskLease {
-        let number = self.leases.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut tasks = lock(&self.tasks);
-        let open = tasks.entry(task).or_insert_with(|| OpenTask::new(task, self.memory.clone(), self.rebuilt.clone()));
-        open.take_over(number, now);
+        let (number, open) = {
+            let mut tasks = lock(&self.tasks);
+            let number = self.leases.fetch_add(1, Ordering::Relaxed) + 1;
+            let fresh = || Arc::new(Mutex::new(OpenTask::new(task, self.memory.clone(), self.rebuilt.clone())));
+            let entry = tasks.entry(task).or_insert_with(|| Entry { latest: number, open: fresh() });
+            entry.latest = number;
+            (number, entry.open.clone())
+        };
+        let mut open = lock(&open);
+        // Somebody may have come after this one, and been here before.
+        if open.lease() < number {
+            open.take_over(number, now);
+        }
         TaskLease { home: self.clone(), task, number }
     }
 
@@ -130,18 +147,17 @@ impl StateHome {
 
     /// Closes everything and lets go of the folder. Who still holds a store can read it no more, unless it was in memory.
     pub(crate) fn close(&self) {
-        let mut tasks = lock(&self.tasks);
-        tasks.values_mut().for_each(OpenTask::close);
-        tasks.clear();
+        let tasks = std::mem::take(&mut *lock(&self.tasks));
+        tasks.values().for_each(|entry| lock(&entry.open).put_out());
         if let Some(directory) = &self.disk {
             directory.let_go();
         }
     }
 
     fn on_task<R>(&self, lease: &TaskLease, act: impl FnOnce(&mut OpenTask, Option<&Directory>) -> R) -> Option<R> {
-        let mut tasks = lock(&self.tasks);
-        let open = tasks.get_mut(&lease.task).filter(|open| open.lease() == lease.number)?;
-        Some(act(open, self.disk.as_ref()))
+        let open = lock(&self.tasks).get(&lease.task)?.open.clone();
+        let mut open = lock(&open);
+        (open.lease() == lease.number).then(|| act(&mut open, self.disk.as_ref()))
     }
 }
 
@@ -188,7 +204,11 @@ impl TaskLease {
             open.close();
         });
         if known.is_some() {
-            lock(&self.home.tasks).remove(&self.task);
+            let mut tasks = lock(&self.home.tasks);
+            // Unless another owner has come meanwhile.
+            if tasks.get(&self.task).is_some_and(|entry| entry.latest == self.number) {
+                tasks.remove(&self.task);
+            }
         }
     }
 

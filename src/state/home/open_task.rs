@@ -207,6 +207,12 @@ impl OpenTask {
         }
         synced.is_ok()
     }
+    /// Closes it for good: no lease is the one that may use it.
+    pub(super) fn put_out(&mut self) {
+        self.close();
+        self.lease = u64::MAX;
+    }
+
     /// Closes what is on disk, whoever still holds it; its threads end here.
     pub(super) fn close(&mut self) {
         self.shelves.retain(|_, (origin, shelf)| {
