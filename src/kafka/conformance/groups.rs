@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ground, PATIENCE, numbered, read_to_end};
+use super::{Ground, PATIENCE, STEP, STEPS, numbered, read_to_end};
 use crate::kafka::{Group, GroupEvent, Isolation, LogError, Position, TaskInputs};
 use crate::record::{TaskId, TopicPartition};
 
@@ -47,14 +47,14 @@ fn ids(tasks: &[TaskInputs]) -> Vec<TaskId> {
 
 /// Polls `member`, and the others between whiles, until it has an event.
 pub(super) fn event(member: &mut dyn Group, others: &mut [&mut dyn Group]) -> GroupEvent {
-    for _ in 0..100 {
+    for _ in 0..STEPS {
         for other in others.iter_mut() {
             other.poll(Duration::ZERO).expect("polled");
         }
         if let Some(event) = member.next_event() {
             return event;
         }
-        member.poll(PATIENCE / 100).expect("polled");
+        member.poll(STEP).expect("polled");
     }
     panic!("no event came");
 }

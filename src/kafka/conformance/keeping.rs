@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::transactions::producer;
-use super::{Ground, PATIENCE, numbered, read_from, read_to_end, try_write};
+use super::{Ground, PATIENCE, STEP, STEPS, numbered, read_from, read_to_end, try_write};
 use crate::clock::{Clock, SystemClock};
 use crate::kafka::{Consumer, FetchLimit, Isolation, LogError, NewTopic, Outgoing};
 use crate::record::{Headers, Timestamp, TopicPartition};
@@ -30,7 +30,7 @@ fn keyed(ground: &Ground, partition: &TopicPartition, from: i64, isolation: Isol
     reader.assign(&[(partition.clone(), from)]).expect("there");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut read = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..STEPS {
         let visit = &mut |record: crate::record::RawRecord<'_>| {
             read.push((record.offset, text(record.key.unwrap_or_default()), record.value.map(text)))
         };
@@ -38,7 +38,7 @@ fn keyed(ground: &Ground, partition: &TopicPartition, from: i64, isolation: Isol
         if fetched.at_end() {
             return read;
         }
-        reader.poll(PATIENCE / 100).expect("polled");
+        reader.poll(STEP).expect("polled");
     }
     panic!("the end of {partition} was not reached: {read:?}");
 }
@@ -46,9 +46,9 @@ fn keyed(ground: &Ground, partition: &TopicPartition, from: i64, isolation: Isol
 /// Writes on, so that the log goes to work, until what it holds under other keys than these writes' is as expected.
 fn compacted_to(ground: &Ground, partition: &TopicPartition, isolation: Isolation, expected: &[(i64, &str, &str)]) {
     let (mut idle, mut left) = (ground.consumer(), Vec::new());
-    for _ in 0..100 {
+    for _ in 0..STEPS {
         write_keyed(ground, partition, &[("go on", Some("x"))]).expect("written");
-        idle.poll(PATIENCE / 50).expect("polled");
+        idle.poll(2 * STEP).expect("polled");
         left = keyed(ground, partition, 0, isolation);
         left.retain(|(_, key, _)| key != "go on");
         let same = |((offset, key, value), expected): (&(i64, String, Option<String>), &(i64, &str, &str))| {
@@ -118,13 +118,13 @@ pub(crate) fn compaction_leaves_alone_what_is_not_decided(ground: &Ground) {
 /// Writes on until the beginning has moved; the extent then.
 fn begin_moved(ground: &Ground, partition: &TopicPartition, value: &str) -> (i64, i64) {
     let mut asker = ground.consumer();
-    for _ in 0..100 {
+    for _ in 0..STEPS {
         let begin = asker.begin_offsets(std::slice::from_ref(partition)).expect("asked")[0];
         if begin > 0 {
             return (begin, asker.end_offsets(std::slice::from_ref(partition), Isolation::ReadUncommitted).expect("asked")[0]);
         }
         ground.write(partition, &[value]);
-        asker.poll(PATIENCE / 50).expect("polled");
+        asker.poll(2 * STEP).expect("polled");
     }
     panic!("nothing was deleted from {partition}");
 }
@@ -166,12 +166,12 @@ pub(crate) fn compaction_and_deletion_go_together(ground: &Ground) {
     let partition = &ground.topic_with(topic)[0];
     write_keyed(ground, partition, &[("a", Some("1")), ("a", Some("2")), ("b", Some("1"))]).expect("written");
     let mut idle = ground.consumer();
-    for n in 0..100 {
+    for n in 0..STEPS {
         write_keyed(ground, partition, &[("go on", Some("x"))]).expect("written");
         idle.poll(Duration::from_millis(200)).expect("polled");
         if idle.begin_offsets(std::slice::from_ref(partition)).expect("asked")[0] > 2 {
             return;
         }
-        assert!(n < 99, "nothing was deleted");
+        assert!(n < STEPS - 1, "nothing was deleted");
     }
 }

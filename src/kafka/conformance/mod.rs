@@ -75,8 +75,12 @@ macro_rules! port_conformance {
 }
 pub(in crate::kafka) use port_conformance;
 
-/// Longest wait for anything a check expects.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for anything a check expects: a machine may be slow, and a cluster busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// One wait of many.
+const STEP: Duration = Duration::from_millis(100);
+/// So many of them are a [`PATIENCE`].
+const STEPS: u32 = 600;
 
 /// A log, and the names that one check may use on it.
 pub(super) struct Ground {
@@ -135,25 +139,25 @@ fn try_write(producer: &mut dyn Producer, partition: &TopicPartition, records: &
 /// Polls and fetches until the end, or until an error.
 fn read_to_end(consumer: &mut dyn Consumer, partition: &TopicPartition) -> Result<(Vec<(i64, String)>, Fetched), LogError> {
     let mut read = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..STEPS {
         let fetched = consumer.fetch(partition, FetchLimit::default(), &mut |record| {
             read.push((record.offset, String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned()));
         })?;
         if fetched.at_end() {
             return Ok((read, fetched));
         }
-        consumer.poll(PATIENCE / 100)?;
+        consumer.poll(STEP)?;
     }
     panic!("the end of {partition} was not reached");
 }
 
 /// Polls and fetches until an error; a client may have fetched ahead.
 fn read_until_refused(consumer: &mut dyn Consumer, partition: &TopicPartition) -> LogError {
-    for _ in 0..100 {
+    for _ in 0..STEPS {
         if let Err(error) = consumer.fetch(partition, FetchLimit::default(), &mut |_| ()) {
             return error;
         }
-        consumer.poll(PATIENCE / 100).expect("polled");
+        consumer.poll(STEP).expect("polled");
     }
     panic!("{partition} is still read")
 }

@@ -210,13 +210,17 @@ mod tests {
     /// Asks for two ends, of which one is answered like this at first; gives what is heard in the end, and after what the cluster was asked.
     fn ends_while(first: Result<Found, RDKafkaErrorCode>) -> (Answers, Vec<String>) {
         use std::cell::{Cell, RefCell};
-        let (times, looked_at) = (Cell::new(0), RefCell::new(Vec::new()));
+        let (times, looked_at, before) = (Cell::new(0), RefCell::new(Vec::new()), Cell::new(0));
         let ask = |_: &[(TopicPartition, OffsetSpec)], within: Duration| {
             times.set(times.get() + 1);
+            before.set(looked_at.borrow().len());
             assert_eq!(within, if times.get() > 1 { ANSWER_WITHIN } else { SOON }, "who leads then has all the time");
             Ok(vec![if times.get() > 1 { Ok((7, -1)) } else { first }, Ok((3, -1))])
         };
         let look = |topic: &str| {
+            if topic == ROUND[0].0 {
+                looked_at.borrow_mut().truncate(before.get()); // on a slow machine what was seen is old at once, and all are looked at again
+            }
             looked_at.borrow_mut().push(topic.to_owned());
             Ok(led())
         };
@@ -238,10 +242,9 @@ mod tests {
 
     #[test]
     fn a_cluster_that_tells_of_no_leaders_is_not_asked_again_at_once() {
-        let (times, looks) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+        let times = std::cell::Cell::new(0);
         let silent_later = |_: &str| {
-            looks.set(looks.get() + 1);
-            if looks.get() > 2 { Err(super::super::error::said("the topic", RDKafkaErrorCode::OperationTimedOut)) } else { Ok(led()) }
+            if times.get() > 0 { Err(super::super::error::said("the topic", RDKafkaErrorCode::OperationTimedOut)) } else { Ok(led()) }
         };
         let ask = |_: &[(TopicPartition, OffsetSpec)], _: Duration| {
             times.set(times.get() + 1);

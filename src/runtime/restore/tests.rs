@@ -325,7 +325,7 @@ fn on_a_thread_of_its_own_it_works_until_the_desk_is_closed() {
     let running = thread::spawn(move || restorer.run(&SystemClock));
     let store = Arc::new(Notebook::default());
     let ticket = rig.desk.restore(TASK, vec![order(&store, "a")]);
-    let found = (0..1_000).find_map(|_| {
+    let found = (0..6_000).find_map(|_| {
         thread::sleep(Duration::from_millis(10));
         ticket.outcome()
     });

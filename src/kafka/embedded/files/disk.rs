@@ -116,6 +116,8 @@ pub(in crate::kafka::embedded) struct Rounds {
 
 #[derive(Debug, Default)]
 struct Standing {
+    /// How often somebody has asked.
+    asked: u64,
     begun: u64,
     done: u64,
     under_way: bool,
@@ -134,6 +136,7 @@ impl Rounds {
     /// Returns when everything written before this call is on the disk.
     pub(super) fn wait(&self) -> Result<(), LogError> {
         let mut state = lock(&self.state);
+        state.asked += 1;
         let mine = state.begun + 1;
         while state.done < mine {
             if state.under_way {
@@ -156,6 +159,12 @@ impl Rounds {
     /// How many rounds there were.
     pub(super) fn count(&self) -> u64 {
         lock(&self.state).begun
+    }
+
+    /// How often somebody has asked: whoever has takes part in the next round that begins.
+    #[cfg(test)]
+    pub(in crate::kafka::embedded) fn asked(&self) -> u64 {
+        lock(&self.state).asked
     }
 
     /// As if a round had begun, until `release`.
@@ -241,7 +250,9 @@ mod tests {
         rounds.hold();
         thread::scope(|scope| {
             let callers: Vec<_> = (0..8).map(|_| scope.spawn(|| rounds.wait())).collect();
-            thread::sleep(std::time::Duration::from_millis(50));
+            while rounds.asked() < 8 {
+                thread::yield_now();
+            }
             assert!(callers.iter().all(|caller| !caller.is_finished()), "what they wrote may have come too late for this round");
             rounds.release();
             callers.into_iter().for_each(|caller| caller.join().expect("returned").expect("on the disk"));

@@ -158,7 +158,7 @@ fn threads_write_and_read_at_once_and_nothing_is_lost() {
         reader.assign(&partitions.iter().map(|p| (p.clone(), 0)).collect::<Vec<_>>()).expect("there");
         let mut read: Vec<String> = Vec::new();
         while (read.len() as i64) < writers * each {
-            assert!(reader.poll(Duration::from_secs(10)).expect("polled"), "a ring was missed");
+            assert!(reader.poll(Duration::from_secs(60)).expect("polled"), "a ring was missed");
             for partition in &partitions {
                 let limit = FetchLimit { records: 100, ..FetchLimit::default() };
                 let visit = &mut |r: RawRecord<'_>| read.push(String::from_utf8_lossy(r.key.expect("a key")).into_owned());
