@@ -20,6 +20,11 @@ use highwater::{
     Topology,
 };
 
+/// As the `highwater` binary has it.
+#[cfg(all(feature = "jemalloc", not(target_env = "msvc")))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const IN: Topic<String, i64> = Topic::new("in");
 const COUNTS: StoreRef<KeyValueStore<String, i64>> = StoreRef::new("counts");
 const BATCH: u64 = 10_000;

@@ -21,6 +21,11 @@ use highwater::kafka::{KafkaConfig, KafkaLog};
 use highwater::{Guarantee, Settings, State, Streams};
 use meter::Meter;
 
+/// As the `highwater` binary has it.
+#[cfg(all(feature = "jemalloc", not(target_env = "msvc")))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Between two looks at how far the engine is.
 const GLANCE: Duration = Duration::from_millis(5);
 const CLOSE_WITHIN: Duration = Duration::from_secs(120);

@@ -55,6 +55,10 @@ pub struct Settings {
     /// many; on their way to the disk they take several times that), a quarter for rows that were read or written before, as much for what
     /// state on disk keeps of its files; on a cluster an eighth for records that are fetched ahead, though at least 32 KiB a partition, and a
     /// sixteenth for those on their way out, though at least 16 MiB a thread. Default 512 MiB.
+    ///
+    /// What the allocator keeps in holes comes on top. The library leaves the choice of one to the program; that of glibc keeps apart what each
+    /// thread frees, which with RocksDB can come to a hundred MB: start the program with `MALLOC_ARENA_MAX=2`, or give it another allocator, as
+    /// the `highwater` binary has it (jemalloc).
     pub memory: usize,
     /// The folder for state that survives the process, under the application id; each instance needs its own. After a start only what was
     /// written to the changelogs since is read back. Default: none, stores live in memory and are restored from the beginning.
