@@ -27,13 +27,22 @@ const NOW: Timestamp = Timestamp::from_secs(1);
 /// Rows of a store, in batches of a hundred.
 const ROWS: u32 = 40_000;
 
+/// Of a home whose buffers go to files often.
+const LITTLE: u64 = 1 << 20;
+/// Of one that has no cause to write files while it runs.
+const PLENTY: u64 = 256 << 20;
+
 fn home(folder: &Path) -> Arc<StateHome> {
+    home_with(folder, LITTLE)
+}
+
+fn home_with(folder: &Path, memory: u64) -> Arc<StateHome> {
     let settings = HomeSettings {
         directory: folder,
         application_id: "app",
         shapes: Shapes::default(),
         cleanup_delay: Duration::from_secs(600),
-        memory: 1 << 20, // buffers go to files often
+        memory,
         engine: Engine::RocksDb,
     };
     StateHome::on_disk(settings, "p".to_owned(), NOW).expect("the folder is free")
@@ -73,8 +82,12 @@ fn count(rows: &mut dyn StoreBackend, store: &str) -> Result<u32, crate::error::
 
 /// A folder in which the stores `a` and `b` are full and closed.
 fn filled() -> Scratch {
+    filled_with(LITTLE)
+}
+
+fn filled_with(memory: u64) -> Scratch {
     let folder = Scratch::new();
-    let home = home(folder.path());
+    let home = home_with(folder.path(), memory);
     let lease = home.lease(TASK, NOW);
     for store in ["a", "b"] {
         fill(&mut *open(&lease, store), store).expect("the disk has room");
@@ -218,8 +231,9 @@ fn what_is_cut_off_is_missing_in_rows_and_offset_alike() {
 
 #[test]
 fn damage_done_while_the_task_runs_is_noticed_at_the_next_read_from_the_disk() {
-    let folder = filled();
-    let home = home(folder.path());
+    // Files are not to be merged, and deleted, while the test looks for them.
+    let folder = filled_with(PLENTY);
+    let home = home_with(folder.path(), PLENTY);
     let lease = home.lease(TASK, NOW);
     let mut rows = open(&lease, "a");
     rows.get(&0_u32.to_be_bytes()).expect("reads");
