@@ -364,6 +364,12 @@ impl Board {
         waited.unwrap_or_else(PoisonError::into_inner).0.state
     }
 
+    /// The state as threads and tasks make it, when all listeners have heard of it.
+    pub(crate) fn told_state(&self) -> State {
+        self.settle();
+        self.facts().state
+    }
+
     /// Brings the state of the instance up to what threads and tasks say, step by step, each told to the listeners.
     fn settle(&self) {
         let _speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -450,6 +456,35 @@ fn step(from: State, to: State) -> Option<State> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A thread that dies is dead before it says what that makes of the instance, and whoever waits for its death may come in between.
+    #[test]
+    fn the_told_state_is_no_older_than_what_threads_have_said() {
+        let layout = Layout { tasks: Vec::new(), counts: BTreeMap::new(), parts: BTreeMap::new() };
+        let (stopping, hears) = std::sync::mpsc::channel();
+        let (goes_on, waits) = std::sync::mpsc::channel();
+        let waits = Mutex::new(waits);
+        let listener = move |_, after| {
+            if after == State::Stopping {
+                stopping.send(()).expect("the test listens");
+                waits.lock().expect("one at a time").recv().expect("the test lets it go on");
+            }
+        };
+        let board = Board::new(Arc::new(layout), 1, vec![Box::new(listener)], Vec::new());
+        board.set_thread(0, ThreadState::Running);
+        std::thread::scope(|scope| {
+            scope.spawn(|| board.ask_to_stop());
+            hears.recv().expect("told");
+            scope.spawn(|| board.set_thread(0, ThreadState::Dead));
+            while !board.facts().all_dead() {
+                std::thread::yield_now();
+            }
+            assert_eq!(board.facts().state, State::Stopping, "nobody has drawn the conclusion yet");
+            let told = scope.spawn(|| board.told_state());
+            goes_on.send(()).expect("it waits");
+            assert_eq!(told.join().expect("no panic"), State::Stopped);
+        });
+    }
 
     #[test]
     fn every_wanted_state_is_reached_by_legal_steps() {

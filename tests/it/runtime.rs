@@ -160,7 +160,12 @@ fn states_are_told_in_order() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = heard.clone();
     let streams = Launch::new(&word_count(), settings(2), log(&[("lines", 2)]))
-        .on_state(move |before, after| ears.lock().unwrap().push((before, after)))
+        .on_state(move |before, after| {
+            if after == State::Stopped {
+                std::thread::sleep(Duration::from_millis(100)); // whoever stops it waits until this was heard
+            }
+            ears.lock().unwrap().push((before, after));
+        })
         .start()
         .unwrap();
     assert_eq!(streams.wait_for(State::Running, SOON), State::Running);
@@ -320,7 +325,7 @@ fn two_instances_share_the_work() {
         sums.iter().sum::<i64>() == 1200
     });
     one.stop(SOON).unwrap();
-    wait_until(|| two.progress().tasks.len() == 8 && two.state() == State::Running);
+    wait_until(|| two.progress().tasks.len() == 8 && two.state() == State::Running && counts_if_any(&two).is_ok());
     assert_eq!(counts(&two).values().sum::<i64>(), 1200, "the other takes over with the state");
 }
 

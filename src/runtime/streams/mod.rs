@@ -175,7 +175,10 @@ impl Streams {
     pub fn stop(&self, within: Duration) -> Result<(), Error> {
         let before = self.board.facts().failures.len();
         self.board.ask_to_stop();
-        let state = self.board.wait(within, |facts| facts.all_dead());
+        let mut state = self.board.wait(within, |facts| facts.all_dead());
+        if self.board.facts().all_dead() {
+            state = self.board.told_state(); // the last thread is dead before it says what that makes of the instance
+        }
         self.publisher.publish(state, &self.progress());
         let facts = self.board.facts();
         if !facts.all_dead() {

@@ -244,9 +244,10 @@ pub(crate) fn do_without<T>(why: &str) -> Option<T> {
     None
 }
 
-/// A shell that removes the folder as soon as nothing holds its input any more, which even SIGKILL to this process brings about.
+/// A shell that removes the folder as soon as nothing holds its input any more, which even SIGKILL to this process brings about. Its brokers end at the
+/// same moment, and until then they may still write there.
 fn sweeper(folder: &Path) -> Result<Child, String> {
-    let script = r#"cat >/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$0" 2>/dev/null && exit; sleep 0.3; done"#;
+    let script = r#"cat >/dev/null; i=0; while [ $i -lt 150 ]; do rm -rf "$0" 2>/dev/null && exit; i=$((i+1)); sleep 0.3; done"#;
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(script).arg(folder).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     node::apart(&mut shell).spawn().map_err(|error| format!("sh: {error}"))
