@@ -229,8 +229,10 @@ fn come_and_go(life: &Life, log: &Arc<dyn Connect>, notes: &Arc<Notebook>, over:
     /// More than the most passes of a row, however slow the machine is.
     const VISITS: u32 = 25;
     let visits = if life.bootstrap.is_some() { 4 } else { VISITS };
+    // How many of those who are thrown out notice it before they have another place is chance: a life that is to die of it goes on until it does.
+    let until = Instant::now() + if life.expelled { PATIENCE } else { Duration::ZERO };
     for visit in 1.. {
-        if over.load(Ordering::SeqCst) && visit > visits {
+        if over.load(Ordering::SeqCst) && visit > visits && Instant::now() > until {
             break;
         }
         let other = start(life, "b", log, notes)?;
