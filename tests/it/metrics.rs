@@ -33,6 +33,8 @@ fn run(log: &Arc<MemoryLog>, job: &str) {
     let mut settings = Settings::new(job.to_owned());
     settings.commit_interval = Duration::from_millis(20);
     let streams = Streams::start(&builder.build().unwrap(), settings, log.clone()).unwrap();
+    // Whose task has committed everything before it is assigned is finished without it, and restores nothing.
+    assert_eq!(streams.wait_for(State::Running, Duration::from_secs(120)), State::Running);
     streams.declare_end().unwrap();
     assert_eq!(streams.wait(Duration::from_secs(120)), State::Finished);
     streams.stop(Duration::from_secs(120)).unwrap();

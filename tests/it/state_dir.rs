@@ -59,6 +59,8 @@ fn run(log: &Arc<MemoryLog>, state_dir: Option<&Path>) -> (Streams, u64) {
         }
     });
     let streams = launch.start().unwrap();
+    // Whose tasks have committed everything before they are assigned is finished without them, and has nothing to show.
+    assert_eq!(streams.wait_for(State::Running, SOON), State::Running, "{:?}", streams.errors());
     streams.declare_end().unwrap();
     assert_eq!(streams.wait(SOON), State::Finished, "{:?}", streams.errors());
     (streams, restored.load(Ordering::SeqCst))
