@@ -29,7 +29,7 @@ pub(crate) fn live(life: &Life, whims: &Arc<dyn Whims>) -> Outcome<()> {
     let streams = start(life, "a", log, &notes)?;
     let (over, quiet) = (AtomicBool::new(false), AtomicBool::new(false));
     let fed = thread::scope(|scope| {
-        let other = life.shared.then(|| scope.spawn(|| come_and_go(life, log, &notes, &over).map_err(|error| error.to_string())));
+        let other = life.shared.then(|| scope.spawn(|| come_and_go(life, log, &notes, &streams, &over).map_err(|error| error.to_string())));
         scope.spawn(|| trouble(life, &**whims, &quiet));
         let fed = write(life, &**log, &mut feed, &streams, &notes);
         over.store(true, Ordering::SeqCst);
@@ -224,7 +224,7 @@ fn trouble(life: &Life, log: &dyn Whims, quiet: &AtomicBool) {
 }
 
 /// A second instance, which gets a part of the work and gives it back.
-fn come_and_go(life: &Life, log: &Arc<dyn Connect>, notes: &Arc<Notebook>, over: &AtomicBool) -> Outcome<()> {
+fn come_and_go(life: &Life, log: &Arc<dyn Connect>, notes: &Arc<Notebook>, first: &Streams, over: &AtomicBool) -> Outcome<()> {
     const STAY: Duration = Duration::from_millis(15);
     /// More than the most passes of a row, however slow the machine is.
     const VISITS: u32 = 25;
@@ -242,6 +242,10 @@ fn come_and_go(life: &Life, log: &Arc<dyn Connect>, notes: &Arc<Notebook>, over:
         }
         thread::sleep(STAY);
         other.stop(PATIENCE)?;
+        if life.bootstrap.is_some() {
+            // Whoever comes before the first one has heard that the last one left takes what lies there, and nothing is revoked.
+            wait_for_tasks(first, life.kind.tasks(), Duration::from_secs(20));
+        }
         thread::sleep(STAY);
     }
     Ok(())
